@@ -1,0 +1,1 @@
+"""The engine: it turns a graph file into running actors and never names an operator."""

@@ -1,0 +1,184 @@
+"""Actors: the running sources, sinks and services. One state, one bounded mailbox, one supervisor each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from enum import StrEnum
+
+import structlog
+
+from pipeline.clock import Clock
+from pipeline.frame import Frame
+from pipeline.operator import NodeKind, Overflow
+
+__all__ = ["Actor", "Mailbox", "State"]
+
+
+class State(StrEnum):
+    """What an actor is doing; metrics and page show it."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    BACKING_OFF = "backing_off"
+    STOPPED = "stopped"
+
+
+class Actor:
+    """The public face of a running part: what state it is in, since when, why.
+
+    Attributes:
+        name: the node's name, for a part of a source `<node>/<part>`.
+        kind: which section of the graph it comes from.
+        state: see `State`.
+        reason: why, when the state is not `running`; what to do, where known.
+        since: wall clock, seconds, of the last change.
+        was_running: True once it has been running: a source has read, a sink was connected.
+        errors: exceptions of its own code, counted.
+        drops: frames given up, by reason.
+        last_errors: the latest reasons with their wall clock, oldest first.
+    """
+
+    def __init__(self, name: str, kind: NodeKind, clock: Clock, log: structlog.typing.FilteringBoundLogger) -> None:
+        self.name = name
+        self.kind = kind
+        self.state = State.STARTING
+        self.reason = ""
+        self.since = clock.wall()
+        self.was_running = False
+        self.errors = 0
+        self.drops: dict[str, int] = {}
+        self.last_errors: deque[tuple[float, str]] = deque(maxlen=10)
+        self._clock = clock
+        self._log = log
+
+    def become(self, state: State, reason: str = "") -> None:
+        """Change the state; each change is one log line, repeating the current one is nothing."""
+        if (state, reason) == (self.state, self.reason):
+            return
+        previous, self.state, self.reason = self.state, state, reason
+        self.since = self._clock.wall()
+        self.was_running = self.was_running or state is State.RUNNING
+        if reason and state is not State.STOPPED:
+            self.last_errors.append((self.since, reason))
+        if state in {State.DEGRADED, State.BACKING_OFF}:
+            self._log.warning("state changed", state=state.value, previous=previous.value, reason=reason)
+        elif state is not previous:
+            self._log.info("state changed", state=state.value, previous=previous.value)
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count frames that are given up, by a constant reason."""
+        self.drops[reason] = self.drops.get(reason, 0) + count
+
+
+class Mailbox:
+    """A sink's bounded queue. What one loop turn puts in, one turn takes out, in one batch, without a task a frame."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        capacity: int,
+        overflow: Overflow,
+        dropped: Callable[[str], None],
+    ) -> None:
+        """Make a mailbox.
+
+        Args:
+            loop: the loop that takes the frames out.
+            capacity: frames it holds; 1 keeps the latest only, with `DROP_OLDEST`.
+            overflow: which frame a full mailbox gives up.
+            dropped: told the reason of each frame given up.
+        """
+        self._loop = loop
+        self._capacity = capacity
+        self._overflow = overflow
+        self._dropped = dropped
+        self._frames: deque[Frame] = deque()
+        self._closed = False
+        self._notify: Callable[[], None] | None = None
+        self._scheduled = False
+
+    def __len__(self) -> int:
+        """Frames that wait."""
+        return len(self._frames)
+
+    @property
+    def closed(self) -> bool:
+        """True when no more frames come; those that wait still do."""
+        return self._closed
+
+    def put(self, frame: Frame) -> None:
+        """Add a frame; never blocks. A full mailbox gives one up by its policy."""
+        frames = self._frames
+        if len(frames) >= self._capacity:
+            self._dropped("mailbox_full")
+            if self._overflow is Overflow.DROP_NEWEST:
+                return
+            frames.popleft()
+        frames.append(frame)
+        if self._notify is not None:
+            self._notify()
+
+    def close(self) -> None:
+        """Say that no more frames come."""
+        self._closed = True
+        if self._notify is not None:
+            self._notify()
+
+    async def consume(self, handler: Callable[[list[Frame]], None]) -> None:
+        """Give each loop turn's frames to `handler` as one list, until the mailbox is closed and empty.
+
+        An exception of the handler ends this call with it; the frames of that call are given up, the rest wait.
+        """
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def deliver() -> None:
+            self._scheduled = False
+            if done.done():
+                return
+            if self._frames:
+                batch = list(self._frames)
+                self._frames.clear()
+                try:
+                    handler(batch)
+                except Exception as error:  # noqa: BLE001 - ends consume(), whose supervisor counts and logs it
+                    done.set_exception(error)
+                    return
+            if self._closed:
+                done.set_result(None)
+
+        def schedule() -> None:
+            if not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(deliver)
+
+        self._listen(schedule)
+        try:
+            schedule()
+            await done
+        finally:
+            self._notify = None
+            self._scheduled = False
+
+    async def batches(self) -> AsyncIterator[list[Frame]]:
+        """The same as an async iterator, for sinks that await between batches; the mailbox stays bounded meanwhile."""
+        wake = asyncio.Event()
+        self._listen(wake.set)
+        try:
+            while self._frames or not self._closed:
+                wake.clear()
+                if self._frames:
+                    batch = list(self._frames)
+                    self._frames.clear()
+                    yield batch
+                else:
+                    await wake.wait()
+        finally:
+            self._notify = None
+
+    def _listen(self, notify: Callable[[], None]) -> None:
+        if self._notify is not None:
+            raise RuntimeError("a mailbox has one consumer")
+        self._notify = notify

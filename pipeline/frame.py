@@ -1,0 +1,88 @@
+"""The frame: one immutable observation of one block, and the origin that all frames of a block share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+__all__ = ["Frame", "Kind", "Origin", "Scalar"]
+
+Scalar = bool | int | float | str
+"""What a value may be: `values` is flat and scalar, since the ingest loses arrays and merges nested keys."""
+
+
+class Kind(Enum):
+    """What a frame tells: values, that its source lives, or that a read failed."""
+
+    DATA = "data"
+    HEARTBEAT = "heartbeat"
+    FAILURE = "failure"
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Where frames come from: one block of one PLC. Made once, shared by all its frames, compared by identity.
+
+    Attributes:
+        measurement: the name in the time-series database, `s7_db<n>` unless told.
+        ip: the PLC's address as configured.
+        db: the data block's number, None for tags outside a block.
+        tenant_id: empty when unset.
+        plc_id: empty when unset.
+        tags: the block's own tags, fixed.
+        units: unit by value name, for the page; never on the wire.
+        cache: constant parts that codecs keep, by codec name.
+    """
+
+    measurement: str
+    ip: str = ""
+    db: int | None = None
+    tenant_id: str = ""
+    plc_id: str = ""
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
+    units: Mapping[str, str] = msgspec.field(default_factory=dict)
+    cache: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def replace(self, **changes: Any) -> Origin:
+        """A copy with other attributes and an empty cache. Make it once and keep it: identity is what sinks key on."""
+        return msgspec.structs.replace(self, cache={}, **changes)
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """One observation.
+
+    Attributes:
+        kind: data, heartbeat or failure.
+        ts: seconds since 1970 (UTC) when the PLC's answer arrived.
+        origin: the block it comes from.
+        values: flat, name to scalar; a value that could not be read is absent and named in `bad`.
+        bad: reason by name for values that are absent, None when all are well.
+        raw: the block's bytes as the PLC sent them (big-endian), None where they are not complete.
+        error: the short reason of a failure frame, None otherwise.
+        wire: encoded forms by codec name, filled by the codecs: encode once, share the bytes.
+    """
+
+    kind: Kind
+    ts: float
+    origin: Origin
+    values: Mapping[str, Scalar]
+    bad: Mapping[str, str] | None = None
+    raw: bytes | None = None
+    error: str | None = None
+    wire: dict[str, bytes] = msgspec.field(default_factory=dict)
+
+    def replace(self, **changes: Any) -> Frame:
+        """A copy with other attributes; its encoded forms are made anew."""
+        return msgspec.structs.replace(self, wire={}, **changes)
+
+    @classmethod
+    def heartbeat(cls, origin: Origin, ts: float) -> Frame:
+        """The source lives: `{"heartbeat": 1}`."""
+        return cls(Kind.HEARTBEAT, ts, origin, {"heartbeat": 1})
+
+    @classmethod
+    def failure(cls, origin: Origin, ts: float, error: str) -> Frame:
+        """A read failed: `{"heartbeat": 1, "read_failed": true}` and the reason."""
+        return cls(Kind.FAILURE, ts, origin, {"heartbeat": 1, "read_failed": True}, error=error)

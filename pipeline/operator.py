@@ -1,0 +1,363 @@
+"""The contract between the engine and the operators: typed options, a context, four decorators, discovery.
+
+An operator is one function from its options and a `Context` to a piece of Rx (`operators/README.md` teaches it):
+
+- a **source** returns an Observable of frames, or a dict of them by part name (one actor each);
+- a **transform** returns a function from Observable to Observable;
+- a **sink** returns an async function that takes its frames from a `Mailbox` until that is closed;
+- a **service** returns an async function that calls `started()` when it can be connected to and runs until cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
+
+import msgspec
+from reactivex import Observable, abc, create
+from reactivex.disposable import Disposable
+
+from pipeline.errors import Finding
+from pipeline.frame import Frame
+
+if TYPE_CHECKING:
+    import structlog
+    from reactivex.scheduler.eventloop import AsyncIOScheduler
+
+    from pipeline.actor import Actor, Mailbox
+    from pipeline.clock import Clock
+    from pipeline.config.layouts import Layout
+    from pipeline.metrics import Metrics
+
+__all__ = [
+    "Claim",
+    "Context",
+    "Emit",
+    "Flow",
+    "Forecast",
+    "NodeKind",
+    "Operator",
+    "Options",
+    "Overflow",
+    "RunService",
+    "RunSink",
+    "Scope",
+    "Transform",
+    "find",
+    "names",
+    "service",
+    "sink",
+    "source",
+    "transform",
+]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all options. Each field is `Annotated[type, Meta(description=…, bounds)]`; no default for an address."""
+
+    def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
+        """Mistakes that no single option shows. Offline: nothing is opened or connected."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What options may be judged against, offline.
+
+    Attributes:
+        graph: the graph's name.
+        node: the node's name.
+        layouts: the graph's layouts by name.
+        folder: the folder of the graph file.
+    """
+
+    graph: str
+    node: str
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
+    folder: Path = Path()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Something that only one actor may have: a journal's folder, a PLC's connection, a range that is written.
+
+    Attributes:
+        what: the kind of thing: "journal", "PLC connection", "TCP port".
+        key: equal keys of one kind collide.
+        path: the option that names it.
+    """
+
+    what: str
+    key: str
+    path: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """What passes a node, as `check` predicts it.
+
+    Attributes:
+        frames: frames a second.
+        size: bytes of an average encoded frame.
+    """
+
+    frames: float = 0.0
+    size: float = 0.0
+
+    def __add__(self, other: Flow) -> Flow:
+        """Two flows joined: rates add up, sizes average by rate."""
+        frames = self.frames + other.frames
+        size = (self.frames * self.size + other.frames * other.size) / frames if frames else 0.0
+        return Flow(frames=frames, size=size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What `check` predicts of a node.
+
+    Attributes:
+        flow: what leaves the node (of a sink: what it sends).
+        lines: name and value, as shown to the user: ("cycle time at 5 ms round trip", "6.2 ms").
+        warnings: what the user should know before the first run.
+    """
+
+    flow: Flow
+    lines: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[Finding, ...] = ()
+
+
+class NodeKind(StrEnum):
+    """The four sections of a graph file; the value is the section's name and the folder's."""
+
+    SERVICE = "services"
+    SOURCE = "sources"
+    TRANSFORM = "transforms"
+    SINK = "sinks"
+
+
+class Overflow(StrEnum):
+    """What a full mailbox gives up. Every drop is counted with its reason."""
+
+    DROP_OLDEST = "drop_oldest"
+    DROP_NEWEST = "drop_newest"
+
+
+Transform = Callable[[Observable[Frame]], Observable[Frame]]
+RunSink = Callable[["Mailbox"], Awaitable[None]]
+RunService = Callable[[Callable[[], None]], Awaitable[None]]
+Emit = Callable[[Frame], None]
+OptionsT = TypeVar("OptionsT", bound=Options)
+Build = Callable[[Any, "Context"], Any]
+
+
+@dataclass
+class Operator(Generic[OptionsT]):
+    """A registered operator: its factory and what it says of itself.
+
+    Attributes:
+        kind: which section of the graph file it belongs to.
+        name: the file's name, which is its `type:`.
+        options: the class of its options.
+        build: the factory.
+        capacity: frames that a sink's mailbox holds.
+        overflow: what that mailbox gives up when full.
+    """
+
+    kind: NodeKind
+    name: str
+    options: type[Options]
+    build: Build
+    capacity: int = 10_000
+    overflow: Overflow = Overflow.DROP_NEWEST
+    _predict: Callable[[Any, Scope, Flow], Forecast] | None = None
+    _claims: Callable[[Any, Scope], Iterable[Claim]] | None = None
+
+    @property
+    def doc(self) -> str:
+        """The module's docstring: what it does, ordering, guarantee, memory, disconnects."""
+        return inspect.getdoc(importlib.import_module(self.build.__module__)) or ""
+
+    def predict(
+        self, function: Callable[[OptionsT, Scope, Flow], Forecast]
+    ) -> Callable[[OptionsT, Scope, Flow], Forecast]:
+        """Decorate the function that foretells, from options, scope and what flows in, what `check` shows."""
+        self._predict = function
+        return function
+
+    def claims(
+        self, function: Callable[[OptionsT, Scope], Iterable[Claim]]
+    ) -> Callable[[OptionsT, Scope], Iterable[Claim]]:
+        """Decorate the function that lists what only one actor may have."""
+        self._claims = function
+        return function
+
+    def forecast(self, options: Options, scope: Scope, inflow: Flow) -> Forecast:
+        """The operator's prediction; without one, what flows in flows out."""
+        return self._predict(options, scope, inflow) if self._predict else Forecast(flow=inflow)
+
+    def claimed(self, options: Options, scope: Scope) -> tuple[Claim, ...]:
+        """The operator's claims; without a function, none."""
+        return tuple(self._claims(options, scope)) if self._claims else ()
+
+
+def source(build: Callable[[OptionsT, Context], Any]) -> Operator[OptionsT]:
+    """Register a source: a function to an Observable of frames, or to a dict of them by part."""
+    return _register(NodeKind.SOURCE, build)
+
+
+def transform(build: Callable[[OptionsT, Context], Transform]) -> Operator[OptionsT]:
+    """Register a transform: a function to a function from Observable to Observable, as RxPY's operators are."""
+    return _register(NodeKind.TRANSFORM, build)
+
+
+def sink(
+    *, capacity: int = 10_000, overflow: Overflow = Overflow.DROP_NEWEST
+) -> Callable[[Callable[[OptionsT, Context], RunSink]], Operator[OptionsT]]:
+    """Register a sink: a function to an async function that empties its mailbox until it is closed.
+
+    Args:
+        capacity: frames that its mailbox holds.
+        overflow: which frame a full mailbox gives up.
+    """
+
+    def register(build: Callable[[OptionsT, Context], RunSink]) -> Operator[OptionsT]:
+        operator = _register(NodeKind.SINK, build)
+        operator.capacity = capacity
+        operator.overflow = overflow
+        return operator
+
+    return register
+
+
+def service(build: Callable[[OptionsT, Context], RunService]) -> Operator[OptionsT]:
+    """Register a service: a function to an async function that says when it can be connected to."""
+    return _register(NodeKind.SERVICE, build)
+
+
+def _register(kind: NodeKind, build: Callable[[OptionsT, Context], Any]) -> Operator[OptionsT]:
+    options = next(iter(get_type_hints(build).values()))
+    return Operator(kind=kind, name=build.__module__.rpartition(".")[2], options=options, build=build)
+
+
+@cache
+def _locations() -> dict[tuple[NodeKind, str], Callable[[], Operator[Any]]]:
+    """Where each operator is, without importing any: files of `operators/`, then entry points `<kind>.<type>`."""
+    found: dict[tuple[NodeKind, str], Callable[[], Operator[Any]]] = {}
+    for kind in NodeKind:
+        package = importlib.import_module(f"operators.{kind}")
+        for module in pkgutil.iter_modules(package.__path__):
+            found[kind, module.name] = lambda path=f"operators.{kind}.{module.name}", name=module.name: getattr(  # type: ignore[misc]
+                importlib.import_module(path), name
+            )
+    for entry in entry_points(group="pipeline.operators"):
+        section, _, name = entry.name.partition(".")
+        found.setdefault((NodeKind(section), name), entry.load)
+    return found
+
+
+def names(kind: NodeKind) -> list[str]:
+    """The types that a section of a graph file may use, sorted."""
+    return sorted(name for found, name in _locations() if found is kind)
+
+
+def find(kind: NodeKind, name: str) -> Operator[Any]:
+    """The operator of this kind and type; imports its module.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return _locations()[kind, name]()
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What the engine gives an operator's factory; a source makes one for each of its parts by `part`.
+
+    Attributes:
+        graph: the graph's name.
+        node: the node's name.
+        boot: the ULID of this process start.
+        clock: the one clock.
+        scheduler: for Rx operators that need one.
+        layouts: the graph's layouts by name.
+        folder: the folder of the graph file.
+        metrics: where plain-integer counters are made.
+        log: a structlog logger bound to node (and part).
+        actor: the running part: its state, its counters.
+        parts: the contexts made by `part`, by name.
+    """
+
+    graph: str
+    node: str
+    boot: str
+    clock: Clock
+    scheduler: AsyncIOScheduler
+    layouts: Mapping[str, Layout]
+    folder: Path
+    metrics: Metrics
+    log: structlog.typing.FilteringBoundLogger
+    actor: Actor
+    parts: dict[str, Context] = field(default_factory=dict)
+    make_part: Callable[[Context, str], Context] | None = None
+    is_paused: Callable[[], bool] = bool
+
+    def part(self, name: str) -> Context:
+        """The context of one part of a source (one PLC), with an actor of its own named `<node>/<name>`."""
+        if name not in self.parts:
+            if self.make_part is None:
+                raise RuntimeError("only a source's context has parts")
+            self.parts[name] = self.make_part(self, name)
+        return self.parts[name]
+
+    @property
+    def paused(self) -> bool:
+        """True while a sink behind this source asks for no more frames (`when_full: pause`): skip ticks, count them."""
+        return self.is_paused()
+
+    def observable(self, run: Callable[[Emit], Awaitable[None]]) -> Observable[Frame]:
+        """An Observable that runs `run(emit)` as one task while subscribed.
+
+        It completes when `run` returns, fails when `run` raises, and cancels it when disposed.
+        """
+
+        def subscribe(observer: abc.ObserverBase[Frame], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+            async def body() -> None:
+                try:
+                    await run(observer.on_next)
+                except Exception as error:  # noqa: BLE001 - handed to the supervisor, which counts and logs it
+                    observer.on_error(error)
+                else:
+                    observer.on_completed()
+
+            task = self.clock.loop.create_task(body(), name=self.actor.name)
+            return Disposable(task.cancel)
+
+        return create(subscribe)
+
+    def ticks(self, every: float, phase: float = 0.0) -> Observable[int]:
+        """Ticks that don't drift, numbered from 0, in one loop turn with all others of that period."""
+
+        def subscribe(observer: abc.ObserverBase[int], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+            count = -1
+
+            def tick(missed: int) -> None:
+                nonlocal count
+                count += missed + 1
+                observer.on_next(count)
+
+            return Disposable(self.clock.tick(every, tick, phase))
+
+        return create(subscribe)
+
+    async def blocking(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run blocking work (files, LMDB) on an executor thread, and wait for it without blocking the loop."""
+        return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
