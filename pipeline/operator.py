@@ -294,6 +294,8 @@ class Context:
         log: a structlog logger bound to node (and part).
         actor: the running part: its state, its counters.
         parts: the contexts made by `part`, by name.
+        pause: a sink calls it with True to stop the sources in front of it, with False to let them go on.
+        details: set it to a function that gives what page and API show beside state and counters (JSON-able).
     """
 
     graph: str
@@ -309,6 +311,8 @@ class Context:
     parts: dict[str, Context] = field(default_factory=dict)
     make_part: Callable[[Context, str], Context] | None = None
     is_paused: Callable[[], bool] = bool
+    pause: Callable[[bool], None] = bool
+    details: Callable[[], Mapping[str, object]] | None = None
 
     def part(self, name: str) -> Context:
         """The context of one part of a source (one PLC), with an actor of its own named `<node>/<name>`."""
