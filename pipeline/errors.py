@@ -112,15 +112,22 @@ class Problem:
 
 
 class PipelineError(Exception):
-    """Base of all errors that this project raises on purpose; `exit_code` is what the command line returns."""
+    """Base of all errors that this project raises on purpose.
+
+    Attributes:
+        exit_code: what the command line returns.
+        fatal: True where another attempt can't help: the engine stops the graph instead of backing off.
+    """
 
     exit_code = 2
+    fatal = False
 
 
 class ConfigurationError(PipelineError):
     """All problems of a graph file, in the order of their lines."""
 
     exit_code = 1
+    fatal = True
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = sorted(problems, key=lambda p: (p.file, p.line, p.column))
@@ -131,10 +138,13 @@ class UsageError(PipelineError):
     """A command, option or environment is wrong; nothing was started."""
 
     exit_code = 1
+    fatal = True
 
 
 class PartFailed(PipelineError):
     """A part of a running graph failed for good, or frames could not be made safe."""
+
+    fatal = True
 
 
 class JournalError(PipelineError):
@@ -144,6 +154,8 @@ class JournalError(PipelineError):
 class JournalLocked(JournalError):
     """Another process has the journal open."""
 
+    fatal = True
+
     def __init__(self, path: str) -> None:
         super().__init__(
             f"journal '{path}' is open in another process; stop that one, or give this sink a journal path of its own"
@@ -152,6 +164,8 @@ class JournalLocked(JournalError):
 
 class JournalForeign(JournalError):
     """The journal holds frames for another receiver than the sink is configured for."""
+
+    fatal = True
 
     def __init__(self, path: str, stored: str, wanted: str) -> None:
         super().__init__(

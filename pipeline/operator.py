@@ -20,7 +20,7 @@ from enum import StrEnum
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, dataclass_transform, get_type_hints
 
 import msgspec
 from reactivex import Observable, abc, create
@@ -61,6 +61,7 @@ __all__ = [
 ]
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all options. Each field is `Annotated[type, Meta(description=…, bounds)]`; no default for an address."""
 
@@ -295,6 +296,7 @@ class Context:
         actor: the running part: its state, its counters.
         parts: the contexts made by `part`, by name.
         pause: a sink calls it with True to stop the sources in front of it, with False to let them go on.
+        tasks: the running tasks of `observable`.
         details: set it to a function that gives what page and API show beside state and counters (JSON-able).
     """
 
@@ -311,8 +313,9 @@ class Context:
     parts: dict[str, Context] = field(default_factory=dict)
     make_part: Callable[[Context, str], Context] | None = None
     is_paused: Callable[[], bool] = bool
-    pause: Callable[[bool], None] = bool
+    pause: Callable[[bool], object] = bool
     details: Callable[[], Mapping[str, object]] | None = None
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def part(self, name: str) -> Context:
         """The context of one part of a source (one PLC), with an actor of its own named `<node>/<name>`."""
@@ -343,7 +346,13 @@ class Context:
                     observer.on_completed()
 
             task = self.clock.loop.create_task(body(), name=self.actor.name)
-            return Disposable(task.cancel)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+            def cancel() -> None:
+                task.cancel()
+
+            return Disposable(cancel)
 
         return create(subscribe)
 

@@ -1,0 +1,376 @@
+"""A running graph: assembles the nodes, supervises the actors, drains and stops in order.
+
+Start: page address, services, sinks, transforms, sources. Stop: sources, transforms, sinks, services; never over 8 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from reactivex import Observable, abc
+from reactivex.scheduler.eventloop import AsyncIOScheduler
+from ulid import ULID
+
+from pipeline.actor import Actor, Mailbox, State
+from pipeline.clock import Clock
+from pipeline.errors import PipelineError
+from pipeline.frame import Frame, Kind, Origin
+from pipeline.graph import Graph, Node
+from pipeline.metrics import Metrics
+from pipeline.operator import Context, NodeKind, RunService, RunSink, Transform
+from pipeline.port import Port
+from pipeline.retry import Backoff, Retry
+
+__all__ = ["Runtime"]
+
+_SOURCES_GRACE = 1.0
+_SINKS_GRACE = 5.0
+_SERVICES_GRACE = 1.5
+_RESTART = Retry()
+
+
+class Runtime:
+    """One graph in one process.
+
+    Attributes:
+        graph: what runs.
+        boot: ULID of this process start.
+        started: wall clock, seconds, when it was made.
+        clock: the one clock.
+        metrics: everybody's counters.
+        actors: by name: `press/press1`, `broker`.
+        ports: outputs of sources and transforms by node name.
+        latest: the newest data frame of each block.
+        failures: the failure frame of each block that fails now.
+    """
+
+    def __init__(self, graph: Graph, clock: Clock) -> None:
+        self.graph = graph
+        self.clock = clock
+        self.boot = str(ULID())
+        self.started = clock.wall()
+        self.metrics = Metrics()
+        self.actors: dict[str, Actor] = {}
+        self.ports: dict[str, Port] = {}
+        self.latest: dict[Origin, Frame] = {}
+        self.failures: dict[Origin, Frame] = {}
+        self._log = structlog.get_logger().bind(graph=graph.name)
+        self._scheduler = AsyncIOScheduler(clock.loop)
+        self._contexts: dict[str, Context] = {}
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._pausing: dict[str, set[str]] = {}
+        self._subscriptions: dict[str, abc.DisposableBase] = {}
+        self._tasks: dict[NodeKind, list[asyncio.Task[None]]] = {kind: [] for kind in NodeKind}
+        self._living_parts: dict[str, int] = {}
+        self._over: asyncio.Future[None] = clock.loop.create_future()
+
+    @property
+    def details(self) -> Mapping[str, Callable[[], Mapping[str, object]]]:
+        """What operators tell of themselves beside state and counters, by node name."""
+        return {name: context.details for name, context in self._contexts.items() if context.details is not None}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set or every source has completed, then stop in order.
+
+        Raises:
+            PipelineError: a part failed for good; everything else was stopped in order.
+        """
+        self.clock.loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="pipeline-io"))
+        stopped = self.clock.loop.create_task(stop.wait())
+        try:
+            await self._start(stopped)
+            await asyncio.wait((stopped, self._over), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            await self._stop()
+        if self._over.done():
+            self._over.result()
+
+    # start
+
+    async def _start(self, stopped: asyncio.Task[bool]) -> None:
+        for node in self.graph.of(NodeKind.SERVICE):
+            ready: asyncio.Future[None] = self.clock.loop.create_future()
+            self._spawn(
+                node, self._supervise_service(node, node.operator.build(node.options, self._context(node)), ready)
+            )
+            await asyncio.wait((ready, self._over, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if self._over.done() or stopped.done():
+                return
+        for node in (*self.graph.of(NodeKind.SOURCE), *self.graph.of(NodeKind.TRANSFORM)):
+            self.ports[node.name] = Port(node.name, self._receiver_failed)
+        for node in self.graph.of(NodeKind.SINK):
+            self._start_sink(node)
+        for node in self.graph.of(NodeKind.TRANSFORM):
+            self._start_transform(node, node.operator.build(node.options, self._context(node)))
+        for node in self.graph.of(NodeKind.SOURCE):
+            self._start_source(node)
+
+    def _context(self, node: Node, part: str = "") -> Context:
+        name = f"{node.name}/{part}" if part else node.name
+        log = structlog.get_logger().bind(node=name)
+        actor = Actor(name, node.kind, self.clock, log)
+        context = Context(
+            graph=self.graph.name,
+            node=node.name,
+            boot=self.boot,
+            clock=self.clock,
+            scheduler=self._scheduler,
+            layouts=self.graph.layouts,
+            folder=self.graph.path.parent,
+            metrics=self.metrics,
+            log=log,
+            actor=actor,
+        )
+        self._contexts[name] = context
+        return context
+
+    def _start_sink(self, node: Node) -> None:
+        context = self._context(node)
+        self.actors[node.name] = context.actor
+        sources = [
+            source.name for source in self.graph.of(NodeKind.SOURCE) if node.name in self.graph.downstream(source.name)
+        ]
+
+        def pause(on: bool) -> None:
+            for name in sources:
+                (self._pausing[name].add if on else self._pausing[name].discard)(node.name)
+
+        for name in sources:
+            self._pausing.setdefault(name, set())
+        context.pause = pause
+        mailbox = Mailbox(self.clock.loop, node.operator.capacity, node.operator.overflow, context.actor.drop)
+        self._mailboxes[node.name] = mailbox
+        inputs = self._inputs(node)
+        waiting = len(inputs)
+
+        def completed() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                mailbox.close()
+
+        for port in inputs:
+            port.connect(node.name, mailbox.put, completed)
+        self._spawn(node, self._supervise_sink(node, node.operator.build(node.options, context), mailbox))
+
+    def _inputs(self, node: Node) -> list[Port]:
+        return [self.ports[name] for name in node.inputs if self.graph.nodes[name].enabled]
+
+    def _start_transform(self, node: Node, build: Transform) -> None:
+        actor = self.actors[node.name] = self._contexts[node.name].actor
+        actor.become(State.RUNNING)
+        port = self.ports[node.name]
+        inputs = self._inputs(node)
+        joined = inputs[0] if len(inputs) == 1 else self._join(node.name, inputs)
+        subscribing = False
+
+        def subscribe() -> None:
+            nonlocal subscribing
+            subscribing = True
+            output: Observable[Frame] = joined.pipe(build)
+            self._subscriptions[node.name] = output.subscribe(
+                port.push, failed, port.complete, scheduler=self._scheduler
+            )
+            subscribing = False
+
+        def failed(error: Exception) -> None:
+            """Rx ends a stream on its first error; the engine counts it and goes on with fresh state."""
+            actor.errors += 1
+            self._contexts[node.name].log.error(
+                "transform failed, rebuilt with fresh state", error=str(error), exc_info=error
+            )
+            if subscribing:
+                self.clock.loop.call_later(_RESTART.initial, subscribe)
+            else:
+                subscribe()
+
+        subscribe()
+
+    def _join(self, name: str, inputs: list[Port]) -> Port:
+        joined = Port(name, self._receiver_failed)
+        waiting = len(inputs)
+
+        def completed() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                joined.complete()
+
+        for port in inputs:
+            port.connect(name, joined.push, completed)
+        return joined
+
+    def _start_source(self, node: Node) -> None:
+        context = self._context(node)
+        pausing = self._pausing.setdefault(node.name, set())
+        context.is_paused = lambda: bool(pausing)
+
+        def make_part(parent: Context, part: str) -> Context:
+            child = self._context(node, part)
+            child.is_paused = parent.is_paused
+            return child
+
+        context.make_part = make_part
+        built = node.operator.build(node.options, context)
+        streams: Mapping[str, Observable[Frame]] = built if isinstance(built, Mapping) else {"": built}
+        self._living_parts[node.name] = len(streams)
+        port = self.ports[node.name]
+        port.connect("latest", self._remember)
+        for part, stream in streams.items():
+            child = context.part(part) if part else context
+            self.actors[child.actor.name] = child.actor
+            self._subscribe_source(node, child, stream, port)
+
+    def _subscribe_source(self, node: Node, context: Context, stream: Observable[Frame], port: Port) -> None:
+        backoff = Backoff(_RESTART)
+        name = context.actor.name
+
+        def subscribe() -> None:
+            nonlocal receive
+            receive = first
+            context.actor.become(State.STARTING)
+            self._subscriptions[name] = stream.subscribe(
+                lambda frame: receive(frame), failed, completed, scheduler=self._scheduler
+            )
+
+        def first(frame: Frame) -> None:
+            """A source that says nothing of its state runs as soon as it gives data."""
+            nonlocal receive
+            if frame.kind is not Kind.FAILURE:
+                receive = port.push
+                backoff.succeed()
+                if context.actor.state is State.STARTING:
+                    context.actor.become(State.RUNNING)
+            port.push(frame)
+
+        receive = first
+
+        def failed(error: Exception) -> None:
+            pause = self._failed(context, error, backoff)
+            if pause is not None:
+                self.clock.loop.call_later(pause, resume)
+
+        def resume() -> None:
+            if name in self._subscriptions:
+                subscribe()
+
+        def completed() -> None:
+            context.actor.become(State.STOPPED)
+            self._living_parts[node.name] -= 1
+            if not self._living_parts[node.name]:
+                port.complete()
+            if not any(self._living_parts.values()) and not self._over.done():
+                self._over.set_result(None)
+
+        subscribe()
+
+    def _remember(self, frame: Frame) -> None:
+        if frame.kind is Kind.DATA:
+            self.latest[frame.origin] = frame
+            if self.failures:
+                self.failures.pop(frame.origin, None)
+        elif frame.kind is Kind.FAILURE:
+            self.failures[frame.origin] = frame
+
+    # supervision
+
+    def _spawn(self, node: Node, body: Awaitable[None]) -> None:
+        async def run() -> None:
+            await body
+
+        self._tasks[node.kind].append(self.clock.loop.create_task(run(), name=node.name))
+
+    async def _supervise_service(self, node: Node, run: RunService, ready: asyncio.Future[None]) -> None:
+        context = self._contexts[node.name]
+        self.actors[node.name] = context.actor
+        backoff = Backoff(_RESTART)
+
+        def started() -> None:
+            context.actor.become(State.RUNNING)
+            backoff.succeed()
+            if not ready.done():
+                ready.set_result(None)
+
+        while True:
+            try:
+                await run(started)
+            except Exception as error:  # noqa: BLE001 - supervision is for whatever comes
+                pause = self._failed(context, error, backoff)
+            else:
+                pause = self._failed(context, PipelineError("the service ended by itself"), backoff)
+            if pause is None:
+                return
+            await asyncio.sleep(pause)
+
+    async def _supervise_sink(self, node: Node, run: RunSink, mailbox: Mailbox) -> None:
+        context = self._contexts[node.name]
+        backoff = Backoff(_RESTART)
+        while True:
+            try:
+                await run(mailbox)
+            except Exception as error:  # noqa: BLE001 - supervision is for whatever comes
+                pause = self._failed(context, error, backoff)
+                if pause is None:
+                    return
+                if mailbox.closed:
+                    context.actor.drop("stopped", len(mailbox))
+                    return
+                await asyncio.sleep(pause)
+            else:
+                context.actor.become(State.STOPPED)
+                return
+
+    def _failed(self, context: Context, error: Exception, backoff: Backoff) -> float | None:
+        """Count and tell an actor's failure; the pause before the next attempt, None when the graph ends by it."""
+        context.actor.errors += 1
+        if isinstance(error, PipelineError):
+            context.log.error("actor failed", error=str(error))
+        else:
+            context.log.error("actor failed by a defect of its code", error=repr(error), exc_info=error)
+        if isinstance(error, PipelineError) and error.fatal:
+            context.actor.become(State.STOPPED, str(error))
+            if not self._over.done():
+                self._over.set_exception(error)
+            return None
+        context.actor.become(State.BACKING_OFF, str(error) or repr(error))
+        return backoff.fail()
+
+    def _receiver_failed(self, name: str, error: Exception) -> None:
+        context = self._contexts.get(name)
+        if context is not None:
+            context.actor.errors += 1
+        self._log.error("a subscriber raised; the others go on", subscriber=name, error=repr(error), exc_info=error)
+
+    # stop
+
+    async def _stop(self) -> None:
+        sources = {context.actor.name for context in self._contexts.values() if context.actor.kind is NodeKind.SOURCE}
+        for name in sources & self._subscriptions.keys():
+            self._subscriptions.pop(name).dispose()
+        reading = {task for context in self._contexts.values() for task in context.tasks}
+        await self._finish(reading, _SOURCES_GRACE, "sources")
+        for node in self.graph.of(NodeKind.SOURCE):
+            if node.name in self.ports:
+                self.ports[node.name].complete()
+        for mailbox in self._mailboxes.values():
+            mailbox.close()
+        await self._finish(set(self._tasks[NodeKind.SINK]), _SINKS_GRACE, "sinks")
+        for task in self._tasks[NodeKind.SERVICE]:
+            task.cancel()
+        await self._finish(set(self._tasks[NodeKind.SERVICE]), _SERVICES_GRACE, "services")
+        for subscription in self._subscriptions.values():
+            subscription.dispose()
+
+    async def _finish(self, tasks: set[asyncio.Task[None]], grace: float, what: str) -> None:
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=grace)
+        for task in late:
+            self._log.warning("stopped late, cancelled", part=task.get_name(), group=what, grace=grace)
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
