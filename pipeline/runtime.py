@@ -32,6 +32,60 @@ _SERVICES_GRACE = 1.5
 _RESTART = Retry()
 
 
+class _Reader:
+    """Supervises one part of a source: passes its frames on, subscribes again with back-off when it fails."""
+
+    def __init__(
+        self,
+        context: Context,
+        stream: Observable[Frame],
+        port: Port,
+        failed: Callable[[Context, Exception, Backoff], float | None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._stream = stream
+        self._push = port.push
+        self._told = failed
+        self._ended = ended
+        self._backoff = Backoff(_RESTART)
+        self._silent = True
+        self._subscription: abc.DisposableBase | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def subscribe(self, scheduler: AsyncIOScheduler) -> None:
+        """Start the part, for the first time or anew."""
+        self._silent = True
+        self._context.actor.become(State.STARTING)
+
+        def failed(error: Exception) -> None:
+            pause = self._told(self._context, error, self._backoff)
+            if pause is not None:
+                self._timer = self._context.clock.loop.call_later(pause, self.subscribe, scheduler)
+
+        def completed() -> None:
+            self._context.actor.become(State.STOPPED)
+            self._ended()
+
+        self._subscription = self._stream.subscribe(self._receive, failed, completed, scheduler=scheduler)
+
+    def _receive(self, frame: Frame) -> None:
+        if self._silent and frame.kind is not Kind.FAILURE:
+            # A source that says nothing of its state runs as soon as it gives data.
+            self._silent = False
+            self._backoff.succeed()
+            if self._context.actor.state is State.STARTING:
+                self._context.actor.become(State.RUNNING)
+        self._push(frame)
+
+    def dispose(self) -> None:
+        """End the part; its tasks are cancelled."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._subscription is not None:
+            self._subscription.dispose()
+
+
 class Runtime:
     """One graph in one process.
 
@@ -62,6 +116,7 @@ class Runtime:
         self._contexts: dict[str, Context] = {}
         self._mailboxes: dict[str, Mailbox] = {}
         self._pausing: dict[str, set[str]] = {}
+        self._readers: list[_Reader] = []
         self._subscriptions: dict[str, abc.DisposableBase] = {}
         self._tasks: dict[NodeKind, list[asyncio.Task[None]]] = {kind: [] for kind in NodeKind}
         self._living_parts: dict[str, int] = {}
@@ -223,50 +278,16 @@ class Runtime:
         for part, stream in streams.items():
             child = context.part(part) if part else context
             self.actors[child.actor.name] = child.actor
-            self._subscribe_source(node, child, stream, port)
+            reader = _Reader(child, stream, port, self._failed, lambda name=node.name: self._part_ended(name))  # type: ignore[misc]
+            self._readers.append(reader)
+            reader.subscribe(self._scheduler)
 
-    def _subscribe_source(self, node: Node, context: Context, stream: Observable[Frame], port: Port) -> None:
-        backoff = Backoff(_RESTART)
-        name = context.actor.name
-
-        def subscribe() -> None:
-            nonlocal receive
-            receive = first
-            context.actor.become(State.STARTING)
-            self._subscriptions[name] = stream.subscribe(
-                lambda frame: receive(frame), failed, completed, scheduler=self._scheduler
-            )
-
-        def first(frame: Frame) -> None:
-            """A source that says nothing of its state runs as soon as it gives data."""
-            nonlocal receive
-            if frame.kind is not Kind.FAILURE:
-                receive = port.push
-                backoff.succeed()
-                if context.actor.state is State.STARTING:
-                    context.actor.become(State.RUNNING)
-            port.push(frame)
-
-        receive = first
-
-        def failed(error: Exception) -> None:
-            pause = self._failed(context, error, backoff)
-            if pause is not None:
-                self.clock.loop.call_later(pause, resume)
-
-        def resume() -> None:
-            if name in self._subscriptions:
-                subscribe()
-
-        def completed() -> None:
-            context.actor.become(State.STOPPED)
-            self._living_parts[node.name] -= 1
-            if not self._living_parts[node.name]:
-                port.complete()
-            if not any(self._living_parts.values()) and not self._over.done():
-                self._over.set_result(None)
-
-        subscribe()
+    def _part_ended(self, source: str) -> None:
+        self._living_parts[source] -= 1
+        if not self._living_parts[source]:
+            self.ports[source].complete()
+        if not any(self._living_parts.values()) and not self._over.done():
+            self._over.set_result(None)
 
     def _remember(self, frame: Frame) -> None:
         if frame.kind is Kind.DATA:
@@ -348,9 +369,8 @@ class Runtime:
     # stop
 
     async def _stop(self) -> None:
-        sources = {context.actor.name for context in self._contexts.values() if context.actor.kind is NodeKind.SOURCE}
-        for name in sources & self._subscriptions.keys():
-            self._subscriptions.pop(name).dispose()
+        for reader in self._readers:
+            reader.dispose()
         reading = {task for context in self._contexts.values() for task in context.tasks}
         await self._finish(reading, _SOURCES_GRACE, "sources")
         for node in self.graph.of(NodeKind.SOURCE):
