@@ -1,4 +1,4 @@
-"""Quantities as people write them in graph files: `500ms`, `1GiB`, and secrets that never show themselves."""
+"""Values as people write them in graph files: `500ms`, `1GiB`, topics, and secrets that never show themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Self
 
-__all__ = ["Duration", "Secret", "Size"]
+__all__ = ["Duration", "Secret", "Size", "Topic"]
 
 _DURATION = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = {
@@ -14,6 +14,8 @@ _SIZE = {
     **{f"{prefix}B": 1000**power for power, prefix in enumerate(("k", "M", "G", "T"), 1)},
     **{f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)},
 }
+# A bare one only: `${PLC_ID:-x}` has a default, so its author means the environment; `$${PLC_ID}` is literal text.
+_OF_FRAME = re.compile(r"(?<!\$)\$\{(TENANT_ID|PLC_ID)\}")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 
 
@@ -76,6 +78,17 @@ class Size(int):
             if self >= _SIZE[unit]:
                 return f"{self / _SIZE[unit]:.4g}{unit}"
         return f"{int(self)}B"
+
+
+class Topic(str):
+    """A topic template: `{tenant_id}`, `{plc_id}`, `{db}`, `{measurement}` and tags are filled from each frame."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a template; `${TENANT_ID}` and `${PLC_ID}` mean `{tenant_id}` and `{plc_id}`, never the environment."""
+        return cls(_OF_FRAME.sub(lambda match: f"{{{match[1].lower()}}}", text))
 
 
 class Secret:
