@@ -37,6 +37,7 @@ def heartbeat(options: Heartbeat, context: Context) -> Transform:
             observer: abc.ObserverBase[Frame], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             failing: dict[Origin, Frame | None] = {}
+            began = context.clock.monotonic()
 
             def on_next(frame: Frame) -> None:
                 known = failing.get(frame.origin)
@@ -49,6 +50,8 @@ def heartbeat(options: Heartbeat, context: Context) -> Transform:
                 observer.on_next(frame)
 
             def tick(_: int) -> None:
+                if context.clock.monotonic() - began < options.every / 2:
+                    return  # the common tick of this period came right after the subscription
                 now = context.clock.wall()
                 for origin, failure in failing.items():
                     observer.on_next(failure.replace(ts=now) if failure else Frame.heartbeat(origin, now))

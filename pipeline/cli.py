@@ -1,0 +1,113 @@
+"""The command line: finds the commands in `pipeline/commands/`, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import pipeline.commands
+from pipeline.errors import ConfigurationError, PipelineError, UsageError, nearest
+
+__all__ = ["cli", "graph_file", "main", "shipped_graphs"]
+
+_GRAPH_SUFFIXES = {".yaml", ".yml"}
+
+
+class _Commands(click.Group):
+    """Imports a command's module only when it is called; a graph file in a command's place means `run`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(module.name for module in pkgutil.iter_modules(pipeline.commands.__path__))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"pipeline.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.list_commands(ctx) and (Path(name).suffix in _GRAPH_SUFFIXES or Path(name).exists()):
+            return "run", self.get_command(ctx, "run"), args
+        if name not in self.list_commands(ctx) and not name.startswith("-"):
+            near = nearest(name, [*self.list_commands(ctx), *shipped_graphs()])
+            raise click.UsageError(f"no command or graph file '{name}'" + (f"; did you mean '{near}'?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="FILE is a graph file, or the name of a shipped one. "
+    'Shell completion: eval "$(_PIPELINE_COMPLETE=bash_source pipeline)" (zsh_source, fish_source).',
+)
+@click.version_option(package_name="retrofit-pipeline", prog_name="pipeline")
+def cli() -> None:
+    """From the data blocks of S7 machines to acknowledged frames, as a graph file declares it.
+
+    \b
+    Examples:
+      python -m pipeline configs/demo.yaml          run a graph (the same as: run FILE)
+      python -m pipeline check configs/line1.yaml   validate offline and predict load
+      python -m pipeline operators mqtt             what an operator does, its options
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
+
+
+def shipped_graphs() -> dict[str, Path]:
+    """The graph files that come with the project, by name, in a checkout and after an install."""
+    package = Path(__file__).parent
+    folder = next((f for f in (package / "configs", package.parent / "configs") if f.is_dir()), package)
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def graph_file(text: str) -> Path:
+    """The graph file a user means: a path, or the name of a shipped graph (`demo`, `configs/demo.yaml`).
+
+    Raises:
+        UsageError: there is no such file; names the nearest shipped one.
+    """
+    path = Path(text)
+    if path.is_file():
+        return path
+    shipped = shipped_graphs()
+    if path.stem in shipped and path.parent in {Path(), Path("configs")}:
+        return shipped[path.stem]
+    near = nearest(path.stem, shipped)
+    raise UsageError(
+        f"there is no graph file '{text}'"
+        + (f"; did you mean '{near}'?" if near else "")
+        + f" Shipped graphs: {', '.join(shipped)}"
+    )
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The entry point of the command `pipeline`. Exits 0 done, 1 wrong graph or option, 2 a part failed for good."""
+    try:
+        code = cli.main(args=arguments, prog_name="pipeline", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(1)
+    except click.exceptions.Abort:
+        sys.exit(1)
+    except ConfigurationError as error:
+        click.echo(str(error), err=True)
+        count = len(error.problems)
+        click.echo(f"{count} problem{'s' if count != 1 else ''}, nothing was started", err=True)
+        sys.exit(error.exit_code)
+    except PipelineError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); that is no failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,94 @@
+"""Mailboxes and states."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipeline.actor import Mailbox, State
+from pipeline.clock import VirtualLoop, run_virtual
+from pipeline.frame import Frame
+from pipeline.operator import Overflow
+from tests.parts.engine import data, make_context, origin
+
+FRAMES = [data(origin(), n=n) for n in range(5)]
+
+
+def test_one_loop_turn_is_one_batch_and_closing_ends_the_consumer() -> None:
+    """What is put in one turn comes as one list; after close and the last frame `consume` returns."""
+
+    async def main(loop: VirtualLoop) -> list[list[Frame]]:
+        batches: list[list[Frame]] = []
+        mailbox = Mailbox(loop, 10, Overflow.DROP_NEWEST, lambda _: None)
+        mailbox.put(FRAMES[0])
+        task = loop.create_task(mailbox.consume(batches.append))
+        await asyncio.sleep(1)
+        mailbox.put(FRAMES[1])
+        mailbox.put(FRAMES[2])
+        await asyncio.sleep(1)
+        mailbox.put(FRAMES[3])
+        mailbox.close()
+        await task
+        return batches
+
+    assert run_virtual(main) == [[FRAMES[0]], [FRAMES[1], FRAMES[2]], [FRAMES[3]]]
+
+
+@pytest.mark.parametrize(("overflow", "kept"), [(Overflow.DROP_OLDEST, [2, 3, 4]), (Overflow.DROP_NEWEST, [0, 1, 2])])
+def test_a_full_mailbox_gives_up_frames_by_its_policy_and_says_so(overflow: Overflow, kept: list[int]) -> None:
+    """Three fit; the policy decides which three, two are counted."""
+
+    async def main(loop: VirtualLoop) -> tuple[list[Frame], list[str]]:
+        dropped: list[str] = []
+        mailbox = Mailbox(loop, 3, overflow, dropped.append)
+        for frame in FRAMES:
+            mailbox.put(frame)
+        mailbox.close()
+        got: list[Frame] = []
+        async for batch in mailbox.batches():
+            got.extend(batch)
+        return got, dropped
+
+    assert run_virtual(main) == ([FRAMES[n] for n in kept], ["mailbox_full"] * 2)
+
+
+def test_a_raising_handler_ends_consume_and_the_rest_waits() -> None:
+    """The supervisor gets the exception; frames that came later are there for the next consumer."""
+
+    async def main(loop: VirtualLoop) -> list[Frame]:
+        mailbox = Mailbox(loop, 10, Overflow.DROP_NEWEST, lambda _: None)
+
+        def bad(_: list[Frame]) -> None:
+            raise ValueError("broken")
+
+        mailbox.put(FRAMES[0])
+        with pytest.raises(ValueError, match="broken"):
+            await mailbox.consume(bad)
+        mailbox.put(FRAMES[1])
+        mailbox.close()
+        got: list[Frame] = []
+        await mailbox.consume(got.extend)
+        return got
+
+    assert run_virtual(main) == [FRAMES[1]]
+
+
+def test_states_remember_why_and_since_when() -> None:
+    """A change is kept with its reason and time; repeating it changes nothing."""
+
+    async def main(loop: VirtualLoop) -> None:
+        actor = make_context(loop).actor
+        assert actor.state is State.STARTING
+        await asyncio.sleep(5)
+        actor.become(State.BACKING_OFF, "connection refused")
+        since = actor.since
+        await asyncio.sleep(5)
+        actor.become(State.BACKING_OFF, "connection refused")
+        assert (actor.since, list(actor.last_errors)) == (since, [(since, "connection refused")])
+        assert not actor.was_running
+        actor.become(State.RUNNING)
+        assert actor.was_running
+        assert actor.reason == ""
+
+    run_virtual(main)
