@@ -1,0 +1,171 @@
+"""Plays a PLC: an S7 server on this machine whose data blocks live.
+
+Ordering: answers leave in the order of their requests; all blocks move together, every `every`.
+Guarantee: none; a simulated PLC keeps nothing, and each start begins anew, the same way for the same `seed`.
+Memory: the blocks, and up to 64 kB for each of at most `max_clients` connections.
+On disconnect: the client is forgotten; the process in the blocks goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from pipeline.config.layouts import Layout, Naming
+from pipeline.errors import Finding, Severity, UsageError, nearest
+from pipeline.frame import Scalar
+from pipeline.operator import Claim, Context, Options, RunService, Scope, service
+from pipeline.s7.decode import Leaf
+from pipeline.s7.encode import write
+from pipeline.s7.process import Process, animate
+from pipeline.s7.server import PlcServer
+from pipeline.units import Duration
+
+__all__ = ["s7_simulator"]
+
+
+class SimulatedBlock(Options):
+    """One data block of the simulated PLC."""
+
+    db: Annotated[int, Meta(description="the data block's number", ge=1, le=65535)]
+    layout: Annotated[str, Meta(description="name of its layout; without one it is `size` zero bytes")] = ""
+    size: Annotated[int, Meta(description="bytes, where they are not the layout's", ge=0, le=65536)] = 0
+    process: Annotated[
+        Process,
+        Meta(
+            description="what moves its values: `machine` makes parts, pauses and breaks down; `counter` adds 1 to "
+            "each integer every tick; `none` leaves them"
+        ),
+    ] = Process.MACHINE
+    values: Annotated[dict[str, Scalar], Meta(description="initial values by field name; others are zero")] = field(
+        default_factory=dict
+    )
+
+    def layout_in(self, scope: Scope) -> Layout | None:
+        """The layout that it names, None without one or when there is no such."""
+        return scope.layouts.get(self.layout)
+
+    def check(self, scope: Scope) -> Iterable[Finding]:
+        """A known layout or a size, and initial values that fit."""
+        layout = self.layout_in(scope)
+        if self.layout and layout is None:
+            likely = nearest(self.layout, scope.layouts)
+            hint = f"did you mean {likely}?" if likely else f"known: {', '.join(scope.layouts) or 'none'}"
+            yield Finding(path=("layout",), message=f"no layout '{self.layout}'", hint=hint)
+            return
+        needed = layout.size if layout else 1
+        if max(self.size, needed if layout else 0) < 1:
+            yield Finding(path=("size",), message="a block needs a layout or a size")
+        if self.size and self.size < needed:
+            yield Finding(path=("size",), message=f"must be at least the layout's {needed}, got {self.size}")
+        yield from self._check_values(_leaves(layout), needed)
+
+    def _check_values(self, leaves: dict[str, Leaf], size: int) -> Iterable[Finding]:
+        for name, value in self.values.items():
+            if name not in leaves:
+                likely = nearest(name, leaves)
+                hint = f"did you mean {likely}?" if likely else ""
+                yield Finding(path=("values", name), message=f"no field '{name}' in its layout", hint=hint)
+                continue
+            try:
+                write(leaves[name], bytearray(size), value)
+            except ValueError as error:
+                yield Finding(path=("values", name), message=str(error))
+
+
+class SimulatorOptions(Options):
+    """A PLC that any S7 client can connect to, whatever rack and slot it names."""
+
+    address: Annotated[str, Meta(description="where it listens; whoever reaches it may read and write")] = "127.0.0.1"
+    port: Annotated[int, Meta(description="TCP port; 102, a real PLC's, is for root only", ge=1, le=65535)] = 1102
+    dbs: Annotated[list[SimulatedBlock], Meta(description="its data blocks", min_length=1)]
+    every: Annotated[Duration, Meta(description="how often its values move", gt=0)] = Duration(0.1)
+    seed: Annotated[int, Meta(description="the same seed gives the same process")] = 1
+    pdu: Annotated[int, Meta(description="longest PDU that it grants, in bytes", ge=112, le=960)] = 480
+    jobs: Annotated[int, Meta(description="most parallel jobs (AmQ) that it grants", ge=1, le=255)] = 4
+    max_clients: Annotated[int, Meta(description="connections that it holds at once", ge=1, le=10_000)] = 64
+
+    def check(self, scope: Scope) -> Iterable[Finding]:
+        """Block numbers that differ, each block in order, and a word on listening to the world."""
+        seen: set[int] = set()
+        for index, block in enumerate(self.dbs):
+            if block.db in seen:
+                yield Finding(path=("dbs", index, "db"), message=f"DB{block.db} is there twice")
+            seen.add(block.db)
+            for found in block.check(scope):
+                yield Finding(
+                    path=("dbs", index, *found.path), message=found.message, hint=found.hint, severity=found.severity
+                )
+        if not self.address.startswith("127."):
+            yield Finding(
+                path=("address",),
+                message=f"anyone who reaches {self.address} may read and write this PLC: S7 knows no login",
+                severity=Severity.WARNING,
+            )
+
+
+@service
+def s7_simulator(options: SimulatorOptions, context: Context) -> RunService:
+    """Serve the blocks and let their processes run."""
+
+    async def run(started: Callable[[], None]) -> None:
+        server = PlcServer(pdu=options.pdu, jobs=options.jobs, max_clients=options.max_clients)
+        steps = [_open_block(server, block, options.seed, context) for block in options.dbs]
+
+        def tick(missed: int) -> None:
+            for step in steps:
+                step(options.every * (1 + missed))
+
+        try:
+            await server.listen(options.address, options.port)
+        except OSError as error:
+            raise _unusable(options, context, error) from None
+        leave = context.clock.tick(options.every, tick)
+        context.details = lambda: {
+            "address": f"{options.address}:{options.port}",
+            "connections": len(server.connections),
+            "reads": server.reads,
+        }
+        try:
+            context.log.info("simulated PLC listens", address=options.address, port=options.port)
+            started()
+            await asyncio.Future()
+        finally:
+            leave()
+            server.close()
+
+    return run
+
+
+@s7_simulator.claims
+def _claims(options: SimulatorOptions, _: Scope) -> Iterable[Claim]:
+    yield Claim(what="TCP port", key=f"{options.address}:{options.port}", path=("port",))
+
+
+def _open_block(server: PlcServer, block: SimulatedBlock, seed: int, context: Context) -> Callable[[float], None]:
+    layout = context.layouts[block.layout] if block.layout else None
+    leaves = _leaves(layout)
+    memory = bytearray(max(block.size, layout.size if layout else 0))
+    for name, value in block.values.items():
+        write(leaves[name], memory, value)
+    server.register(block.db, memory)
+    # A generator of its own for each block: another block in the file doesn't change this one's course.
+    return animate(block.process, tuple(leaves.values()), memory, Random(f"{seed}/{block.db}"))  # noqa: S311 - a game
+
+
+def _leaves(layout: Layout | None) -> dict[str, Leaf]:
+    return {leaf.name: leaf for leaf in layout.leaves(Naming())} if layout else {}
+
+
+def _unusable(options: SimulatorOptions, context: Context, error: OSError) -> UsageError:
+    what = f"{context.graph}: node '{context.node}' (s7_simulator): port: {options.address}:{options.port}"
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(f"{what} is taken by another program; set another port, or the variable that gives it")
+    if error.errno == errno.EACCES:
+        return UsageError(f"{what} is not permitted: ports below 1024 are for root; set another port")
+    return UsageError(f"{what} can't be opened: {error.strerror or error}")
