@@ -1,0 +1,32 @@
+"""Parts of the system that some tests need. Where one is missing a test is skipped with the reason; in CI it fails."""
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+from tests.parts.native_plc import native_missing
+
+__all__ = ["IN_CI", "PARTS", "missing"]
+
+IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
+
+PARTS: dict[str, tuple[Callable[[], str], str]] = {
+    "mosquitto": (
+        lambda: "" if shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto") else "no mosquitto",
+        "apt-get install mosquitto mosquitto-clients",
+    ),
+    "openssl": (lambda: "" if shutil.which("openssl") else "no openssl", "apt-get install openssl"),
+    "native_plc": (native_missing, "python -m venv and pip must work, with PyPI in reach"),
+}
+"""By the name in `@pytest.mark.real(name, …)`: why the part is missing ("" when it is there), and how it comes."""
+
+
+def missing(why: str, how: str) -> NoReturn:
+    """Skip the test that calls this, or fail it in CI."""
+    text = f"{why}; to have it: {how}"
+    if IN_CI:
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
