@@ -1,0 +1,1 @@
+"""Parts that tests start: real ones and scripted ones."""
