@@ -1,13 +1,45 @@
-"""Addresses of single values, in the notations of STEP 7, PLC4X and nodeS7."""
+"""Addresses of single values, in the notations of STEP 7, PLC4X and nodeS7, in any case.
+
+    DB1.DBX0.0  DB1.DBW10:INT  DB2.DBD4:REAL  DB1:10:STRING[20]  DB1:0:REAL[5]      data blocks
+    M10.5  MW20:WORD  IW4:INT  Q0.0  E0.0  A0.0  %M10.5:BOOL  M8:LREAL              memory bits, inputs, outputs
+    DB1,X0.0  DB1,I10  DB1,R4  DB1,DI10  DB1,S10.20  DB1,REAL4  QR24                nodeS7
+
+Where no type is told, the size letter decides: X is BOOL, B BYTE, W WORD, D DWORD.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
-from pipeline.s7.types import S7Type
+from pipeline.s7.types import BLOCK_LIMIT, TYPES, S7Type, parse_type
 
 __all__ = ["Address", "Area", "parse_address"]
+
+_NOTATION = re.compile(
+    r"%?(?:DB(?P<db>\d{1,9})(?P<form>\.DB|:|,)|(?P<area>[MIQEA]))"
+    r"(?P<code>[A-Z]*)(?P<byte>-?\d{1,9})(?:\.(?P<extra>-?\d{1,9}))?(?::(?P<type>.+))?",
+    re.ASCII | re.IGNORECASE,
+)
+_SIZES = {"X": "BOOL", "B": "BYTE", "W": "WORD", "D": "DWORD"}
+_NODES7 = {
+    **{name: name for name in TYPES},
+    **_SIZES,
+    "C": "CHAR",
+    "S": "STRING",
+    "I": "INT",
+    "DI": "DINT",
+    "DW": "DWORD",
+    "R": "REAL",
+    "LI": "LINT",
+    "ULI": "ULINT",
+    "LW": "LWORD",
+    "LR": "LREAL",
+}
+_EXAMPLES = "write DB1.DBD4:REAL, DB1.DBX0.0, DB1:10:STRING[20], M10.3, IW4:INT or DB1,R4"
+_LAST_BIT = 7
+_LAST_BLOCK = 65535
 
 
 class Area(Enum):
@@ -19,9 +51,12 @@ class Area(Enum):
     Q = 0x82
 
 
+_AREAS = {"M": Area.M, "I": Area.I, "Q": Area.Q, "E": Area.I, "A": Area.Q}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a value lies and what it is.
+    """Where a value lies and what it is. `str()` gives the STEP 7 notation, which `parse_address` reads back.
 
     Attributes:
         area: memory area.
@@ -46,11 +81,96 @@ class Address:
         """Bytes that it touches, from `byte` on."""
         return self.type.span(self.bit, self.count, self.length)
 
+    def __str__(self) -> str:
+        """`DB2.DBD4:REAL`, `M10.3:BOOL`, and without size letter what has none: `DB1:10:STRING[20]`."""
+        letter = "X" if self.type.is_bit else {1: "B", 2: "W", 4: "D"}.get(0 if self.type.width else self.type.size, "")
+        numbers = ([self.length] if self.length else []) + ([self.count] if self.count > 1 else [])
+        kind = self.type.name + "".join(f"[{number}]" for number in numbers)
+        place = f"{self.byte}.{self.bit}" if self.type.is_bit else f"{self.byte}"
+        if self.area is Area.DB:
+            return f"DB{self.db}.DB{letter}{place}:{kind}" if letter else f"DB{self.db}:{place}:{kind}"
+        return f"{self.area.name}{letter.removeprefix('X')}{place}:{kind}"
+
 
 def parse_address(text: str) -> Address:
-    """Read an address in any notation.
+    """Read an address in any of the notations above.
 
     Raises:
-        ValueError: with a message for people.
+        ValueError: it can't be read, its parts contradict each other, or it leaves what S7 can address; the message
+            repeats the text, says what is wrong and shows how to write it.
     """
-    raise NotImplementedError(text)
+    match = _NOTATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"'{text}' is not an S7 address; {_EXAMPLES}")
+    try:
+        return _interpret(match)
+    except ValueError as error:
+        raise ValueError(f"'{text}': {error}") from None
+
+
+def _interpret(match: re.Match[str]) -> Address:
+    form, code = match["form"], match["code"].upper()
+    if {":": bool(code), ",": not code, ".DB": code not in _SIZES}.get((form or "").upper(), False):
+        raise ValueError(f"not an S7 address; {_EXAMPLES}")
+    area = Area.DB if form else _AREAS[match["area"].upper()]
+    db, byte = int(match["db"] or 0), int(match["byte"])
+    extra = None if match["extra"] is None else int(match["extra"])
+    kind, count, length = _told(match, code)
+    if kind.width and not match["type"]:
+        if extra is None:
+            raise ValueError(f"the length is missing; write {match[0]}.20 for 20 characters")
+        _, _, length = parse_type(f"{kind.name}[{extra}]")
+        extra = None
+    bit = _bit(kind, byte, extra)
+    address = Address(area=area, db=db, byte=byte, bit=bit, type=kind, count=max(count, 1), length=length)
+    if code and match["type"]:
+        _agree(code, address)
+    if area is Area.DB and not 1 <= db <= _LAST_BLOCK:
+        raise ValueError(f"a data block has a number from 1 to {_LAST_BLOCK}")
+    if byte < 0:
+        raise ValueError(f"byte {byte}: bytes are counted from 0")
+    if byte + address.size > BLOCK_LIMIT:
+        raise ValueError(f"bytes {byte} to {byte + address.size - 1} are not within 0 to {BLOCK_LIMIT - 1}")
+    return address
+
+
+def _told(match: re.Match[str], code: str) -> tuple[S7Type, int, int]:
+    """Type, elements and length: from the type, else from the letters, else a lone `.bit` means BOOL."""
+    if match["type"]:
+        return parse_type(match["type"])
+    if not code and (match["extra"] is None or match["form"]):
+        bit = "" if match["form"] else f" {match[0]}.0 for a bit, or"
+        raise ValueError(f"the type is missing; write{bit} {match[0]}:INT")
+    if code and code not in _NODES7:
+        return parse_type(code)
+    kind = TYPES[_NODES7[code or "X"]]
+    return kind, 0, 0
+
+
+def _bit(kind: S7Type, byte: int, extra: int | None) -> int:
+    """The bit, which BOOL must have and all others must not (`.0` is how TIA shows their offsets)."""
+    if not kind.is_bit:
+        if extra:
+            raise ValueError(f"{kind.name} begins at a whole byte; leave .{extra} away")
+        return 0
+    if extra is None:
+        raise ValueError(f"a BOOL needs its bit, 0 to {_LAST_BIT}; write {byte}.0")
+    if not 0 <= extra <= _LAST_BIT:
+        raise ValueError(f"bit {extra} does not exist; a byte has bits 0 to {_LAST_BIT}")
+    return extra
+
+
+def _agree(code: str, address: Address) -> None:
+    """Refuse letters that say another size than the type: DBW is 2 bytes, a REAL takes 4."""
+    said = TYPES.get(_NODES7.get(code, ""))
+    kind = address.type
+    if said is kind or (code == "B" and kind.width):
+        return
+    if said is None:
+        raise ValueError(f"'{code}' is no size; write {address}")
+    if code not in _SIZES:
+        raise ValueError(f"'{code}' and {kind.name} are two types; write {address}")
+    if said.is_bit or kind.is_bit or kind.width or said.size != kind.size:
+        size = "a bit" if said.is_bit else f"{said.size} byte{'s' * (said.size > 1)}"
+        takes = "is a bit" if kind.is_bit else f"takes {kind.extent(address.length)}"
+        raise ValueError(f"{code} is {size}, but {kind.name} {takes}; write {address}")

@@ -23,8 +23,8 @@ BLOCK_LIMIT = 65536
 Convert = Callable[[Any, str], bool | int | float | str]
 """From what `struct` gives and the leaf's charset to a value; a ValueError's text is the reason in `bad`."""
 
-_SHAPE = re.compile(r"([A-Za-z_]\w*)((?:\s*\[\s*\d+\s*\])*)", re.ASCII)
-_DIGITS = re.compile(r"\d+")
+_SHAPE = re.compile(r"([^\W\d][\w-]*)((?:\s*\[\s*[0-9]{1,9}\s*\])*)")
+_DIGITS = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +86,11 @@ class S7Type:
         return last + self.extent(length)
 
 
-def _character(raw: bytes, charset: str) -> str:
-    return _decode(raw, charset)
+def _decode(raw: bytes, charset: str) -> str:
+    try:
+        return raw.decode(charset)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not {charset}: byte 0x{raw[error.start]:02x}") from error
 
 
 def _string(raw: bytes, charset: str) -> str:
@@ -99,13 +102,6 @@ def _string(raw: bytes, charset: str) -> str:
     if length > limit:
         raise ValueError(f"string length {length} exceeds {limit}")
     return _decode(raw[2 : 2 + length], charset)
-
-
-def _decode(raw: bytes, charset: str) -> str:
-    try:
-        return raw.decode(charset)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not {charset}: byte 0x{raw[error.start]:02x}") from error
 
 
 TYPES: Mapping[str, S7Type] = MappingProxyType(
@@ -127,7 +123,7 @@ TYPES: Mapping[str, S7Type] = MappingProxyType(
             S7Type(name="ULINT", size=8, code="Q"),
             S7Type(name="REAL", size=4, code="f"),
             S7Type(name="LREAL", size=8, code="d"),
-            S7Type(name="CHAR", size=1, code="c", convert=_character),
+            S7Type(name="CHAR", size=1, code="c", convert=_decode),
             S7Type(name="STRING", size=2, width=1, longest=254, convert=_string),
         )
     }
