@@ -1,9 +1,9 @@
 """Plays a PLC: an S7 server on this machine whose data blocks live.
 
 Ordering: answers leave in the order of their requests; all blocks move together, every `every`.
-Guarantee: none; a simulated PLC keeps nothing, and each start begins anew, the same way for the same `seed`.
+Delivery: none is promised; a simulated PLC keeps nothing, and each start begins anew, the same way for the same `seed`.
 Memory: the blocks, and up to 64 kB for each of at most `max_clients` connections.
-On disconnect: the client is forgotten; the process in the blocks goes on.
+Disconnects: the client is forgotten; the process in the blocks goes on.
 """
 
 from __future__ import annotations
