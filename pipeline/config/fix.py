@@ -1,0 +1,39 @@
+"""`check --fix`: mend the mechanical mistakes of a graph file's text. Everything else survives byte for byte."""
+
+from __future__ import annotations
+
+from pipeline.config.document import parse
+from pipeline.config.lexical import scan
+from pipeline.config.mend import replace_line
+
+__all__ = ["fix"]
+
+_ROUNDS = 20
+
+
+def fix(text: str) -> tuple[str, list[str]]:
+    """Mend what is mechanical.
+
+    Tabs, trailing spaces, a missing space behind a colon, quotes around `${…}` in flow syntax, and indentation where
+    the lines around show it beyond doubt.
+
+    Args:
+        text: the file's text.
+
+    Returns:
+        The mended text, and what was done, one sentence a mending, in the order of lines. Comments, values, line breaks
+        and the number of lines stay; mending a mended text changes nothing.
+    """
+    done: list[tuple[int, str]] = []
+    for _ in range(_ROUNDS):
+        parsed = parse(text)
+        if parsed.text == text:
+            break
+        text = parsed.text
+        done += parsed.done
+    for line in scan(text).lines:
+        bare = line.text.rstrip(" \t")
+        if bare != line.text and not line.open_end:
+            text = replace_line(text, line.number + 1, bare)
+            done.append((line.number + 1, "trailing spaces removed"))
+    return text, [f"line {number}: {what}" for number, what in sorted(done, key=lambda item: item[0])]

@@ -1,0 +1,77 @@
+"""`http:` where the page, the metrics and the API listen, and who may see them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from pipeline.errors import Finding
+from pipeline.operator import Options, Scope
+from pipeline.units import Secret
+
+__all__ = ["Http"]
+
+_LISTEN = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>.+)):(?P<port>[0-9]{1,5})")
+
+
+class Http(Options):
+    """The HTTP interface of a running graph."""
+
+    listen: Annotated[str, Meta(description="host:port; port 0 takes a free one.")] = "127.0.0.1:9108"
+    token: Annotated[Secret, Meta(description="Who shows it as a bearer token may see everything.")] = msgspec.field(
+        default_factory=Secret
+    )
+    users: Annotated[dict[str, Secret], Meta(description="Passwords by user name, for browsers.")] = msgspec.field(
+        default_factory=dict
+    )
+    insecure: Annotated[
+        bool, Meta(description="true: listen without token and users where other machines can connect.")
+    ] = False
+    last_values: Annotated[
+        tuple[str, ...], Meta(description="Which values become the metric plc_last_value; * stands for any text.")
+    ] = ("*",)
+
+    @property
+    def host(self) -> str:
+        """The address or name to listen on."""
+        return self._parts()[0]
+
+    @property
+    def port(self) -> int:
+        """The TCP port, 0 for a free one."""
+        return self._parts()[1]
+
+    def _parts(self) -> tuple[str, int]:
+        match = _LISTEN.fullmatch(self.listen.strip())
+        if match is None or int(match["port"]) > 65535:  # noqa: PLR2004 - the largest TCP port
+            raise ValueError(f"'{self.listen}' is no address to listen on")
+        return match["v6"] or match["host"], int(match["port"])
+
+    def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
+        """An address that can be understood, and nobody let in from outside without being asked who he is."""
+        try:
+            host = self.host
+        except ValueError as error:
+            yield Finding(path=("listen",), message=str(error), hint="write host:port, such as 127.0.0.1:9108")
+            return
+        if not (_is_loopback(host) or self.token or any(self.users.values()) or self.insecure):
+            yield Finding(
+                path=("listen",),
+                message=f"other machines can connect to {host}, and nobody would have to log in",
+                hint="set token or users, listen on 127.0.0.1, or allow it by insecure: true",
+            )
+        for name, password in self.users.items():
+            if not password:
+                yield Finding(path=("users", name), message="an empty password", hint="set one, or remove the user")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

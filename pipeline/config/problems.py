@@ -1,0 +1,84 @@
+"""The collected mistakes of one file, each with its place."""
+
+from __future__ import annotations
+
+from pipeline.config.bind import OptionPath, Report
+from pipeline.config.document import Value
+from pipeline.config.mend import Mishap
+from pipeline.errors import Problem, Severity
+
+__all__ = ["Problems", "option_name"]
+
+
+class Problems:
+    """Collects problems; the same one told twice (by a part and its parent, by an alias) is one."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._found: dict[Problem, None] = {}
+
+    @property
+    def all(self) -> tuple[Problem, ...]:
+        """Everything told, in the order of lines."""
+        return tuple(sorted(self._found, key=lambda problem: (problem.line, problem.column)))
+
+    @property
+    def errors(self) -> int:
+        """How many of them refuse the graph."""
+        return sum(problem.severity is Severity.ERROR for problem in self._found)
+
+    def mishap(self, mishap: Mishap) -> None:
+        """Add a mistake of form."""
+        self._found.setdefault(
+            Problem(file=self._file, line=mishap.line, column=mishap.column, message=mishap.message, hint=mishap.hint)
+        )
+
+    def add(
+        self,
+        place: Value | None,
+        message: str,
+        hint: str = "",
+        *,
+        path: OptionPath = (),
+        node: str = "",
+        kind: str = "",
+        severity: Severity = Severity.ERROR,
+    ) -> None:
+        """Add a problem.
+
+        Args:
+            place: the value where it stands, None for the whole file.
+            message: what is wrong.
+            hint: what to do.
+            path: the option.
+            node: the node's name.
+            kind: the node's type.
+            severity: see `Severity`.
+        """
+        line, column = (place.line, place.column) if place is not None else (0, 0)
+        self._found.setdefault(
+            Problem(
+                file=self._file,
+                line=line,
+                column=column,
+                message=message,
+                node=node,
+                kind=kind,
+                option=option_name(path),
+                hint=hint,
+                severity=severity,
+            )
+        )
+
+    def reporter(self, node: str = "", kind: str = "", prefix: OptionPath = ()) -> Report:
+        """What a binder tells its mistakes to, for one node."""
+
+        def report(place: Value, path: OptionPath, message: str, hint: str, severity: Severity) -> None:
+            self.add(place, message, hint, path=(*prefix, *path), node=node, kind=kind, severity=severity)
+
+        return report
+
+
+def option_name(path: OptionPath) -> str:
+    """A path as people write it: `plcs[0].address`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
