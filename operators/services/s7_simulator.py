@@ -17,16 +17,17 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from pipeline.config.layouts import Layout, Naming
-from pipeline.errors import Finding, Severity, UsageError, nearest
+from pipeline.errors import Finding, PartFailed, Severity, nearest
 from pipeline.frame import Scalar
 from pipeline.operator import Claim, Context, Options, RunService, Scope, service
 from pipeline.s7.decode import Leaf
 from pipeline.s7.encode import write
 from pipeline.s7.process import Process, animate
 from pipeline.s7.server import PlcServer
+from pipeline.tls import is_loopback
 from pipeline.units import Duration
 
-__all__ = ["s7_simulator"]
+__all__ = ["SimulatedBlock", "SimulatorOptions", "s7_simulator"]
 
 
 class SimulatedBlock(Options):
@@ -58,12 +59,12 @@ class SimulatedBlock(Options):
             hint = f"did you mean {likely}?" if likely else f"known: {', '.join(scope.layouts) or 'none'}"
             yield Finding(path=("layout",), message=f"no layout '{self.layout}'", hint=hint)
             return
-        needed = layout.size if layout else 1
-        if max(self.size, needed if layout else 0) < 1:
+        if layout is None and not self.size:
             yield Finding(path=("size",), message="a block needs a layout or a size")
-        if self.size and self.size < needed:
-            yield Finding(path=("size",), message=f"must be at least the layout's {needed}, got {self.size}")
-        yield from self._check_values(_leaves(layout), needed)
+        if layout is not None and self.size and self.size < layout.size:
+            yield Finding(path=("size",), message=f"must be at least the layout's {layout.size}, got {self.size}")
+        if layout is None or layout.sound:
+            yield from self._check_values(_leaves(layout), layout.size if layout else 0)
 
     def _check_values(self, leaves: dict[str, Leaf], size: int) -> Iterable[Finding]:
         for name, value in self.values.items():
@@ -81,9 +82,9 @@ class SimulatedBlock(Options):
 class SimulatorOptions(Options):
     """A PLC that any S7 client can connect to, whatever rack and slot it names."""
 
-    address: Annotated[str, Meta(description="where it listens; whoever reaches it may read and write")] = "127.0.0.1"
-    port: Annotated[int, Meta(description="TCP port; 102, a real PLC's, is for root only", ge=1, le=65535)] = 1102
     dbs: Annotated[list[SimulatedBlock], Meta(description="its data blocks", min_length=1)]
+    port: Annotated[int, Meta(description="TCP port; 102, a real PLC's, is for root only", ge=1, le=65535)] = 1102
+    listen: Annotated[str, Meta(description="address to listen on; who reaches it may read and write")] = "127.0.0.1"
     every: Annotated[Duration, Meta(description="how often its values move", gt=0)] = Duration(0.1)
     seed: Annotated[int, Meta(description="the same seed gives the same process")] = 1
     pdu: Annotated[int, Meta(description="longest PDU that it grants, in bytes", ge=112, le=960)] = 480
@@ -101,10 +102,10 @@ class SimulatorOptions(Options):
                 yield Finding(
                     path=("dbs", index, *found.path), message=found.message, hint=found.hint, severity=found.severity
                 )
-        if not self.address.startswith("127."):
+        if not is_loopback(self.listen):
             yield Finding(
-                path=("address",),
-                message=f"anyone who reaches {self.address} may read and write this PLC: S7 knows no login",
+                path=("listen",),
+                message=f"anybody who reaches {self.listen} may read and write: S7 knows no login",
                 severity=Severity.WARNING,
             )
 
@@ -122,17 +123,17 @@ def s7_simulator(options: SimulatorOptions, context: Context) -> RunService:
                 step(options.every * (1 + missed))
 
         try:
-            await server.listen(options.address, options.port)
+            await server.listen(options.listen, options.port)
         except OSError as error:
             raise _unusable(options, context, error) from None
         leave = context.clock.tick(options.every, tick)
         context.details = lambda: {
-            "address": f"{options.address}:{options.port}",
+            "listen": f"{options.listen}:{options.port}",
             "connections": len(server.connections),
             "reads": server.reads,
         }
         try:
-            context.log.info("simulated PLC listens", address=options.address, port=options.port)
+            context.log.info("simulated PLC listens", address=options.listen, port=options.port)
             started()
             await asyncio.Future()
         finally:
@@ -144,7 +145,7 @@ def s7_simulator(options: SimulatorOptions, context: Context) -> RunService:
 
 @s7_simulator.claims
 def _claims(options: SimulatorOptions, _: Scope) -> Iterable[Claim]:
-    yield Claim(what="TCP port", key=f"{options.address}:{options.port}", path=("port",))
+    yield Claim(what="TCP port", key=str(options.port), path=("port",))
 
 
 def _open_block(server: PlcServer, block: SimulatedBlock, seed: int, context: Context) -> Callable[[float], None]:
@@ -162,10 +163,10 @@ def _leaves(layout: Layout | None) -> dict[str, Leaf]:
     return {leaf.name: leaf for leaf in layout.leaves(Naming())} if layout else {}
 
 
-def _unusable(options: SimulatorOptions, context: Context, error: OSError) -> UsageError:
-    what = f"{context.graph}: node '{context.node}' (s7_simulator): port: {options.address}:{options.port}"
-    if error.errno == errno.EADDRINUSE:
-        return UsageError(f"{what} is taken by another program; set another port, or the variable that gives it")
-    if error.errno == errno.EACCES:
-        return UsageError(f"{what} is not permitted: ports below 1024 are for root; set another port")
-    return UsageError(f"{what} can't be opened: {error.strerror or error}")
+def _unusable(options: SimulatorOptions, context: Context, error: OSError) -> PartFailed:
+    reasons = {errno.EADDRINUSE: "another program has it", errno.EACCES: "ports below 1024 are for root"}
+    reason = reasons.get(error.errno or 0, error.strerror or str(error))
+    return PartFailed(
+        f"can't listen on {options.listen}:{options.port} ({reason}); set another port with {context.node}.port, "
+        "where it comes from a variable by that one: DEMO_S7_PORT=11102"
+    )

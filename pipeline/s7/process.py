@@ -69,17 +69,19 @@ class Machine:
             self.on = not self.on
             self._left = random.uniform(40, 120) if self.on else random.uniform(8, 20)
         self._load = _wander(random, self._load, 0.7, 0.05, seconds)
+        self._vibrate(seconds)
         if self.on:
             self._work(seconds)
-            current = 4 + 12 * max(self._load, 0.1) * (1.3 if self.fresh else 1)
-            vibration = 1.5 + self._load + 6 * self._wear
-        else:
-            current, vibration = 0.0, 0.2
-        # A motor's current follows at once, a heavy frame's vibration takes its time.
-        self.current = max(0.0, current + random.gauss(0, 0.15)) if self.on else 0.0
-        self.vibration = max(0.0, self.vibration + (vibration - self.vibration) * min(1.0, seconds) + _noise(random))
-        if self.vibration > _LOUD:
-            self.on, self._wear, self._left = False, 0.0, random.uniform(10, 20)
+        stroke = 1.3 if self.fresh else 1.0
+        self.current = 4 + 12 * max(self._load, 0.1) * stroke + random.gauss(0, 0.15) if self.on else 0.0
+
+    def _vibrate(self, seconds: float) -> None:
+        """A heavy frame follows what shakes it within some seconds; too much stops the machine for repair."""
+        target = 1.5 + self._load + 6 * self._wear if self.on else 0.2
+        swing = self._random.gauss(0, 0.05)
+        self.vibration = max(0.0, self.vibration + (target - self.vibration) * min(1.0, seconds) + swing)
+        if self.on and self.vibration > _LOUD:
+            self.on, self._wear, self._left = False, 0.0, self._random.uniform(10, 20)
 
     def _work(self, seconds: float) -> None:
         if self._wear:
@@ -218,7 +220,3 @@ def _wander(random: Random, value: float, middle: float, spread: float, seconds:
     """A random walk that is drawn back to the middle within about ten seconds (Ornstein-Uhlenbeck)."""
     pull = min(1.0, seconds / 10)
     return value + (middle - value) * pull + random.gauss(0, spread) * math.sqrt(pull)
-
-
-def _noise(random: Random) -> float:
-    return random.gauss(0, 0.05)
