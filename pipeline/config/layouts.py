@@ -25,6 +25,7 @@ RESERVED = frozenset(
 
 _AT = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
 _LAST_BIT = 7
+_DEEPEST = 32
 
 
 class Naming(Options, kw_only=True):
@@ -64,7 +65,9 @@ class FieldOptions(Options, kw_only=True):
 class LayoutOptions(Options, kw_only=True):
     """A record of named fields."""
 
-    size: Annotated[int | None, Meta(description="Bytes; left out, what the fields need.", ge=1, le=65536)] = None
+    size: Annotated[
+        Annotated[int, Meta(ge=1, le=BLOCK_LIMIT)] | None, Meta(description="Bytes; left out, what the fields need.")
+    ] = None
     fields: Annotated[
         dict[str, FieldOptions | str], Meta(description="By name: `INT @ 10`, or {type: INT, at: 10, unit: A}.")
     ]
@@ -146,6 +149,7 @@ class Layout:
         stride: bytes from one to the next in an array; without declared size the next even number, as STEP 7 does.
         fields: in the order of declaration.
         sound: False when something in it is wrong; then it has no leaves.
+        depth: layouts from this one to the innermost.
     """
 
     name: str
@@ -153,6 +157,7 @@ class Layout:
     stride: int
     fields: tuple[Field, ...] = ()
     sound: bool = True
+    depth: int = 1
 
     def leaves(self, naming: Naming) -> tuple[Leaf, ...]:
         """Its scalars, flat, in the order of declaration; bytes are counted from the layout's start."""
@@ -165,28 +170,25 @@ class Layout:
                 yield from field.leaves(naming, base)
 
     def clashes(self, naming: Naming) -> list[Finding]:
-        """Flat names that two scalars share, or that mean something else where frames are ingested.
+        """Fields with flat names that another scalar has too, or that mean something else where frames are ingested.
 
         It matters for layouts of whole blocks, with the naming used there. Blanks count as underscores, since the
         ingest makes them so.
         """
-        findings: list[Finding] = []
+        findings = []
         owners: dict[str, str] = {}
         for field in self.fields if self.sound else ():
-            path = (self.name, "fields", field.name)
-            mine: set[str] = set()
+            reason = ""
             for leaf in field.leaves(naming, 0):
                 name = leaf.name.replace(" ", "_")
                 if name in RESERVED:
-                    message = f"'{name}' is reserved: frames carry something else by that name"
-                    findings.append(Finding(path=path, message=message, hint="choose another name"))
-                elif name in mine or name in owners:
-                    message = (
-                        f"two values of '{self.name}' would be named '{name}': see '{owners.get(name, field.name)}'"
-                    )
-                    findings.append(Finding(path=path, message=message, hint="rename one, or set `naming:`"))
-                mine.add(name)
-            owners |= dict.fromkeys(mine, field.name)
+                    reason = f"'{name}' is reserved: frames carry something else by that name; choose another"
+                elif name in owners:
+                    reason = f"'{name}' would name two values of '{self.name}': rename this or '{owners[name]}'"
+                owners.setdefault(name, field.name)
+            if reason:
+                path = (self.name, "fields", field.name)
+                findings.append(Finding(path=path, message=reason))
         return findings
 
 
@@ -231,11 +233,15 @@ class _Builder:
         self._judge_places(name, options.size, fields)
         self._open.pop()
         size = options.size or max((-(-field.bits[1] // 8) for field in fields), default=0)
-        sound = len(self.findings) == before and all(
-            field.kind.sound for field in fields if isinstance(field.kind, Layout)
+        inner = [field.kind for field in fields if isinstance(field.kind, Layout)]
+        self.built[name] = Layout(
+            name=name,
+            size=size,
+            stride=options.size or size + size % 2,
+            fields=tuple(fields),
+            sound=len(self.findings) == before and all(layout.sound for layout in inner),
+            depth=1 + max((layout.depth for layout in inner), default=0),
         )
-        stride = options.size or size + size % 2
-        self.built[name] = Layout(name=name, size=size, stride=stride, fields=tuple(fields), sound=sound)
         return self.built[name]
 
     def _add(self, path: tuple[str, ...], message: str, hint: str = "") -> None:
@@ -286,12 +292,16 @@ class _Builder:
             raise ValueError(f"layout '{name}' contains itself: {' > '.join(circle)}")
         if len(numbers) > 1 or 0 in numbers:
             raise ValueError(f"'{text}': an array of layouts has one dimension and at least one element")
+        if len(self._open) >= _DEEPEST or self.build(name).depth >= _DEEPEST:
+            raise ValueError(f"layouts are nested deeper than {_DEEPEST}")
         return self.build(name), numbers[0] if numbers else 0, 0
 
     def _judge_places(self, layout: str, size: int | None, fields: Sequence[Field]) -> None:
         """Find fields that leave the layout, and fields that overlap."""
         furthest: Field | None = None
         for field in sorted(fields, key=lambda field: field.bits):
+            if field.bits[0] == field.bits[1]:
+                continue  # a record of which nothing could be read, which has been told
             path = (layout, "fields", field.name)
             end = -(-field.bits[1] // 8)
             if end > (size or BLOCK_LIMIT):
@@ -356,7 +366,9 @@ def _option(options: FieldOptions, name: str) -> Any:
 
 def _is_charset(name: str) -> bool:
     try:
-        b"".decode(name)
+        b"AA".decode(name)  # looks the name up only when there is something to decode, and refuses what gives no text
+    except UnicodeDecodeError:
+        return True
     except (LookupError, ValueError):
         return False
     return True
