@@ -1,0 +1,260 @@
+"""Reads data blocks and single tags of Siemens S7 PLCs at fixed periods: one connection and one actor for each PLC.
+
+Ordering: frames of one PLC come in the order of their answers. Delivery: a read that fails gives one failure frame per
+block when it begins to fail or fails otherwise; nothing is read again for a past tick. A tick that finds the previous
+read still running, or no connection, is skipped and counted. A value that the PLC refuses is left out, named in `bad`,
+and tried again after 10 s to 5 min; the others keep flowing. Memory: one answer per PLC. Disconnects: connects again
+with back-off for ever, and a late answer is never taken for a current one. Nothing is ever written to a PLC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from reactivex import Observable
+
+from pipeline.codecs import FrameJson
+from pipeline.config.layouts import Layout, Naming
+from pipeline.errors import Finding, Severity
+from pipeline.frame import Frame, Kind, Origin
+from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Options, Scope, source
+from pipeline.retry import Retry
+from pipeline.s7.decode import compile_decoder
+from pipeline.s7.plan import plan
+from pipeline.s7.poller import Polled, Poller, Target
+from pipeline.s7.wanted import (
+    EVERY,
+    BlockOptions,
+    TagOptions,
+    Wanted,
+    check_blocks,
+    check_fixed,
+    check_tags,
+    want_block,
+    want_tags,
+)
+from pipeline.s7.wire import Tsaps
+from pipeline.units import Duration, Size
+
+__all__ = ["S7", "PlcOptions", "TsapOptions", "s7"]
+
+_TYPES = {"pg": 1, "op": 2, "basic": 3}
+_ROUND_TRIP = 0.005
+_IDENTIFIER = r"^[A-Za-z0-9_.-]{0,64}$"
+_TSAP = r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}$"
+_STAMP = len(FrameJson().stamp(b"{}", 10**6, b"0" * 26)) - 2
+
+TenantId = Annotated[str, Meta(description="customer or site; part of the topic", pattern=_IDENTIFIER)]
+PlcId = Annotated[str, Meta(description="the PLC's name; part of the topic", pattern=_IDENTIFIER)]
+Port = Annotated[int, Meta(description="TCP port", ge=1, le=65535)]
+Rack = Annotated[int, Meta(description="rack of the CPU", ge=0, le=7)]
+Slot = Annotated[int, Meta(description="slot of the CPU: S7-300 2, S7-1200/1500 1 or 0", ge=0, le=31)]
+
+
+class PlcOptions(Options, kw_only=True):
+    """One PLC."""
+
+    plc_id: PlcId = ""
+    address: Annotated[str, Meta(description="IP address or host name", min_length=1)]
+    port: Port = 102
+    rack: Rack = 0
+    slot: Slot = 1
+    tenant_id: Annotated[str, Meta(description="the source's `tenant_id` unless told", pattern=_IDENTIFIER)] = ""
+    tags: Annotated[dict[str, str], Meta(description="fixed tags of all its frames")] = msgspec.field(
+        default_factory=dict
+    )
+
+    @property
+    def name(self) -> str:
+        """What states and metrics call it."""
+        return self.plc_id or self.address
+
+
+class TsapOptions(Options, kw_only=True):
+    """Raw TSAPs, for what is not a CPU in a rack (LOGO!, soft PLCs, CPs)."""
+
+    local: Annotated[str, Meta(description="two hexadecimal bytes, as STEP 7 shows them: 10.00", pattern=_TSAP)]
+    remote: Annotated[str, Meta(description="the PLC's: 03.01", pattern=_TSAP)]
+
+
+class S7(Options, kw_only=True):
+    """Options of `s7`. A single PLC may be written without the list `plcs`."""
+
+    plcs: Annotated[list[PlcOptions], Meta(description="the PLCs; all are read alike")] = msgspec.field(
+        default_factory=list
+    )
+    plc_id: PlcId = ""
+    address: Annotated[str, Meta(description="of a single PLC: IP address or host name")] = ""
+    port: Port = 102
+    rack: Rack = 0
+    slot: Slot = 1
+    tenant_id: TenantId = ""
+    every: Annotated[Duration, EVERY]
+    phase: Annotated[Duration, Meta(description="how much later than the common ticks it reads", ge=0)] = Duration(0)
+    blocks: Annotated[list[BlockOptions], Meta(description="what is read as whole blocks")] = msgspec.field(
+        default_factory=list
+    )
+    tags: Annotated[
+        dict[str, TagOptions | str], Meta(description="single tags by name; they join one frame, `s7_tags`")
+    ] = msgspec.field(default_factory=dict)
+    naming: Annotated[Naming, Meta(description="how flat names are made")] = Naming()
+    connection_type: Annotated[
+        Literal["pg", "op", "basic"], Meta(description="which of the PLC's connections is taken: pg, op or basic")
+    ] = "pg"
+    connection: Annotated[Literal["persistent", "per_read"], Meta(description="kept open, or opened for each read")] = (
+        "persistent"
+    )
+    tsap: Annotated[TsapOptions | None, Meta(description="raw TSAPs instead of rack, slot and connection_type")] = None
+    timeout: Annotated[
+        Duration, Meta(description="for connecting, and from a request to its complete answer", ge=0.05, le=60)
+    ] = Duration(2)
+    retry: Annotated[Retry, Meta(description="pauses between attempts to connect")] = Retry()
+
+    def check(self, scope: Scope) -> Iterator[Finding]:
+        """Mistakes of PLCs, blocks and tags."""
+        yield from _check_plcs(self)
+        if not self.blocks and not self.tags:
+            hint = "give `blocks` with layouts, or single `tags` with addresses"
+            yield Finding(path=(), message="there is nothing to read", hint=hint)
+        yield from check_blocks(self.blocks, scope.layouts, self.naming)
+        yield from check_tags(self.tags, self.naming)
+
+    def each(self) -> list[PlcOptions]:
+        """The PLCs, however they are written."""
+        if self.plcs:
+            return self.plcs
+        single = PlcOptions(plc_id=self.plc_id, address=self.address, port=self.port, rack=self.rack, slot=self.slot)
+        return [single]
+
+    def tsaps(self, plc: PlcOptions) -> Tsaps:
+        """Whom a connection to this PLC is between."""
+        if self.tsap is not None:
+            return Tsaps.parse(self.tsap.local, self.tsap.remote)
+        return Tsaps.of(_TYPES[self.connection_type], plc.rack, plc.slot)
+
+
+@source
+def s7(options: S7, context: Context) -> dict[str, Observable[Frame]]:
+    """One stream of frames for each PLC."""
+    wanted = _wanted(options, context.layouts)
+    return {plc.name: _stream(options, plc, wanted, context.part(plc.name)) for plc in options.each()}
+
+
+def _stream(options: S7, plc: PlcOptions, wanted: Sequence[Wanted], context: Context) -> Observable[Frame]:
+    target = Target(
+        name=plc.name,
+        address=plc.address,
+        port=plc.port,
+        tsaps=options.tsaps(plc),
+        timeout=options.timeout,
+        persistent=options.connection == "persistent",
+        retry=options.retry,
+        phase=options.phase,
+    )
+    origins = [_origin(each, plc, options) for each in wanted]
+
+    async def run(emit: Emit) -> None:
+        groups: dict[float, list[Polled]] = {}
+        for each, origin in zip(wanted, origins, strict=True):
+            groups.setdefault(each.every, []).append(Polled(origin, each.block, each.leaves))
+        await Poller(context, target, list(groups.items())).run(emit)
+
+    return context.observable(run)
+
+
+@s7.claims
+def _claims(options: S7, scope: Scope) -> Iterable[Claim]:  # noqa: ARG001 - the contract's arguments
+    for index, plc in enumerate(options.each()):
+        tsap = options.tsap
+        place = f"tsap {tsap.remote}" if tsap else f"{plc.rack}.{plc.slot}"
+        path = ("plcs", index, "address") if options.plcs else ("address",)
+        yield Claim(what="PLC connection", key=f"{plc.address.lower()}:{plc.port}/{place}", path=path)
+
+
+@s7.predict
+def _predict(options: S7, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+    """Round trips from the read plan, one request at a time: what a PLC grants in parallel shows only online."""
+    plcs = options.each()
+    groups: dict[float, list[Wanted]] = {}
+    flow = Flow()
+    for wanted in _wanted(options, scope.layouts):
+        groups.setdefault(wanted.every, []).append(wanted)
+        flow += Flow(frames=len(plcs) / wanted.every, size=_typical_size(wanted, _origin(wanted, plcs[0], options)))
+    lines = [("connections", str(len(plcs)))]
+    warnings: list[Finding] = []
+    for every, group in groups.items():
+        for pdu in (240, 480, 960):
+            trips = len(plan([wanted_range for each in group for wanted_range in each.block.ranges()], pdu))
+            busy = Duration(trips * _ROUND_TRIP)
+            name = f"every {Duration(every)} at PDU {pdu}"
+            lines.append((name, f"{trips} requests, {busy} at a round trip of {Duration(_ROUND_TRIP)}"))
+            if busy > every and pdu == 240:  # noqa: PLR2004 - what the smallest CPUs grant
+                message = (
+                    f"a read takes {busy} (PDU 240, round trip {Duration(_ROUND_TRIP)}), longer than {Duration(every)}"
+                )
+                hint = "ticks will be skipped: read less, or less often"
+                warnings.append(Finding(path=("every",), message=message, hint=hint, severity=Severity.WARNING))
+    lines += [
+        ("frames", f"{flow.frames:.4g}/s of {flow.size:.0f} bytes"),
+        ("bytes a day", f"{Size(flow.frames * flow.size * 86400)}"),
+    ]
+    return Forecast(flow=flow, lines=tuple(lines), warnings=tuple(warnings))
+
+
+def _wanted(options: S7, layouts: Mapping[str, Layout]) -> list[Wanted]:
+    wanted = [
+        want_block(block, layouts[block.layout], options.naming, options.every)
+        for block in options.blocks
+        if block.layout in layouts
+    ]
+    return [*wanted, want_tags(options.tags, options.naming, options.every)] if options.tags else wanted
+
+
+def _origin(wanted: Wanted, plc: PlcOptions, options: S7) -> Origin:
+    return Origin(
+        measurement=wanted.measurement,
+        ip=plc.address,
+        db=wanted.db,
+        tenant_id=plc.tenant_id or options.tenant_id,
+        plc_id=plc.plc_id,
+        tags={**plc.tags, **wanted.tags},
+        units=wanted.units,
+    )
+
+
+def _typical_size(wanted: Wanted, origin: Origin) -> int:
+    """Bytes of an encoded frame with everyday values: small whole numbers, and REALs with all their digits."""
+    values, _ = compile_decoder(wanted.leaves)(b"\x42" * wanted.block.size)
+    for leaf in wanted.leaves:
+        if leaf.name not in values:
+            values[leaf.name] = "x" * (leaf.length // 2)
+        elif isinstance(values[leaf.name], int):
+            values[leaf.name] = 1234 if leaf.size > 1 else 12
+    return len(FrameJson().encode(Frame(Kind.DATA, 1.7e9, origin, values))) + _STAMP
+
+
+def _check_plcs(options: S7) -> Iterator[Finding]:
+    if options.plcs and options.address:
+        yield Finding(path=("address",), message="a single PLC beside the list `plcs`", hint="write it into the list")
+    if not options.plcs and not options.address:
+        hint = "address: 192.168.0.121, or a list `plcs`"
+        yield Finding(path=("address",), message="no PLC is named", hint=hint)
+        return
+    names: dict[str, int] = {}
+    for index, plc in enumerate(options.each()):
+        path: tuple[str | int, ...] = ("plcs", index) if options.plcs else ()
+        if names.setdefault(plc.name, index) != index:
+            message = f"'{plc.name}' is also the name of plcs[{names[plc.name]}]"
+            option = "plc_id" if plc.plc_id else "address"
+            yield Finding(path=(*path, option), message=message, hint="give each PLC its own `plc_id`")
+        host, colon, port = plc.address.partition(":")
+        if colon and port.isdecimal():
+            message = f"'{plc.address}' is an address and a port"
+            yield Finding(path=(*path, "address"), message=message, hint=f"write address: {host}, port: {port}")
+        elif "/" in plc.address or "@" in plc.address or plc.address != plc.address.strip():
+            message = f"'{plc.address}' is not an IP address or host name"
+            yield Finding(path=(*path, "address"), message=message, hint="write it as 192.168.0.121")
+        yield from check_fixed(plc.tags, (*path, "tags"))

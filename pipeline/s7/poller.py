@@ -1,0 +1,352 @@
+"""Polls one PLC for as long as it is wanted: connects, reads at every tick, makes frames, tells what is wrong.
+
+One connection carries all groups. A tick that can't be followed is skipped and counted with its reason. A failed read
+gives one failure frame per block when it starts to fail or fails otherwise, then nothing until it reads again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.actor import State
+from pipeline.errors import ReadError, Refused
+from pipeline.frame import Frame, Kind, Origin
+from pipeline.operator import Context, Emit
+from pipeline.retry import Backoff, Retry
+from pipeline.s7.address import Area
+from pipeline.s7.decode import Decoder, Leaf, compile_decoder
+from pipeline.s7.group import Block, Group
+from pipeline.s7.session import Observe, Session, connect
+from pipeline.s7.wire import Tsaps, refused
+
+__all__ = ["Polled", "Poller", "Target"]
+
+_SOON = 1.0
+"""Seconds: a tick that is farther away than that is not waited for after a connection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A PLC and how to speak with it.
+
+    Attributes:
+        name: what metrics call it.
+        address: host name or IP address.
+        port: TCP port.
+        tsaps: see `Tsaps`.
+        timeout: seconds for the connection, and for each answer.
+        persistent: False opens a connection for each reading.
+        retry: pauses between attempts to connect.
+        phase: seconds by which its ticks follow the common ones.
+    """
+
+    name: str
+    address: str
+    port: int
+    tsaps: Tsaps
+    timeout: float
+    persistent: bool
+    retry: Retry
+    phase: float = 0.0
+
+
+class Polled:
+    """A block with what makes frames of it.
+
+    Attributes:
+        origin: of its frames.
+        block: what is read.
+        failing: why it is failing now, or "".
+        trouble: what of it can't be read, for people; or "".
+        decode: from its bytes to its values.
+        bad: reason by name of what the PLC does not give.
+        doubted: names that once had bytes which are no value, such as NaN.
+    """
+
+    def __init__(self, origin: Origin, block: Block, leaves: Sequence[Leaf]) -> None:
+        self.origin = origin
+        self.block = block
+        self.failing = ""
+        self.trouble = ""
+        self.decode: Decoder = compile_decoder(leaves)
+        self.bad: dict[str, str] = {}
+        self.doubted: set[str] = set()
+        self._leaves = leaves
+        self._whole = self.decode
+
+    def leave_out(self, bad: Mapping[int, int]) -> None:
+        """Decode without these cells (index to return code) from now on."""
+        self.bad = {name: refused(code).reason for index, code in bad.items() for name in self.names(index)}
+        rest = [leaf for leaf in self._leaves if leaf.name not in self.bad]
+        self.decode = compile_decoder(rest) if self.bad else self._whole
+        self.trouble = ""
+        if bad:
+            index, code = next(iter(bad.items()))
+            self.trouble = (
+                f"{self.origin.measurement}: {len(self.bad)} of {len(self._leaves)} values can't be read, "
+                f"{self.describe(index)}: {refused(code)}"
+            )
+
+    def describe(self, index: int) -> str:
+        """A cell for people: `contador_bom (DB1 byte 10)`."""
+        cell = self.block.cells[index]
+        where = f"DB{cell.db}" if cell.area == Area.DB.value else Area(cell.area).name
+        return f"{', '.join(self.names(index))} ({where} byte {cell.start})"
+
+    def names(self, index: int) -> list[str]:
+        """The leaves of a cell."""
+        cell = self.block.cells[index]
+        return [leaf.name for leaf in self._leaves if cell.offset <= leaf.byte < cell.offset + cell.size]
+
+
+class _Meters:
+    """The numbers of one block."""
+
+    def __init__(self, context: Context, plc: str, origin: Origin, every: float) -> None:
+        metrics = context.metrics
+        labels = {"tenant": origin.tenant_id, "plc": plc, "db": "" if origin.db is None else str(origin.db)}
+        self.ok = metrics.counter("plc_read_ok", "reads that gave a frame", **labels)
+        self.fail = metrics.counter("plc_read_fail", "reads that failed", **labels)
+        self.latency = metrics.gauge("plc_read_latency_ms", "request sent to complete answer, the latest", **labels)
+        self.bad = metrics.gauge("plc_bad_tags", "values that the PLC does not give", **labels)
+        metrics.gauge("plc_expected_interval_seconds", "time between two reads as configured", **labels).value = every
+
+
+class Poller:
+    """One PLC. `run` is its life; the other public methods are called by its groups."""
+
+    def __init__(
+        self,
+        context: Context,
+        target: Target,
+        groups: Sequence[tuple[float, Sequence[Polled]]],
+        observe: Observe | None = None,
+    ) -> None:
+        """Make a poller.
+
+        Args:
+            context: of the PLC's actor.
+            target: the PLC.
+            groups: (seconds between two readings, blocks).
+            observe: told every answer as it came.
+        """
+        self._context = context
+        self._clock = context.clock
+        self._actor = context.actor
+        self._target = target
+        self._observe = observe
+        self._groups = [Group([each.block for each in blocks], every, self._clock, self) for every, blocks in groups]
+        self._polled = {polled.block: polled for _, blocks in groups for polled in blocks}
+        self._reads = {
+            block: (self._polled[block], _Meters(context, target.name, self._polled[block].origin, group.every), group)
+            for group in self._groups
+            for block in group.blocks
+        }
+        self._backoff = Backoff(target.retry)
+        self._session: Session | None = None
+        self._emit: Emit = lambda _: None
+        self._next: dict[Group, float] = {}
+        self._due: set[Group] = set()
+        self._reading: set[Group] = set()
+        self._wake = asyncio.Event()
+        self._waits = "disconnected"
+        self._settled = False
+        context.details = self._details
+
+    async def run(self, emit: Emit) -> None:
+        """Poll until cancelled; then the connection is closed in order."""
+        self._emit = emit
+        tick, phase = self._clock.tick, self._target.phase
+        ticks = [tick(group.every, partial(self._tick, group), phase) for group in self._groups]
+        if not self._target.persistent:
+            self._due.update(self._groups)
+        once = self._stay_connected if self._target.persistent else self._connect_when_due
+        try:
+            while True:
+                try:
+                    await once()
+                except ReadError as error:
+                    self._hang_up()
+                    self._fail(error)
+                    await asyncio.sleep(self._backoff.fail())
+        finally:
+            for leave in ticks:
+                leave()
+            self._hang_up()
+
+    # connections
+
+    async def _stay_connected(self) -> None:
+        """Hold one connection until it ends, which is an error."""
+        session = await self._connect()
+        self._context.log.info("connected", **self._details())
+        self._waits = ""
+        for group in self._groups:
+            if self._is_far(group) and not self._context.paused:
+                group.read()
+        raise await session.ended
+
+    async def _connect_when_due(self) -> None:
+        """Connect for the groups whose tick has come, read them, and hang up."""
+        self._waits = ""
+        while not self._due:
+            self._wake.clear()
+            await self._wake.wait()
+        session = await self._connect()
+        self._reading, self._due = self._due, set()
+        for group in tuple(self._reading):
+            if not group.read():
+                self._skip("backing_off")
+                self._reading.discard(group)
+        session.ended.add_done_callback(lambda _: self._wake.set())
+        while self._reading:
+            if session.ended.done():
+                raise session.ended.result()
+            self._wake.clear()
+            await self._wake.wait()
+        self._hang_up()
+
+    async def _connect(self) -> Session:
+        target = self._target
+        self._session = session = await connect(
+            self._clock, target.address, target.port, target.tsaps, patience=target.timeout, observe=self._observe
+        )
+        for group in self._groups:
+            group.connected(session, afresh=target.persistent)
+        return session
+
+    def _hang_up(self) -> None:
+        session, self._session = self._session, None
+        for group in self._groups:
+            group.disconnected()
+        if session is not None:
+            session.close()
+
+    def _fail(self, error: ReadError) -> None:
+        """Nothing can be read: tell it of every block."""
+        self._waits = "disconnected"
+        self._due = {group for group in (*self._due, *self._reading) if self._is_far(group)}
+        self._reading = set()
+        self._actor.become(State.BACKING_OFF, str(error))
+        for block in self._reads:
+            self.failed(block, error)
+
+    # ticks
+
+    def _tick(self, group: Group, missed: int) -> None:
+        self._next[group] = self._clock.loop.time() + group.every
+        if missed:
+            self._skip("late", missed)
+        if self._context.paused:
+            self._skip("paused")
+        elif self._waits:
+            if self._actor.state is not State.STARTING:  # the first connection is not late, it is the first
+                self._skip(self._waits)
+        elif group.busy or group in self._due:
+            self._skip("busy")
+        elif not self._target.persistent:
+            self._due.add(group)
+            self._wake.set()
+        elif not group.read():
+            self._skip("backing_off")
+
+    def _is_far(self, group: Group) -> bool:
+        """Whether the next tick is too far away to wait for it."""
+        now = self._clock.loop.time()
+        return group not in self._next or self._next[group] - now > min(_SOON, group.every / 2)
+
+    def _skip(self, reason: str, count: int = 1) -> None:
+        self._context.metrics.counter(
+            "edge_ticks_skipped", "ticks that no read followed", plc=self._target.name, reason=reason
+        ).n += count
+
+    # what the groups tell
+
+    def read(self, block: Block, data: bytes, bad: Mapping[int, int], complete: bool) -> None:
+        """A block came: make its frame."""
+        polled, meters, group = self._reads[block]
+        values, wrong = polled.decode(data)
+        if wrong and not wrong.keys() <= polled.doubted:
+            self._doubt(polled, wrong)
+        if bad:
+            wrong = {**(wrong or {}), **polled.bad}
+        meters.ok.n += 1
+        meters.latency.value = (self._clock.monotonic() - group.started) * 1e3
+        if polled.failing:
+            polled.failing = ""
+            self._settled = False
+        self._emit(Frame(Kind.DATA, self._clock.wall(), polled.origin, values, wrong, data if complete else None))
+
+    def failed(self, block: Block, error: ReadError) -> None:
+        """A block can't be read: one frame when that begins or its reason changes."""
+        polled, meters, _ = self._reads[block]
+        meters.fail.n += 1
+        self._settled = False
+        if isinstance(error, Refused) and not polled.bad and self._session is not None:
+            polled.trouble = str(error)
+        if polled.failing != error.reason:
+            polled.failing = error.reason
+            self._emit(Frame.failure(polled.origin, self._clock.wall(), error.reason))
+
+    def isolated(self, block: Block, bad: Mapping[int, int]) -> None:
+        """Name what can't be read, once."""
+        polled, meters, _ = self._reads[block]
+        before = polled.bad
+        polled.leave_out(bad)
+        meters.bad.value += len(polled.bad) - len(before)
+        self._settled = False
+        log = self._context.log
+        for index, code in bad.items():
+            if not before.keys() & polled.names(index):
+                log.warning("tag can't be read", tag=polled.describe(index), error=str(refused(code)))
+        for name in before.keys() - polled.bad.keys():
+            log.info("tag can be read again", tag=name)
+        if not before and not bad and block.whole is not None:
+            log.warning("block is shorter than its layout, read field by field", measurement=polled.origin.measurement)
+
+    def recovered(self, block: Block) -> None:
+        """All of a block can be read in one piece again."""
+        if self._polled[block].bad:
+            self.isolated(block, {})
+
+    def finished(self, group: Group) -> None:
+        """A reading is over: the connection works, whatever the PLC said."""
+        if self._backoff.attempts:
+            self._backoff.succeed()
+        if not self._settled:
+            self._settle()
+        if self._reading:
+            self._reading.discard(group)
+            self._wake.set()
+
+    def _settle(self) -> None:
+        self._settled = True
+        for polled in self._polled.values():
+            if not polled.failing and not polled.bad:
+                polled.trouble = ""
+        troubles = [polled.trouble for polled in self._polled.values() if polled.trouble]
+        if troubles:
+            more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
+            self._actor.become(State.DEGRADED, troubles[0] + more)
+        else:
+            self._actor.become(State.RUNNING)
+
+    def _doubt(self, polled: Polled, wrong: Mapping[str, str]) -> None:
+        """Name once what has bytes that are no value."""
+        for name in wrong.keys() - polled.doubted:
+            self._context.log.warning("tag has no value", tag=name, reason=wrong[name])
+        polled.doubted.update(wrong)
+
+    def _details(self) -> dict[str, object]:
+        """For page and API."""
+        session = self._session
+        return {
+            "pdu": session.grant.pdu if session else None,
+            "jobs": session.grant.jobs if session else None,
+            "requests": sum(len(group.requests) for group in self._groups),
+            "stale": session.stale if session else 0,
+            "bad": {name: why for polled in self._polled.values() for name, why in polled.bad.items()},
+        }

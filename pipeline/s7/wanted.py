@@ -1,0 +1,224 @@
+"""What a source is told to read: the options of blocks and single tags, their mistakes, and the blocks they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pipeline.config.layouts import RESERVED, Layout, Naming
+from pipeline.errors import Finding, nearest
+from pipeline.operator import Options
+from pipeline.s7.address import Area, parse_address
+from pipeline.s7.decode import Leaf, leaves_of
+from pipeline.s7.group import Block, Cell
+from pipeline.s7.types import BLOCK_LIMIT
+from pipeline.units import Duration
+
+__all__ = [
+    "EVERY",
+    "BlockOptions",
+    "TagOptions",
+    "Wanted",
+    "check_blocks",
+    "check_fixed",
+    "check_tags",
+    "want_block",
+    "want_tags",
+]
+
+EVERY = Meta(description="time between two reads, 10ms to 24h", ge=0.01, le=86400)
+_TAGS_MEASUREMENT = "s7_tags"
+_LAST_BLOCK = 65535
+
+
+class BlockOptions(Options, kw_only=True):
+    """A data block, or a part of it, that makes one frame."""
+
+    db: Annotated[int, Meta(description="number of the data block", ge=1, le=_LAST_BLOCK)]
+    layout: Annotated[str, Meta(description="name of the layout that says what its bytes are")]
+    name: Annotated[str, Meta(description="what messages call it; db<n> unless told")] = ""
+    measurement: Annotated[str, Meta(description="name in the time-series database; s7_db<n> unless told")] = ""
+    tags: Annotated[dict[str, str], Meta(description="fixed tags of its frames, such as area: linha1")] = msgspec.field(
+        default_factory=dict
+    )
+    start: Annotated[int, Meta(description="byte of the data block at which the layout begins", ge=0, le=65535)] = 0
+    every: Annotated[Duration | None, EVERY] = None
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.name or (f"db{self.db}.{self.start}" if self.start else f"db{self.db}")
+
+    @property
+    def series(self) -> str:
+        """Its measurement."""
+        return self.measurement or f"s7_db{self.db}"
+
+
+class TagOptions(Options, kw_only=True):
+    """A single tag. The short form is its address alone."""
+
+    address: Annotated[str, Meta(description="where and what it is: DB2.DBD4:REAL, M10.3, IW4:INT, DB1:0:REAL[5]")]
+    unit: Annotated[str, Meta(description="shown beside the value: mm/s; never on the wire")] = ""
+    scale: Annotated[float, Meta(description="the number read is multiplied by it")] = 1.0
+    offset: Annotated[float, Meta(description="added after scaling")] = 0.0
+    description: Annotated[str, Meta(description="what it is, for people")] = ""
+    as_: Annotated[
+        Literal["", "string"], Meta(description="string: an integer as decimal text, which keeps all digits past 2^53")
+    ] = msgspec.field(default="", name="as")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One frame's worth of reading, the same for every PLC of a source.
+
+    Attributes:
+        measurement: of its frames.
+        db: the block's number; None for single tags.
+        tags: of its frames.
+        every: seconds between two reads.
+        leaves: its values, with bytes counted within the block.
+        block: what is read.
+    """
+
+    measurement: str
+    db: int | None
+    tags: Mapping[str, str]
+    every: float
+    leaves: tuple[Leaf, ...]
+    block: Block
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit by value name."""
+        return {leaf.name: leaf.unit for leaf in self.leaves if leaf.unit}
+
+
+def want_block(options: BlockOptions, layout: Layout, naming: Naming, every: float) -> Wanted:
+    """What reading this block means. `every` is the source's, in seconds."""
+    leaves = layout.leaves(naming)
+    cells: list[Cell] = []
+    for leaf in sorted(leaves, key=lambda leaf: leaf.byte):
+        last = cells[-1] if cells else None
+        if last is not None and leaf.byte < last.offset + last.size:  # BOOLs of one byte
+            end = max(last.offset + last.size, leaf.byte + leaf.size)
+            cells[-1] = replace(last, size=end - last.offset)
+        else:
+            cells.append(Cell(leaf.byte, Area.DB.value, options.db, options.start + leaf.byte, leaf.size))
+    return Wanted(
+        measurement=options.series,
+        db=options.db,
+        tags=options.tags,
+        every=options.every or every,
+        leaves=leaves,
+        block=Block(layout.size, tuple(cells), (Area.DB.value, options.db, options.start)),
+    )
+
+
+def want_tags(tags: Mapping[str, TagOptions | str], naming: Naming, every: float) -> Wanted:
+    """What reading these single tags means: one frame, whose bytes are the tags' bytes one after the other."""
+    leaves: list[Leaf] = []
+    cells: list[Cell] = []
+    size = 0
+    for name, value in tags.items():
+        options = _tag(value)
+        address = parse_address(options.address)
+        for leaf in leaves_of(name, address, naming.separator, naming.first_index):
+            offset = leaf.byte - address.byte + size
+            leaves.append(
+                replace(
+                    leaf,
+                    byte=offset,
+                    unit=options.unit,
+                    scale=options.scale,
+                    offset=options.offset,
+                    description=options.description,
+                    text=bool(options.as_),
+                )
+            )
+            if not cells or cells[-1].offset < offset:
+                cells.append(Cell(offset, address.area.value, address.db, leaf.byte, leaf.size))
+        size += address.size
+    block = Block(size, tuple(cells))
+    return Wanted(measurement=_TAGS_MEASUREMENT, db=None, tags={}, every=every, leaves=tuple(leaves), block=block)
+
+
+def check_blocks(blocks: Sequence[BlockOptions], layouts: Mapping[str, Layout], naming: Naming) -> Iterator[Finding]:
+    """Mistakes in `blocks`."""
+    titles: dict[str, int] = {}
+    series: dict[tuple[str, int, frozenset[tuple[str, str]], str], int] = {}
+    inner = {field.kind for each in layouts.values() for field in each.fields if isinstance(field.kind, Layout)}
+    for index, options in enumerate(blocks):
+        path = ("blocks", index)
+        if titles.setdefault(options.title, index) != index:
+            where, also = f"blocks[{titles[options.title]}]", "name" if options.name else "db"
+            hint = "give each its own `name`"
+            yield Finding(path=(*path, also), message=f"'{options.title}' is also the name of {where}", hint=hint)
+        layout = layouts.get(options.layout)
+        if layout is None:
+            likely = nearest(options.layout, layouts)
+            hint = f"did you mean '{likely}'?" if likely else f"known are {', '.join(layouts) or 'none'}"
+            yield Finding(path=(*path, "layout"), message=f"unknown layout '{options.layout}'", hint=hint)
+            continue
+        if options.start + layout.size > BLOCK_LIMIT:
+            message = f"layout '{layout.name}' ({layout.size} bytes) from byte {options.start} leaves the block"
+            yield Finding(path=(*path, "start"), message=message, hint=f"a block has at most {BLOCK_LIMIT} bytes")
+        if naming != Naming() or layout in inner:  # the others are judged where they are declared
+            for clash in layout.clashes(naming):
+                yield replace(clash, path=(*path, "layout"))
+        names = [leaf.name for leaf in layout.leaves(naming)]
+        yield from check_fixed(options.tags, (*path, "tags"), names)
+        for name in names:
+            key = (options.series, options.db, frozenset(options.tags.items()), name)
+            if series.setdefault(key, index) != index:
+                message = f"'{name}' of {options.series} also comes from blocks[{series[key]}], with the same tags"
+                yield Finding(path=path, message=message, hint="give one of them its own `measurement` or `tags`")
+                break
+
+
+def check_tags(tags: Mapping[str, TagOptions | str], naming: Naming) -> Iterator[Finding]:
+    """Mistakes in `tags`."""
+    owners: dict[str, str] = {}
+    for tag, value in tags.items():
+        options = _tag(value)
+        path = ("tags", tag)
+        place = path if isinstance(value, str) else (*path, "address")
+        try:
+            address = parse_address(options.address)
+        except ValueError as error:
+            yield Finding(path=place, message=str(error))
+            continue
+        if (options.scale, options.offset) != (1.0, 0.0):
+            if not address.type.is_number or options.as_:
+                yield Finding(path=path, message=f"only numbers can be scaled, and '{tag}' is {address.type.name}")
+            elif not (isfinite(options.scale) and isfinite(options.offset) and options.scale):
+                yield Finding(path=path, message="scale and offset must be finite numbers, and scale not 0")
+        if options.as_ and not address.type.is_integer:
+            yield Finding(path=path, message=f"only whole numbers can be given as text, not {address.type.name}")
+        for leaf in leaves_of(tag, address, naming.separator, naming.first_index):
+            name = leaf.name.replace(" ", "_")
+            if name in RESERVED:
+                message = f"'{name}' is reserved: frames carry something else by that name"
+                yield Finding(path=path, message=message, hint="choose another name")
+            elif owners.setdefault(name, tag) != tag:
+                yield Finding(path=path, message=f"'{name}' is also a value of tag '{owners[name]}'")
+
+
+def check_fixed(tags: Mapping[str, str], path: tuple[str | int, ...], names: Sequence[str] = ()) -> Iterator[Finding]:
+    """Mistakes in fixed tags of frames that have values of these names."""
+    for name in tags:
+        if name in RESERVED:
+            message = f"'{name}' is reserved: frames carry something else by that name"
+            yield Finding(path=(*path, name), message=message, hint="choose another name")
+        elif name in names:
+            message = f"'{name}' is also the name of a value, and a query could not tell them apart"
+            yield Finding(path=(*path, name), message=message, hint="rename the tag")
+
+
+def _tag(value: TagOptions | str) -> TagOptions:
+    return TagOptions(address=value) if isinstance(value, str) else value
