@@ -61,8 +61,15 @@ __all__ = [
 ]
 
 
+class _KeywordOnly(msgspec.StructMeta):
+    """Makes every options class keyword-only: msgspec hands `frozen` on to subclasses, but not `kw_only`."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> Any:
+        return super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
-class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Options(msgspec.Struct, metaclass=_KeywordOnly, frozen=True, forbid_unknown_fields=True):
     """Base of all options. Each field is `Annotated[type, Meta(description=…, bounds)]`; no default for an address."""
 
     def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument

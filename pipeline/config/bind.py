@@ -254,7 +254,7 @@ class Binder:
 
 
 @cache
-def fields(cls: type[Any]) -> tuple[msgspec.structs.FieldInfo, ...]:
+def fields(cls: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
     """The fields of an options class, with their annotated types and their names in files."""
     return msgspec.structs.fields(cls)
 

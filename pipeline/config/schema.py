@@ -1,0 +1,241 @@
+"""The JSON Schema (draft 2020-12) of graph files, and the options of an operator in words, from the same classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from pipeline.config.bind import fields
+from pipeline.config.convert import choices, expected, is_options, is_union, members, shapes, unwrap, written
+from pipeline.config.http import Http
+from pipeline.config.layouts import LayoutOptions
+from pipeline.config.loader import GraphName
+from pipeline.operator import NodeKind, find, names
+from pipeline.units import Duration, Secret, Size
+
+__all__ = ["describe", "schema"]
+
+_SUBSTITUTED = {"type": "string", "pattern": r"\$\{"}
+_SIMPLE: Mapping[Any, dict[str, Any]] = {
+    Any: {},
+    type(None): {"type": "null"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": ["string", "number", "boolean"]},
+    Duration: {"anyOf": [{"type": "string", "examples": ["500ms", "1s", "7d"]}, {"const": 0}]},
+    Size: {"anyOf": [{"type": "string", "examples": ["64MiB", "1GiB"]}, {"const": 0}]},
+    Secret: {
+        "anyOf": [
+            {"type": ["string", "number"]},
+            {
+                "type": "object",
+                "properties": {"file": {"type": "string", "description": "A file whose text is the secret."}},
+                "required": ["file"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+}
+_BOUNDS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+    "multiple_of": "multipleOf",
+}
+_NODE = {
+    "type": {"type": "string"},
+    "enabled": {
+        "description": "false: the node is checked and left out.",
+        "anyOf": [{"type": "boolean"}, _SUBSTITUTED],
+    },
+}
+_FROM = {
+    "description": "The node whose frames it takes, or a list of them.",
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+}
+
+
+def schema() -> dict[str, Any]:
+    """The schema of a whole file: every operator that is installed, its options with descriptions and bounds."""
+    definitions: dict[str, Any] = {}
+    builder = _Builder(definitions)
+    sections = {kind.value: _section(kind, builder) for kind in NodeKind}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A pipeline graph",
+        "type": "object",
+        "properties": {
+            "name": builder.of(GraphName),
+            "http": builder.of(Http),
+            "layouts": {
+                "description": "Records of named fields; they nest and repeat.",
+                "type": ["object", "null"],
+                "additionalProperties": builder.of(LayoutOptions),
+            },
+            **sections,
+        },
+        "patternProperties": {"^x-": {"description": "Anything: a place for anchors."}},
+        "additionalProperties": False,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _section(kind: NodeKind, builder: _Builder) -> dict[str, Any]:
+    """A section: which options a node may have follows from its `type`."""
+    takes = kind in (NodeKind.TRANSFORM, NodeKind.SINK)
+    variants = []
+    for name in names(kind):
+        operator = find(kind, name)
+        own = builder.object(operator.options, {**_NODE, **({"from": _FROM} if takes else {})})
+        key = f"{kind.value}.{name}"
+        builder.definitions[key] = {"description": operator.doc.partition("\n")[0], **own}
+        variants.append({"if": {"properties": {"type": {"const": name}}}, "then": {"$ref": f"#/$defs/{key}"}})
+    node: dict[str, Any] = {
+        "type": "object",
+        "properties": {"type": {"enum": names(kind)}},
+        "required": ["type", "from"] if takes else ["type"],
+        **({"allOf": variants} if variants else {}),
+    }
+    return {
+        "description": f"The {kind.value} of the graph, by name.",
+        "type": ["object", "null"],
+        "additionalProperties": node,
+    }
+
+
+class _Builder:
+    """Makes schemas of types; options classes are shared as definitions."""
+
+    def __init__(self, definitions: dict[str, Any]) -> None:
+        self.definitions = definitions
+
+    def of(self, hint: Any) -> dict[str, Any]:
+        """The schema of an annotated type."""
+        base, metas = unwrap(hint)
+        result = self._plain(base)
+        for meta in metas:
+            result = _with_meta(result, base, meta)
+        return result
+
+    def object(self, cls: Any, also: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The schema of an options class, with the keys of a node beside its own."""
+        properties: dict[str, Any] = dict(also or {})
+        for field in fields(cls):
+            properties[field.encode_name] = self.of(field.type)
+            default = _default(field)
+            if default is not None:
+                properties[field.encode_name] = {**properties[field.encode_name], "default": default}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": [field.encode_name for field in fields(cls) if field.required],
+            "additionalProperties": False,
+        }
+
+    def _plain(self, base: Any) -> dict[str, Any]:
+        if is_union(base):
+            return {"anyOf": [self.of(member) for member in members(base)]}
+        if is_options(base):
+            return self._reference(base)
+        if (allowed := choices(base)) is not None:
+            return {"anyOf": [{"enum": [_as_read(written(choice)) for choice in allowed]}, _SUBSTITUTED]}
+        if base in _SIMPLE:
+            simple = dict(_SIMPLE[base])
+            return {"anyOf": [simple, _SUBSTITUTED]} if base in (bool, int, float) else simple
+        return self._container(base)
+
+    def _container(self, base: Any) -> dict[str, Any]:
+        inner = get_args(base)
+        if shapes(base) == {"mapping"}:
+            return {"type": "object", "additionalProperties": self.of(inner[1]) if inner else True}
+        if shapes(base) == {"list"}:
+            if get_origin(base) is tuple and inner and inner[-1] is not Ellipsis:
+                return {"type": "array", "prefixItems": [self.of(part) for part in inner], "items": False}
+            return {"type": "array", "items": self.of(inner[0]) if inner else True}
+        return dict(_SIMPLE[str])
+
+    def _reference(self, cls: Any) -> dict[str, Any]:
+        key = f"{cls.__module__}.{cls.__qualname__}"
+        if key not in self.definitions:
+            self.definitions[key] = {}  # taken, in case the class holds itself
+            doc = (cls.__doc__ or "").partition("\n")[0]
+            self.definitions[key] = {"description": doc, **self.object(cls)}
+        return {"$ref": f"#/$defs/{key}"}
+
+
+def _as_read(choice: str) -> Any:
+    """A choice as an editor's YAML reader sees it unquoted: `5` is a number."""
+    return int(choice) if choice.isdigit() else choice
+
+
+def _with_meta(result: dict[str, Any], base: Any, meta: msgspec.Meta) -> dict[str, Any]:
+    extra: dict[str, Any] = {
+        key: value
+        for key, value in (("title", meta.title), ("description", meta.description), ("examples", meta.examples))
+        if value is not None
+    }
+    bounds: dict[str, Any] = {}
+    if base in (int, float):
+        bounds = {word: getattr(meta, name) for name, word in _BOUNDS.items() if getattr(meta, name) is not None}
+    elif base is str and meta.pattern is not None:
+        bounds = {"anyOf": [{"pattern": meta.pattern}, _SUBSTITUTED]}
+    elif shapes(base) == {"list"}:
+        bounds = _lengths(meta, "minItems", "maxItems")
+    elif shapes(base) == {"mapping"} and not is_options(base):
+        bounds = _lengths(meta, "minProperties", "maxProperties")
+    # Bounds on numbers leave texts alone, so they may stand beside the alternative `${…}`.
+    return {**result, **bounds, **extra, **(meta.extra_json_schema or {})}
+
+
+def _lengths(meta: msgspec.Meta, least: str, most: str) -> dict[str, Any]:
+    pairs = ((least, meta.min_length), (most, meta.max_length))
+    return {word: value for word, value in pairs if value is not None}
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    """A default that a schema can hold; None for none, and for nested ones, which show theirs themselves."""
+    default = field.default
+    if default is msgspec.NODEFAULT or default is None or isinstance(default, Secret):
+        return None
+    if isinstance(default, bool):
+        return default
+    if isinstance(default, Duration | Size):
+        return str(default)
+    return default if isinstance(default, int | float) else written(default) if _is_text(default) else None
+
+
+def _is_text(default: Any) -> bool:
+    return isinstance(default, str | PurePath) or choices(type(default)) is not None
+
+
+def describe(options: Any, margin: str = "") -> Iterator[str]:
+    """The options in words, one a line: name, type, default or that it is required, description; nested ones indented.
+
+    Args:
+        options: the class.
+        margin: what each line begins with.
+    """
+    for field in fields(options):
+        base, metas = unwrap(field.type)
+        text = " ".join(meta.description for meta in metas if meta.description)
+        default = _default(field)
+        state = "required" if field.required else f"default {default}" if default not in (None, "") else ""
+        kind = "" if any(is_options(member) for member in members(base)) else expected(base)
+        about = ", ".join(part for part in (kind, state) if part)
+        yield f"{margin}{field.encode_name}" + (f" ({about})" if about else "") + (f": {text}" if text else "")
+        for inner in _inner_options(base):
+            yield from describe(inner, f"{margin}  ")
+
+
+def _inner_options(base: Any) -> Iterator[type[Any]]:
+    for member in members(base):
+        plain, _ = unwrap(member)
+        if is_options(plain):
+            yield plain
+        else:
+            yield from (found for part in get_args(plain) if part is not Ellipsis for found in _inner_options(part))
