@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Annotated, Any, Literal, Self
@@ -192,14 +192,20 @@ class Layout:
         return findings
 
 
-def build_layouts(options: Mapping[str, LayoutOptions]) -> tuple[dict[str, Layout], list[Finding]]:
+def build_layouts(
+    options: Mapping[str, LayoutOptions], broken: Iterable[str] = ()
+) -> tuple[dict[str, Layout], list[Finding]]:
     """Check all layouts of a graph and build them.
 
     Every layout is in the result, so that what names it can be judged; one with a mistake is not `sound`. Paths of
     findings start with the layout's name: ("press", "fields", "contador_bom"). Flat names are judged for layouts
     that no other contains, with the default naming; `Layout.clashes` does it for another.
+
+    Args:
+        options: as declared.
+        broken: names of layouts that are declared, but whose options could not even be read.
     """
-    builder = _Builder(options)
+    builder = _Builder(options, broken)
     for name in options:
         builder.build(name)
     kinds = [field.kind for layout in builder.built.values() for field in layout.fields]
@@ -213,9 +219,9 @@ def build_layouts(options: Mapping[str, LayoutOptions]) -> tuple[dict[str, Layou
 class _Builder:
     """Builds layouts inside out, and collects every mistake on the way."""
 
-    def __init__(self, options: Mapping[str, LayoutOptions]) -> None:
+    def __init__(self, options: Mapping[str, LayoutOptions], broken: Iterable[str]) -> None:
         self.options = options
-        self.built: dict[str, Layout] = {}
+        self.built = {name: Layout(name=name, size=0, stride=0, sound=False) for name in broken}
         self.findings: list[Finding] = []
         self._open: list[str] = []
 
@@ -275,7 +281,7 @@ class _Builder:
     def _kind(self, text: str) -> tuple[S7Type | Layout, int, int]:
         """What a field's type names: a layout or an S7 type, its elements (0: no array), a text's length."""
         name, numbers = split_type(text)
-        if name not in self.options:
+        if name not in self.options and name not in self.built:
             try:
                 return parse_type(text)
             except ValueError:
@@ -366,9 +372,7 @@ def _option(options: FieldOptions, name: str) -> Any:
 
 def _is_charset(name: str) -> bool:
     try:
-        b"AA".decode(name)  # looks the name up only when there is something to decode, and refuses what gives no text
-    except UnicodeDecodeError:
-        return True
+        b"A".decode(name)  # the name is looked up only when there is something to decode
     except (LookupError, ValueError):
         return False
     return True

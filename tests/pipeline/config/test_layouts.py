@@ -263,6 +263,15 @@ def test_all_mistakes_at_once():
     assert {finding.path[-1] for finding in findings} == {"a", "c", "d", "e", "f"}
 
 
+def test_a_layout_that_could_not_be_read_is_not_unknown():
+    """Its mistakes were told where it stands; a record that holds it has none of its own, but no leaves either."""
+    options = {"it": LayoutOptions(fields={"a": "lost[3] @ 0", "b": "REAL @ 0"})}
+    layouts, findings = build_layouts(options, broken=["lost"])
+    assert findings == []
+    assert not layouts["it"].sound
+    assert not layouts["lost"].sound
+
+
 def test_nesting_does_not_explode():
     """Ten records of ten records of ten… on one place are refused, not unfolded: 10^30 scalars fit no memory."""
     document = {"l0": {"x": "INT @ 0"}}

@@ -93,18 +93,22 @@ def test_any_leaves_of_any_bytes(found, data):
 
 
 @pytest.mark.parametrize("count", [1, 7, 200, 2000])
-@pytest.mark.parametrize("name", ["REAL", "LREAL"])
-def test_one_wrong_float_among_many(name, count):
+@pytest.mark.parametrize(("name", "beside"), [("REAL", ""), ("LREAL", ""), ("REAL", "INT"), ("LREAL", "CHAR")])
+def test_one_wrong_float_among_many(name, beside, count):
     """NaN and both infinities are found wherever they stand, named, and take nothing else with them."""
-    kind = TYPES[name]
-    decode = compile_decoder([leaf(f"v{index}", name, index * kind.size) for index in range(count)])
+    kind, gap = TYPES[name], TYPES[beside].size if beside else 0
+    stride = kind.size + gap
+    found = [leaf(f"v{index}", name, index * stride) for index in range(count)]
+    others = [leaf(f"o{index}", beside, index * stride + kind.size) for index in range(count)] if beside else []
+    decode = compile_decoder(found + others)
     for wrong, reason in ((math.nan, "NaN"), (math.inf, "infinite"), (-math.inf, "infinite")):
         for place in {0, count // 2, count - 1}:
             numbers = [float(index) for index in range(count)]
             numbers[place] = wrong
-            values, bad = decode(struct.pack(f">{count}{kind.code}", *numbers))
+            values, bad = decode(struct.pack(">" + f"{kind.code}{gap}x" * count, *numbers))
             assert bad == {f"v{place}": reason}
-            assert values == {f"v{index}": float(index) for index in range(count) if index != place}
+            right = {f"v{index}": float(index) for index in range(count) if index != place}
+            assert values == right | dict.fromkeys([one.name for one in others], "\0" if beside == "CHAR" else 0)
 
 
 def test_infinities_that_cancel_are_both_found():
