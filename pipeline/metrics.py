@@ -1,18 +1,27 @@
-"""Counters that cost an addition: plain numbers in the hot path, turned into Prometheus families at scrape time."""
+"""Counters that cost an addition: plain numbers in the hot path, turned into Prometheus text at scrape time.
+
+The text is format 0.0.4 (`text/plain`): an OpenMetrics answer would lose the counters in Telegraf.
+"""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+import structlog
 
-__all__ = ["Counter", "Gauge", "Histogram", "Metrics"]
+__all__ = ["CONTENT_TYPE", "Counter", "Gauge", "Histogram", "Metrics", "header", "line", "number", "selector"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Labels = tuple[tuple[str, str], ...]
 Samples = Callable[[], Iterable[tuple[dict[str, str], float]]]
+Child = TypeVar("Child", "Counter", "Gauge", "Histogram")
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+_EXACT = 2.0**53  # below it a whole float and its integer are the same number
 
 
 class Counter:
@@ -66,70 +75,128 @@ class Histogram:
         return buckets, self._sum
 
 
-class Metrics(Collector):
-    """All metrics of one running graph, without globals: two graphs in one process don't meet.
+class _Family:
+    """All children of one name, and the readers asked at scrape time."""
 
-    Attributes:
-        registry: what `prometheus_client.generate_latest` takes.
-    """
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        self.text = text
+        self.children: dict[Labels, Any] = {}
+        self.readers: list[Samples] = []
+
+
+class Metrics:
+    """All metrics of one running graph, without globals: two graphs in one process don't meet."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry(auto_describe=False)
-        self._counters: dict[str, tuple[str, dict[Labels, Counter]]] = {}
-        self._gauges: dict[str, tuple[str, dict[Labels, Gauge]]] = {}
-        self._histograms: dict[str, tuple[str, dict[Labels, Histogram]]] = {}
-        self._read: dict[str, tuple[str, type[Metric], list[Samples]]] = {}
-        self.registry.register(self)
+        self._families: dict[str, _Family] = {}
+        self._log = structlog.get_logger()
 
     def counter(self, name: str, text: str, /, **labels: str) -> Counter:
         """The counter of this name (without `_total`) and labels, made when first asked for."""
-        return self._counters.setdefault(name, (text, {}))[1].setdefault(_key(labels), Counter())
+        return self._child(f"{name}_total", "counter", text, labels, Counter)
 
     def gauge(self, name: str, text: str, /, **labels: str) -> Gauge:
         """The gauge of this name and labels, made when first asked for."""
-        return self._gauges.setdefault(name, (text, {}))[1].setdefault(_key(labels), Gauge())
+        return self._child(name, "gauge", text, labels, Gauge)
 
     def histogram(self, name: str, text: str, bounds: Sequence[float], /, **labels: str) -> Histogram:
         """The histogram of this name and labels, made when first asked for. Bounds are in the name's unit."""
-        return self._histograms.setdefault(name, (text, {}))[1].setdefault(_key(labels), Histogram(bounds))
+        return self._child(name, "histogram", text, labels, lambda: Histogram(bounds))
 
     def read_gauge(self, name: str, text: str, samples: Samples, /) -> None:
         """A gauge whose samples (labels, value) are asked for at scrape time; several callers may share a name."""
-        self._read.setdefault(name, (text, GaugeMetricFamily, []))[2].append(samples)
+        self._family(name, "gauge", text).readers.append(samples)
 
     def read_counter(self, name: str, text: str, samples: Samples, /) -> None:
         """A counter (name without `_total`) whose samples are asked for at scrape time."""
-        self._read.setdefault(name, (text, CounterMetricFamily, []))[2].append(samples)
+        self._family(f"{name}_total", "counter", text).readers.append(samples)
 
-    def collect(self) -> Iterator[Metric]:
-        """Everything, as Prometheus families."""
-        for name, (text, counters) in self._counters.items():
-            family = CounterMetricFamily(name, text)
-            for labels, counter in counters.items():
-                family.add_sample(f"{name}_total", dict(labels), counter.n)
-            yield family
-        for name, (text, gauges) in self._gauges.items():
-            gauge_family = GaugeMetricFamily(name, text)
-            for labels, gauge in gauges.items():
-                gauge_family.add_sample(name, dict(labels), gauge.value)
-            yield gauge_family
-        for name, (text, histograms) in self._histograms.items():
-            histogram_family = HistogramMetricFamily(name, text)
-            for labels, histogram in histograms.items():
-                buckets, total = histogram.read()
-                for bound, count in buckets:
-                    histogram_family.add_sample(f"{name}_bucket", {**dict(labels), "le": bound}, count)
-                histogram_family.add_sample(f"{name}_count", dict(labels), buckets[-1][1])
-                histogram_family.add_sample(f"{name}_sum", dict(labels), total)
-            yield histogram_family
-        for name, (text, family_type, readers) in self._read.items():
-            read_family = family_type(name, text)  # type: ignore[call-arg, arg-type]
-            sample = f"{name}_total" if family_type is CounterMetricFamily else name
-            for reader in readers:
-                for read_labels, value in reader():
-                    read_family.add_sample(sample, read_labels, value)
-            yield read_family
+    def samples(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
+        """Labels and value of each series of a counter (its name with `_total`) or gauge, each series once."""
+        family = self._families.get(name)
+        if family is not None:
+            for labels, value in self._read(name, family):
+                yield dict(labels), value
+
+    def value(self, name: str, /, **labels: str) -> float | None:
+        """One series of a counter (its name with `_total`) or gauge; None when there is none with these labels."""
+        return next((value for found, value in self.samples(name) if found == labels), None)
+
+    def expose(self) -> Iterator[str]:
+        """Everything as lines of Prometheus text, each with its line end. May be read over several loop turns."""
+        for name, family in tuple(self._families.items()):
+            yield header(name, family.kind, family.text)
+            if family.kind == "histogram":
+                for labels, histogram in tuple(family.children.items()):
+                    yield from _histogram_lines(name, labels, histogram)
+            else:
+                for labels, value in self._read(name, family):
+                    yield line(name, labels, value)
+
+    def _family(self, name: str, kind: str, text: str) -> _Family:
+        family = self._families.setdefault(name, _Family(kind, text))
+        if family.kind != kind:
+            raise ValueError(f"metric {name} is a {family.kind} already, so it can't be a {kind}")
+        return family
+
+    def _child(self, name: str, kind: str, text: str, labels: dict[str, str], make: Callable[[], Child]) -> Child:
+        children: dict[Labels, Child] = self._family(name, kind, text).children
+        key = tuple(sorted(labels.items()))
+        child = children.get(key)
+        if child is None:
+            child = children[key] = make()
+        return child
+
+    def _read(self, name: str, family: _Family) -> Iterator[tuple[Labels, float]]:
+        """Children, then readers. A series that comes twice would void the whole scrape, so only its first counts."""
+        seen: set[Labels] = set()
+        for labels, child in tuple(family.children.items()):
+            seen.add(labels)
+            yield labels, child.n if isinstance(child, Counter) else child.value
+        for reader in tuple(family.readers):
+            try:
+                read = list(reader())
+            except Exception as error:  # noqa: BLE001 - one broken reader must not hide all other metrics
+                self._log.error("metric can't be read", metric=name, exc_info=error)
+                continue
+            for found, value in read:
+                labels = tuple(sorted(found.items()))
+                if labels not in seen:
+                    seen.add(labels)
+                    yield labels, value
 
 
-def _key(labels: dict[str, str]) -> Labels:
-    return tuple(sorted(labels.items()))
+def header(name: str, kind: str, text: str) -> str:
+    """The HELP and TYPE lines of a family, by the name its samples have."""
+    escaped = text.replace("\\", r"\\").replace("\n", r"\n")
+    return f"# HELP {name} {escaped}\n# TYPE {name} {kind}\n"
+
+
+def selector(labels: Labels | Mapping[str, str]) -> str:
+    """`{name="value",…}` with the values escaped; empty labels are left out, since they mean the same."""
+    pairs = labels.items() if isinstance(labels, Mapping) else labels
+    body = ",".join(f'{key}="{value.translate(_ESCAPES)}"' for key, value in pairs if value)
+    return f"{{{body}}}" if body else ""
+
+
+def number(value: float) -> str:
+    """A value as Prometheus reads it: whole ones without fraction, `+Inf`, `-Inf`, `NaN`."""
+    if isinstance(value, int):
+        return str(int(value))
+    if math.isfinite(value):
+        return str(int(value)) if value.is_integer() and abs(value) < _EXACT else repr(value)
+    return "NaN" if math.isnan(value) else f"{value:+f}".title()
+
+
+def line(name: str, labels: Labels | Mapping[str, str], value: float) -> str:
+    """One sample's line."""
+    return f"{name}{selector(labels)} {number(value)}\n"
+
+
+def _histogram_lines(name: str, labels: Labels, histogram: Histogram) -> Iterator[str]:
+    buckets, total = histogram.read()
+    for bound, count in buckets:
+        yield line(f"{name}_bucket", (*labels, ("le", bound)), count)
+    yield line(f"{name}_count", labels, buckets[-1][1])
+    yield line(f"{name}_sum", labels, total)

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Self
 
+from pipeline.log import hide
+
 __all__ = ["Duration", "Secret", "Size", "Topic"]
 
 _DURATION = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -92,11 +94,12 @@ class Topic(str):
 
 
 class Secret:
-    """A password or token: shown as `***` everywhere; `reveal()` reads it, from its file each time if it has one."""
+    """A password or token: `***` everywhere, also in the log; `reveal()` reads it, from its file each time if any."""
 
     __slots__ = ("_file", "_text")
 
     def __init__(self, text: str = "", file: Path | None = None) -> None:
+        hide(text)
         self._text = text
         self._file = file
 
@@ -123,5 +126,7 @@ class Secret:
             OSError: its file can't be read.
         """
         if self._file is not None:
-            return self._file.read_text(encoding="utf-8").strip()
+            text = self._file.read_text(encoding="utf-8").strip()
+            hide(text)
+            return text
         return self._text

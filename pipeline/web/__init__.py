@@ -1,0 +1,1 @@
+"""Page, metrics, API and health of a running graph, on the pipeline's own loop."""

@@ -1,0 +1,204 @@
+"""The routes: page, metrics, API, health. Long answers are made in slices, so that no request holds the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from email.utils import formatdate
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.codecs import CODECS
+from pipeline.config.http import Http
+from pipeline.metrics import CONTENT_TYPE
+from pipeline.web.access import Guard
+from pipeline.web.exposition import Exposition
+from pipeline.web.page import language, page
+from pipeline.web.view import Block, Running, blocks, described, unready
+
+__all__ = ["LONGEST_HEAD", "make_app"]
+
+LONGEST_HEAD = 16_384
+"""Bytes of address and headers that a request may have."""
+
+_SLICE = 0.002  # seconds of work between two turns of the loop
+_JSON = "application/json"
+_STATIC = Path(__file__).parent / "static"
+_TYPES = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def make_app(http: Http, running: Running, *, loopback: bool) -> ASGIApp:
+    """The whole web side of one graph: headers, access, routes.
+
+    Args:
+        http: the graph's `http:` section.
+        running: what to show.
+        loopback: True when only this machine can reach the socket.
+    """
+    views = _Views(running, Exposition(running, http.last_values))
+    routes = [
+        Route("/", views.page),
+        Route("/metrics", views.metrics),
+        Route("/api/last", views.last),
+        Route("/api/graph", views.graph),
+        Route("/healthz", views.alive),
+        Route("/readyz", views.ready),
+        Route("/static/{name}", _static),
+    ]
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False
+    return _Hardened(Guard(app, http, loopback=loopback, monotonic=running.clock.monotonic))
+
+
+class _Views:
+    """One method a route."""
+
+    def __init__(self, running: Running, exposition: Exposition) -> None:
+        self._running = running
+        self._exposition = exposition
+
+    async def page(self, request: Request) -> Response:
+        chosen = language(request.headers.get("accept-language", ""))
+        versions = {name: _file(name)[1] for name in _TYPES}
+        response = _Sliced(page(self._running, chosen, versions), "text/html; charset=utf-8")
+        response.headers["Content-Language"] = chosen
+        response.headers["Vary"] = "Accept-Language"
+        return response
+
+    async def metrics(self, _: Request) -> Response:
+        return _Sliced(self._exposition.lines(), CONTENT_TYPE)
+
+    async def last(self, _: Request) -> Response:
+        return _Sliced(_array(map(_last, blocks(self._running))), _JSON)
+
+    async def graph(self, _: Request) -> Response:
+        return Response(_json(described(self._running)), media_type=_JSON)
+
+    async def alive(self, _: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, _: Request) -> Response:
+        reasons = unready(self._running)
+        body = {"ready": not reasons, "reasons": reasons}
+        return Response(_json(body), 503 if reasons else 200, media_type=_JSON)
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _TYPES:
+        return PlainTextResponse("Not Found", 404)
+    content, version = _file(name)
+    # The page asks with the version in the address, so a browser may keep what it has.
+    kept = "private, max-age=31536000, immutable" if request.query_params.get("v") == version else "no-cache"
+    return Response(content, headers={"Cache-Control": kept, "Content-Type": _TYPES[name]})
+
+
+@cache
+def _file(name: str) -> tuple[bytes, str]:
+    content = (_STATIC / name).read_bytes()
+    return content, hashlib.sha256(content).hexdigest()[:12]
+
+
+class _Sliced(Response):
+    """An answer made while it is sent: after each slice of work the loop has its turn, and a slow reader slows us."""
+
+    def __init__(self, pieces: Iterable[str], media_type: str) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the protocol's
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for part in _slices(self._pieces if scope["method"] != "HEAD" else ()):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _slices(pieces: Iterable[str]) -> Iterator[bytes]:
+    part: list[str] = []
+    until = time.perf_counter() + _SLICE
+    for piece in pieces:
+        part.append(piece)
+        if time.perf_counter() >= until:
+            yield "".join(part).encode()
+            part.clear()
+            until = time.perf_counter() + _SLICE
+    if part:
+        yield "".join(part).encode()
+
+
+class _Hardened:
+    """Puts the headers on every answer that keep a browser from misusing it, and ends requests that bring a body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope["headers"]}
+
+        async def hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=list(message["headers"]))
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers["Date"] = formatdate(usegmt=True)
+                headers.setdefault("Cache-Control", "no-store")
+                if names & {b"content-length", b"transfer-encoding"}:
+                    # No route takes a body, so none is read: the connection ends with the answer.
+                    headers["Connection"] = "close"
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        # The server's own limit holds only for a head that comes in several pieces.
+        if len(scope["path"]) + len(scope["query_string"]) + sum(map(len, chain(*scope["headers"]))) > LONGEST_HEAD:
+            await PlainTextResponse("the request's head is too long\n", 431)(scope, receive, hardened)
+        else:
+            await self._app(scope, receive, hardened)
+
+
+def _last(block: Block) -> str:
+    """The frame as on the wire, and what only the page needs; a block that has never been read shows its failure."""
+    frame = block.frame or block.failure
+    if frame is None:
+        raise AssertionError("a block has a frame or a failure")
+    extra: dict[str, object] = {"age_seconds": round(block.age, 3), "stale": block.stale, "units": block.origin.units}
+    if block.failure is not None:
+        extra["failing"] = {"error": block.failure.error, "ts": round(block.failure.ts, 3), "advice": block.advice}
+    body = CODECS["full"].encode(frame)
+    return f"{body[:-1].decode()},{_json(extra)[1:].decode()}"
+
+
+def _array(items: Iterable[str]) -> Iterator[str]:
+    yield "["
+    for index, item in enumerate(items):
+        yield f",\n{item}" if index else item
+    yield "]\n"
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.encode(value, enc_hook=str)

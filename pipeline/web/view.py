@@ -1,0 +1,235 @@
+"""What page, metrics and API see of a running graph, and the judgements they share: age, stale, ready.
+
+Everything here reads; nothing is kept between requests, so that a graph nobody looks at costs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from pipeline.actor import Actor, State
+from pipeline.clock import Clock
+from pipeline.frame import Frame, Origin
+from pipeline.graph import Graph
+from pipeline.metrics import Metrics
+from pipeline.operator import NodeKind
+from pipeline.port import Port
+
+__all__ = [
+    "Block",
+    "Details",
+    "Running",
+    "actors_of",
+    "blocks",
+    "described",
+    "details_of",
+    "labels_of",
+    "troubles",
+    "unready",
+]
+
+Details = Mapping[str, object]
+
+# A block is stale after three periods without data and one second, so that one lost read doesn't raise an alarm.
+_MISSED_PERIODS = 3
+_SLACK = 1.0
+_UNKNOWN_PERIOD = 10.0
+_CONNECTED = {State.RUNNING, State.DEGRADED}
+
+
+class Running(Protocol):
+    """A running graph, as the engine shows it."""
+
+    @property
+    def graph(self) -> Graph:
+        """What runs."""
+
+    @property
+    def boot(self) -> str:
+        """The ULID of this process start."""
+
+    @property
+    def started(self) -> float:
+        """Wall clock, seconds, of the start."""
+
+    @property
+    def clock(self) -> Clock:
+        """The one clock."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Everybody's counters."""
+
+    @property
+    def actors(self) -> Mapping[str, Actor]:
+        """By actor name: `press/press1`, `broker`."""
+
+    @property
+    def ports(self) -> Mapping[str, Port]:
+        """Outputs by node name."""
+
+    @property
+    def latest(self) -> Mapping[Origin, Frame]:
+        """The newest data frame of each block."""
+
+    @property
+    def failures(self) -> Mapping[Origin, Frame]:
+        """The newest failure frame of each block that fails now."""
+
+    @property
+    def details(self) -> Mapping[str, Callable[[], Details]]:
+        """JSON-able extras of actors, by actor name."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of one PLC as it is now.
+
+    Attributes:
+        number: its place in the order, from 0.
+        origin: the block.
+        frame: its newest data frame; None before the first.
+        failure: the newest failure frame while it fails.
+        age: seconds since `frame`'s answer arrived, 0.0 without one; never negative, whatever the wall clock does.
+        stale: no data for more than three periods.
+        advice: what its source says of the failure, with what to do; may be empty.
+    """
+
+    number: int
+    origin: Origin
+    frame: Frame | None
+    failure: Frame | None
+    age: float
+    stale: bool
+    advice: str
+
+
+def blocks(running: Running) -> list[Block]:
+    """Every block that has given a frame, ordered as a person counts: press2 before press10."""
+    now = running.clock.wall()
+    latest, failures = dict(running.latest), dict(running.failures)
+    periods = {frozenset(labels.items()): value for labels, value in _periods(running)}
+    reasons = _reasons(running)
+    found = []
+    for number, origin in enumerate(sorted({**latest, **failures}, key=_order)):
+        frame, failure = latest.get(origin), failures.get(origin)
+        age = max(0.0, now - frame.ts) if frame else 0.0
+        period = periods.get(frozenset(labels_of(origin).items()), _UNKNOWN_PERIOD)
+        stale = frame is not None and age > _MISSED_PERIODS * period + _SLACK
+        advice = "" if failure is None else next((reasons[name] for name in _names(origin) if name in reasons), "")
+        found.append(Block(number, origin, frame, failure, age, stale, advice))
+    return found
+
+
+def labels_of(origin: Origin) -> dict[str, str]:
+    """The metric labels that tell blocks apart: tenant, PLC (its address where it has no name), data block."""
+    labels = {
+        "tenant": origin.tenant_id,
+        "plc": origin.plc_id or origin.ip,
+        "db": "" if origin.db is None else str(origin.db),
+    }
+    return {key: value for key, value in labels.items() if value}
+
+
+def actors_of(running: Running, node: str) -> list[Actor]:
+    """A node's actors: one, or one for each part of a source."""
+    return [actor for name, actor in tuple(running.actors.items()) if name.partition("/")[0] == node]
+
+
+def details_of(details: Mapping[str, Callable[[], Details]], actor: str) -> Details:
+    """What an actor tells beside state and counters; one that can't tell doesn't take the page with it."""
+    tell = details.get(actor)
+    try:
+        return {} if tell is None else dict(tell())
+    except Exception as error:  # noqa: BLE001 - an operator's own code
+        structlog.get_logger().error("details can't be read", node=actor, exc_info=error)
+        return {"error": repr(error)}
+
+
+def troubles(running: Running) -> list[Actor]:
+    """The actors that do not do their work now, in the graph's order."""
+    return [actor for actor in running.actors.values() if actor.state is not State.RUNNING]
+
+
+def unready(running: Running) -> dict[str, str]:
+    """Why the graph is not ready, by actor; empty when every source has read once and every sink is connected."""
+    actors = dict(running.actors)
+    reasons = {
+        node.name: "not started"
+        for node in (*running.graph.of(NodeKind.SOURCE), *running.graph.of(NodeKind.SINK))
+        if not any(name == node.name or name.startswith(f"{node.name}/") for name in actors)
+    }
+    for name, actor in actors.items():
+        if actor.kind is NodeKind.SOURCE and not actor.was_running:
+            reasons[name] = "has not read yet" + (f": {actor.reason}" if actor.reason else "")
+        elif actor.kind is NodeKind.SINK and actor.state not in _CONNECTED:
+            reasons[name] = actor.state.value + (f": {actor.reason}" if actor.reason else "")
+    return reasons
+
+
+def described(running: Running) -> dict[str, object]:
+    """The graph with states and counters, for `/api/graph`. Options are left out: they hold secrets and addresses."""
+    details = running.details
+    return {
+        "name": running.graph.name,
+        "boot": running.boot,
+        "started": running.started,
+        "now": running.clock.wall(),
+        "nodes": [
+            {
+                "name": node.name,
+                "section": node.kind.value,
+                "type": node.operator.name,
+                "from": list(node.inputs),
+                "enabled": node.enabled,
+                "frames": running.ports[node.name].frames if node.name in running.ports else None,
+                "actors": [_actor(actor, details_of(details, actor.name)) for actor in actors_of(running, node.name)],
+            }
+            for node in running.graph.nodes.values()
+        ],
+        "edges": [[giver.name, taker.name] for giver, taker in running.graph.edges()],
+    }
+
+
+def _actor(actor: Actor, details: Details) -> dict[str, object]:
+    return {
+        "name": actor.name,
+        "state": actor.state.value,
+        "reason": actor.reason,
+        "since": actor.since,
+        "was_running": actor.was_running,
+        "errors": actor.errors,
+        "drops": dict(actor.drops),
+        "last_errors": [{"ts": ts, "reason": reason} for ts, reason in actor.last_errors],
+        "details": details,
+    }
+
+
+def _periods(running: Running) -> list[tuple[dict[str, str], float]]:
+    return [
+        ({key: value for key, value in labels.items() if value}, period)
+        for labels, period in running.metrics.samples("plc_expected_interval_seconds")
+    ]
+
+
+def _reasons(running: Running) -> dict[str, str]:
+    """What source actors say of their trouble, by the name of the part, which is its PLC's."""
+    return {
+        actor.name.rpartition("/")[2]: actor.reason
+        for actor in running.actors.values()
+        if actor.kind is NodeKind.SOURCE and actor.reason
+    }
+
+
+def _names(origin: Origin) -> tuple[str, ...]:
+    return (origin.plc_id, f"{origin.tenant_id}/{origin.plc_id}", origin.ip)
+
+
+def _order(origin: Origin) -> list[tuple[int, int, str]]:
+    text = f"{origin.tenant_id} {origin.plc_id or origin.ip} {origin.db or 0} {origin.measurement}"
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", text)]

@@ -1,0 +1,52 @@
+"""What the page says, in Brazilian Portuguese; the English text is the key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["PORTUGUESE", "translator"]
+
+PORTUGUESE = {
+    "All is well.": "Tudo em ordem.",
+    "Connection to the pipeline lost; what you see is old.": "Conexão com o pipeline perdida; o que se vê é antigo.",
+    "Needs attention": "Requer atenção",
+    "No block has been read yet.": "Nenhum bloco foi lido ainda.",
+    "Parts": "Partes",
+    "Values": "Valores",
+    "age": "idade",
+    "backing_off": "aguardando nova tentativa",
+    "degraded": "com restrições",
+    "dropped": "descartados",
+    "errors": "erros",
+    "failing": "em falha",
+    "fails": "falha",
+    "frames": "quadros",
+    "fresh": "atual",
+    "is stale": "está desatualizado",
+    "never read": "nunca lido",
+    "running": "em operação",
+    "running for": "em operação há",
+    "services": "serviço",
+    "since": "há",
+    "sinks": "destino",
+    "sources": "fonte",
+    "stale": "desatualizado",
+    "starting": "iniciando",
+    "stopped": "parado",
+    "transforms": "transformação",
+}
+
+_ENGLISH = {
+    "backing_off": "waiting to retry",
+    "services": "service",
+    "since": "for",
+    "sinks": "sink",
+    "sources": "source",
+    "transforms": "transform",
+}
+
+
+def translator(language: str) -> Callable[[str], str]:
+    """The function from an English text or a constant to what the page shows in `pt-BR` or `en`."""
+    words = PORTUGUESE if language == "pt-BR" else _ENGLISH
+    return lambda text: words.get(text, text)

@@ -1,0 +1,164 @@
+"""`/metrics`: names and kinds are a contract, the text is what Prometheus and Telegraf read."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeline.actor import State
+from pipeline.config.http import Http
+from pipeline.metrics import Metrics
+from pipeline.web.exposition import Exposition
+from tests.parts.engine import data, origin
+from tests.parts.web import NOW, Watched, ask
+
+PRESS = {"tenant": "acme", "plc": "press1", "db": "1"}
+
+
+def families(text):
+    """Kind and samples by family name; fails on what Prometheus would refuse."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        assert family.name not in found, f"{family.name} comes twice"
+        samples = [(sample.name, tuple(sorted(sample.labels.items()))) for sample in family.samples]
+        assert len(samples) == len(set(samples)), f"a series of {family.name} comes twice"
+        found[family.name] = (
+            family.type,
+            {key: sample.value for key, sample in zip(samples, family.samples, strict=True)},
+        )
+    return found
+
+
+def series(text, name, /, **labels):
+    """The value of one series, None when there is none."""
+    for _, samples in families(text).values():
+        if (name, tuple(sorted(labels.items()))) in samples:
+            return samples[name, tuple(sorted(labels.items()))]
+    return None
+
+
+def test_names_and_kinds_are_the_contract():
+    """What the seed's queries, dashboards and alerts rely on."""
+    view = Watched()
+    view.metrics.counter("plc_read_ok", "reads", **PRESS).n += 3
+    view.metrics.gauge("plc_read_latency_ms", "latency", **PRESS).value = 8.25
+    view.actors["broker"].drop("mailbox_full", 2)
+    answer = ask(view, "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "_created" not in answer.text
+    kinds = {name: kind for name, (kind, _) in families(answer.text).items()}
+    assert kinds == {
+        "plc_read_ok": "counter",
+        "plc_read_latency_ms": "gauge",
+        "plc_last_value": "gauge",
+        "edge_up": "gauge",
+        "edge_node_state": "gauge",
+        "edge_node_errors": "counter",
+        "edge_frames": "counter",
+        "edge_frames_dropped": "counter",
+        "process_start_time_seconds": "gauge",
+        "process_cpu_seconds": "counter",
+        "process_resident_memory_bytes": "gauge",
+    }
+    assert series(answer.text, "plc_read_ok_total", **PRESS) == 3
+    assert series(answer.text, "edge_up") == 1
+    assert series(answer.text, "edge_frames_dropped_total", node="broker", reason="mailbox_full") == 2
+
+
+def test_the_last_values_are_numbers_with_the_labels_of_their_block():
+    """True is 1; texts have no number; nothing else of the frame is shown."""
+    view = Watched()
+    view.latest[view.press] = data(view.press, a=True, b=False, c=-7, d=0.1, e="text", f=2**60)
+    values = families(ask(view, "/metrics").text)["plc_last_value"][1]
+    assert {dict(labels)["name"]: value for (_, labels), value in values.items()} == {
+        "a": 1, "b": 0, "c": -7, "d": 0.1, "f": 2.0**60
+    }  # fmt: skip
+    assert all(dict(labels).items() >= PRESS.items() for _, labels in values)
+
+
+def test_the_last_values_follow_their_frames():
+    """Kept label text must not keep old values, nor blocks that are gone."""
+    view = Watched()
+    exposition = Exposition(view)
+    first = "".join(exposition.lines())
+    view.latest = {view.press: data(view.press, contador_bom=5015, neu=1)}
+    second = "".join(exposition.lines())
+    assert series(first, "plc_last_value", name="contador_bom", **PRESS) == 5014
+    assert series(second, "plc_last_value", name="contador_bom", **PRESS) == 5015
+    assert series(second, "plc_last_value", name="AI_Corrente", **PRESS) is None
+    view.latest = {}
+    assert 'plc="press1"' not in "".join(exposition.lines())
+
+
+def test_patterns_choose_which_last_values_are_shown():
+    """As in a shell, by the value's name, case and all."""
+    http = Http(listen="127.0.0.1:0", last_values=["AI_*", "contador_?om"])
+    values = families(ask(Watched(), "/metrics", http=http).text)["plc_last_value"][1]
+    assert {dict(labels)["name"] for _, labels in values} == {"AI_Corrente", "contador_bom"}
+
+
+def test_blocks_that_share_tenant_plc_and_db_stay_apart():
+    """Two stretches of one data block with one layout: a series that came twice would void the whole scrape."""
+    view = Watched()
+    origins = [origin(), origin(tags={"area": "linha1"}), origin(tags={"area": "linha1"}), origin(plc_id="")]
+    view.latest = {each: data(each, NOW, n=number) for number, each in enumerate(origins)}
+    values = families(ask(view, "/metrics").text)["plc_last_value"][1]
+    assert sorted(values.values()) == [0, 1, 2, 3]
+    assert {dict(labels).get("block") for _, labels in values} == {
+        "s7_db1", "s7_db1 area=linha1", "s7_db1 area=linha1 #2", None
+    }  # fmt: skip
+    assert next(dict(labels)["plc"] for (_, labels), value in values.items() if value == 3) == "192.168.0.121"
+
+
+def test_each_part_is_in_one_state():
+    """A gauge a state, so that an alert can name the state."""
+    view = Watched()
+    view.become("broker", State.BACKING_OFF, "refused")
+    values = families(ask(view, "/metrics").text)["edge_node_state"][1]
+    broker = {dict(labels)["state"]: value for (_, labels), value in values.items() if dict(labels)["node"] == "broker"}
+    assert broker == {state.value: float(state is State.BACKING_OFF) for state in State}
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a", "b", "plc"]), st.text(max_size=20)),
+    st.floats() | st.integers(-(2**70), 2**70),
+)
+def test_any_text_and_any_number_come_back_as_they_were(labels, value):
+    """Hostile names can't break out of their quotes, and no digit is lost."""
+    metrics = Metrics()
+    metrics.gauge("some_gauge", 'help \\ with "quotes"\nand a line', **labels).value = value
+    ((_, samples),) = families("".join(metrics.expose())).values()
+    ((_, read),) = samples
+    assert dict(read) == {key: text for key, text in labels.items() if text}
+    (back,) = samples.values()
+    assert back == float(value) or (math.isnan(back) and math.isnan(value))
+
+
+def test_counters_gauges_histograms_and_readers_share_names_in_one_family():
+    """Children and readers of one name are one family; a series that comes twice counts once."""
+    metrics = Metrics()
+    metrics.counter("frames", "frames", sink="a").n += 2
+    metrics.read_counter("frames", "frames", lambda: [({"sink": "b"}, 3), ({"sink": "a"}, 99)])
+    metrics.read_gauge("broken", "raises", lambda: [({}, 1 / 0)])
+    times = metrics.histogram("took_seconds", "time", (0.1, 1.0), sink="a")
+    for seconds in (0.05, 0.1, 0.5, 7):
+        times.observe(seconds)
+    text = "".join(metrics.expose())
+    assert series(text, "frames_total", sink="a") == 2
+    assert series(text, "frames_total", sink="b") == 3
+    assert [series(text, "took_seconds_bucket", sink="a", le=bound) for bound in ("0.1", "1.0", "+Inf")] == [2, 3, 4]
+    assert (series(text, "took_seconds_count", sink="a"), series(text, "took_seconds_sum", sink="a")) == (4, 7.65)
+    assert metrics.value("frames_total", sink="b") == 3
+    assert metrics.value("frames_total", sink="c") is None
+    with pytest.raises(ValueError, match="frames_total is a counter already"):
+        metrics.gauge("frames_total", "no")
+
+
+def test_a_counter_asked_for_again_is_the_same():
+    """Two parts that count one thing add up."""
+    metrics = Metrics()
+    metrics.counter("reads", "reads", plc="a", db="1").n += 1
+    metrics.counter("reads", "reads", db="1", plc="a").n += 1
+    assert metrics.value("reads_total", plc="a", db="1") == 2
