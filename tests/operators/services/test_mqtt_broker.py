@@ -11,7 +11,7 @@ import pytest
 
 from operators.services.mqtt_broker import MqttBrokerOptions, mqtt_broker
 from pipeline.errors import LinkError, PartFailed, PipelineError, Severity
-from pipeline.mqtt import Access, Link
+from pipeline.mqtt.link import Access, Link
 from pipeline.operator import NodeKind, Scope
 from pipeline.units import Secret
 from tests.parts.engine import make_context

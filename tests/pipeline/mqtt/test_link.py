@@ -14,8 +14,10 @@ from hypothesis import strategies as some
 
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.errors import LinkError, PartFailed
-from pipeline.mqtt import ANNOUNCEMENT, MOST, Access, Link, Unfit, check_version, encode_publish, pack_topic
-from pipeline.mqtt_reasons import explain_disconnect, explain_failure, explain_refusal, judge_puback
+from pipeline.mqtt.client import check_version
+from pipeline.mqtt.codec import MOST, Unfit, encode_publish, pack_topic
+from pipeline.mqtt.link import ANNOUNCEMENT, Access, Link
+from pipeline.mqtt.reasons import explain_disconnect, explain_failure, explain_refusal, judge_puback
 from tests.parts.broker import Broker, maximum_packet_size, receive_maximum
 
 

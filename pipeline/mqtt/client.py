@@ -1,0 +1,228 @@
+"""gmqtt as a codec with a socket, and nothing of its memory. All private names of gmqtt that we touch are here.
+
+gmqtt 0.8.0 builds CONNECT, keeps the socket and reads properties. Its own queue, packet identifiers, reconnects,
+keep-alive and handling of PUBACK lose messages, jam, count refusals as success or never time out, so what is here
+overrides them. The pin in `pyproject.toml` and `check_version` hold the two together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gmqtt
+from gmqtt.mqtt.connection import MQTTConnection
+from gmqtt.mqtt.package import Package
+from gmqtt.mqtt.protocol import BaseMQTTProtocol, MQTTProtocol
+
+from pipeline.errors import LinkError, PartFailed
+from pipeline.mqtt.codec import find_packet
+from pipeline.mqtt.reasons import explain_disconnect, explain_refusal
+
+__all__ = ["Access", "Ack", "Client", "check_version"]
+
+GMQTT = "0.8.0"
+_CONNACK, _PUBACK, _DISCONNECT = 0x20, 0x40, 0xE0
+_MID = 2
+# It logs each lost connection with a stack trace; the sink tells the same in words.
+logging.getLogger("gmqtt").setLevel(logging.CRITICAL + 1)
+
+Ack = tuple[int, int, str]
+"""(the message's `n`, the reason code, the broker's own words or ""); a client gives the packet identifier for `n`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How to reach a broker and who we are.
+
+    Attributes:
+        host: name or address; TLS checks it.
+        port: TCP port.
+        client_id: ASCII; a second client with the same one throws this one out.
+        username: "" for none.
+        password: "" for none; never shown.
+        protocol: 5, or 4 for MQTT 3.1.1.
+        keep_alive: whole seconds, 1 to 65535.
+        tls: None for plain TCP.
+        will: (topic, payload) that the broker publishes, retained, when we vanish; None for none.
+    """
+
+    host: str
+    port: int
+    client_id: str
+    username: str = ""
+    password: str = ""
+    protocol: int = 5
+    keep_alive: int = 15
+    tls: ssl.SSLContext | None = None
+    will: tuple[str, bytes] | None = None
+
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"Access({self.client_id}@{self.host}:{self.port})"
+
+
+class Listener(Protocol):
+    """Whom a client tells what happens: a `Link`."""
+
+    heard: float
+
+    def now(self) -> float:
+        """Loop time."""
+
+    def acknowledge(self, pubacks: list[Ack]) -> None:
+        """PUBACKs have come."""
+
+    def resume(self) -> None:
+        """The socket's buffer has drained."""
+
+    def end(self, error: LinkError) -> None:
+        """The connection is refused."""
+
+    def abort(self, error: LinkError) -> None:
+        """The connection must end at once."""
+
+    def lost(self, error: Exception | None) -> None:
+        """The socket is gone."""
+
+
+def check_version() -> None:
+    """Refuse another gmqtt than the one whose private names are used here.
+
+    Raises:
+        PartFailed: the installed version is not the pinned one.
+    """
+    if gmqtt.__version__ != GMQTT:
+        raise PartFailed(f"gmqtt {gmqtt.__version__} is installed, {GMQTT} is needed; run: pip install gmqtt=={GMQTT}")
+
+
+class _Nothing:
+    """A storage that keeps nothing: no replay behind our back, no wait for it to drain."""
+
+    is_empty = True
+
+    def push_message(self, mid: int, raw: bytes) -> None:
+        """Forget."""
+
+    def remove_message_by_mid(self, mid: int) -> None:
+        """Forget."""
+
+    def clear(self) -> None:
+        """Forget."""
+
+    def get_all(self) -> list[tuple[int, bytes]]:
+        """Nothing."""
+        return []
+
+    async def wait_empty(self) -> None:
+        """At once."""
+
+
+class _Connection(MQTTConnection):  # type: ignore[misc]
+    """gmqtt's connection without its keep-alive, which closes in a way that can hang behind a full buffer."""
+
+    def _keep_connection(self) -> None:
+        pass
+
+
+class _Protocol(MQTTProtocol):  # type: ignore[misc]
+    """gmqtt's protocol without its reader task: packets are split as bytes arrive, PUBACKs gathered per arrival."""
+
+    def __init__(self, client: Client, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._client = client
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Skip the reader task."""
+        BaseMQTTProtocol.connection_made(self, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Split into packets; handle PUBACK and DISCONNECT, leave CONNACK to gmqtt, pass over the rest."""
+        link = self._client.link
+        link.heard = link.now()
+        data = self._rest + data if self._rest else data
+        pubacks: list[Ack] = []
+        position = 0
+        try:
+            if not self._client.answered and data[0] != _CONNACK:
+                raise ValueError("a broker's first packet is CONNACK")  # noqa: TRY301 - one way out
+            while (found := find_packet(data, position)) is not None:
+                kind, body, position = data[position], data[found[0] : found[1]], found[1]
+                if kind == _PUBACK:
+                    code = body[2] if len(body) > _MID else 0
+                    pubacks.append((body[0] << 8 | body[1], code, self._client.said(body[_MID + 1 :])))
+                else:
+                    self._client.receive(kind, body)
+        except (IndexError, ValueError) as error:
+            detail = f"{data[position : position + 16]!r} is not MQTT"
+            link.abort(LinkError("protocol", detail, f"is `port` right? ({error})"))
+        self._rest = data[position:]
+        if pubacks:
+            link.acknowledge(pubacks)
+
+    def eof_received(self) -> None:
+        """Close at once: a broker that sends no more takes no more."""
+
+    def resume_writing(self) -> None:
+        """The socket's buffer has drained."""
+        super().resume_writing()
+        self._client.link.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the link, and nothing to gmqtt: it would connect again."""
+        BaseMQTTProtocol.connection_lost(self, exc)
+        self._client.link.lost(exc)
+
+
+class Client(gmqtt.Client):  # type: ignore[misc]
+    """A gmqtt client for one connection: nothing stored, nothing connected again."""
+
+    def __init__(self, link: Listener, access: Access) -> None:
+        will = gmqtt.Message(*access.will, qos=1, retain=True) if access.will else None
+        super().__init__(access.client_id, clean_session=True, will_message=will, persistent_storage=_Nothing())
+        if access.username:
+            self.set_auth_credentials(access.username, access.password or None)
+        self.link = link
+        self.transport: asyncio.Transport | None = None
+        self.answered = False
+        self.granted: dict[str, int] = {}
+
+    async def reconnect(self, delay: bool = False) -> None:
+        """Never by itself."""
+
+    async def _create_connection(
+        self, host: str, port: int, ssl: ssl.SSLContext | bool, clean_session: bool, keepalive: int
+    ) -> _Connection:
+        def make() -> _Protocol:
+            generator = self._package_handler.id_generator
+            return _Protocol(self, connection_state=self._connection_state, id_generator=generator)
+
+        loop = asyncio.get_running_loop()
+        self.transport, protocol = await loop.create_connection(make, host, port, ssl=ssl or None)
+        return _Connection(self.transport, protocol, clean_session, keepalive, package_handler=self._package_handler)
+
+    def receive(self, kind: int, body: bytes) -> None:
+        """A packet that is no PUBACK."""
+        if kind == _DISCONNECT:
+            code = body[0] if body else 0
+            self.link.abort(explain_disconnect(code, self.said(body[1:])))
+        elif kind == _CONNACK and body[1]:
+            self.link.end(explain_refusal(body[1], self.said(body[2:])))
+        elif kind == _CONNACK:
+            self.granted = {name: values[0] for name, values in self._properties(body[2:]).items()}
+            self.answered = True
+            self._connection.put_package(Package(kind, body))
+
+    def said(self, properties: bytes) -> str:
+        """The broker's own words, where it gives any."""
+        return str(self._properties(properties).get("reason_string", [""])[0])
+
+    def _properties(self, data: bytes) -> dict[str, list[Any]]:
+        if not data:
+            return {}
+        found, _ = self._package_handler._parse_properties(data)  # noqa: SLF001 - see the module's docstring
+        return found or {}

@@ -1,0 +1,70 @@
+"""The two packets that matter at speed: PUBLISH out and PUBACK in. All others are built and read by gmqtt.
+
+Integers are big-endian; lengths are MQTT's variable byte integers. Sections are those of the MQTT 5 standard.
+"""
+
+from __future__ import annotations
+
+__all__ = ["LARGEST", "MOST", "Unfit", "encode_publish", "find_packet", "pack_topic"]
+
+LARGEST = 0xFFFFFFF
+"""What a packet can carry after its length."""
+MOST = 0xFFFF
+"""Packet identifiers, bytes of a topic name, seconds of keep-alive."""
+_MORE = 0x80
+
+
+class Unfit(ValueError):
+    """A message that this broker or MQTT itself would punish with a closed connection."""
+
+
+def pack_topic(topic: str) -> bytes:
+    """Length and UTF-8 of a topic name, as PUBLISH carries it.
+
+    Raises:
+        Unfit: empty, longer than 65535 bytes, or with `+`, `#` or NUL, for which brokers close the connection.
+    """
+    packed = topic.encode()
+    if not packed or len(packed) > MOST or any(character in topic for character in "+#\0"):
+        raise Unfit("topic refused")
+    return len(packed).to_bytes(2, "big") + packed
+
+
+def encode_publish(packed_topic: bytes, body: bytes, mid: int, *, v5: bool, retain: bool = False) -> bytes:
+    """A PUBLISH packet (section 3.3), without properties.
+
+    Args:
+        packed_topic: see `pack_topic`.
+        body: the payload.
+        mid: the packet identifier, 1 to 65535, for QoS 1; 0 makes it QoS 0.
+        v5: MQTT 5; otherwise 3.1.1.
+        retain: the broker keeps it for later subscribers.
+
+    Raises:
+        Unfit: longer than the 256 MiB that MQTT can carry.
+    """
+    middle = (mid.to_bytes(2, "big") if mid else b"") + (b"\0" if v5 else b"")
+    size = len(packed_topic) + len(middle) + len(body)
+    if size > LARGEST:
+        raise Unfit("packet too large")
+    length = b"%c" % (size if size < _MORE else size & 0x7F | _MORE)
+    while size := size >> 7:
+        length += b"%c" % (size if size < _MORE else size & 0x7F | _MORE)
+    return b"%c%b%b%b%b" % ((0x32 if mid else 0x30) | retain, length, packed_topic, middle, body)
+
+
+def find_packet(data: bytes, position: int) -> tuple[int, int] | None:
+    """Start and end of the body of the packet at `position` (section 2.1), None when more bytes are needed.
+
+    Raises:
+        ValueError: the length has more than four bytes.
+    """
+    size = 0
+    for index, byte in enumerate(data[position + 1 : position + 5]):
+        size |= (byte & 0x7F) << 7 * index
+        if byte < _MORE:
+            start = position + index + 2
+            return (start, start + size) if start + size <= len(data) else None
+    if len(data) >= position + 5:
+        raise ValueError("a length of more than four bytes")
+    return None
