@@ -138,6 +138,53 @@ def test_an_empty_read_is_an_error_not_the_first_bytes_of_db_1():
     assert none[10:12] == wrong[10:12] == b"\x81\x04"
 
 
+def parsed(answer: bytes) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    """Error and items (code, transport size, content) of a read's or write's answer; pad bytes mean nothing."""
+    if answer[12] == 0x05:
+        return answer[10:12], [(code, 0, b"") for code in answer[14:]]
+    items, at = [], 14
+    for _ in range(answer[13]):
+        code, transport, length = struct.unpack_from(">BBH", answer, at)
+        size = (-(-length // 8) if transport in {3, 4, 5} else length) if code == 0xFF else 0
+        items.append((code, transport if code == 0xFF else 0, answer[at + 4 : at + 4 + size]))
+        at += 4 + size + size % 2
+    return answer[10:12], items
+
+
+def written(transport: int, length: int, data: bytes) -> bytes:
+    """One item's data of a write request."""
+    return struct.pack(">BBH", 0, transport, length) + data
+
+
+BATTERY = [
+    read(item(0, 14)),
+    read(item(2, 1, transport=8), item(10, 1, transport=5), item(0, 1, transport=1, bit=2), item(4, 3, transport=3)),
+    read(item(1, 2, transport=4), item(4, 1, transport=6), item(4, 1, transport=7)),
+    read(item(0, 3), item(0, 1, db=9), item(13, 2), item(1, 1), item(8, 3)),
+    read(item(13, 1), item(14, 1)),
+    job(b"\x05\x01" + item(4, 3), written(4, 24, b"\x01\x02\x03")),
+    job(b"\x05\x01" + item(0, 1, transport=1, bit=5), written(3, 1, b"\x01")),
+    job(b"\x05\x02" + item(8, 1) + item(9, 2), written(4, 8, b"\x77\x00") + written(4, 16, b"\x88\x99")),
+    job(b"\x05\x02" + item(13, 2) + item(0, 1, db=9), written(4, 16, b"\x01\x02") + written(4, 8, b"\x01")),
+    read(item(0, 14)),
+]
+
+
+@pytest.mark.real("native_plc")
+@pytest.mark.timeout(300)
+def test_answers_like_the_native_server(native_plc):
+    """Reads and writes of all sizes, bits, holes and ends: item by item what the C++ server says."""
+    native = native_plc({1: bytes(range(14))})
+
+    async def main():
+        async with StrictPlc({1: bytearray(range(14))}) as plc, asyncio.timeout(10):
+            return [await ask(each, setup(480, jobs=1), *BATTERY) for each in (plc, native)]
+
+    ours, theirs = ([parsed(answer) for answer in answers[1:]] for answers in asyncio.run(main()))
+    assert len(ours) == len(BATTERY)
+    assert ours == theirs
+
+
 @pytest.fixture
 def client():
     """python-snap7's own client, connected to a strict PLC with DB 1 of 600 bytes."""
