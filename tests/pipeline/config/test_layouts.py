@@ -4,7 +4,7 @@ import struct
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.layouts import RESERVED, FieldOptions, LayoutOptions, Naming, build_layouts
@@ -341,7 +341,6 @@ def _encoded(draw, kind, length):
     return value, struct.pack(">" + kind.code, value)
 
 
-@settings(max_examples=150)
 @given(records())
 def test_what_is_encoded_is_decoded(record):
     """Any layout without overlap, any values: from text to leaves to decoder and back, in the order of declaration."""

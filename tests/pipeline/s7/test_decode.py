@@ -5,7 +5,7 @@ import math
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from snap7 import util
 
@@ -78,7 +78,6 @@ def leaves(draw, *, size, most):
     return found
 
 
-@settings(max_examples=150)
 @given(st.one_of(leaves(size=24, most=12), leaves(size=64, most=60)), st.data())
 def test_any_leaves_of_any_bytes(found, data):
     """Aliases, gaps, every type, scale and text, NaN and broken texts: as the naive reader says, in the given order."""
