@@ -142,7 +142,7 @@ _NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    str: "a text",
+    str: "text",
     Duration: "a duration such as 500ms",
     Size: "a size such as 64MiB",
     Topic: "a topic",

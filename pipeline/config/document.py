@@ -35,6 +35,7 @@ _CONSTANTS: Mapping[str, Plain] = {
 _INTEGER = re.compile(r"[-+]?[0-9]{1,4000}")
 _BASED = re.compile(r"0o[0-7]{1,4000}|0x[0-9a-fA-F]{1,4000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_DEEPEST = 64
 _STEPS = 100  # mistakes of form that one reading names; each is a new attempt to parse
 
 
@@ -151,6 +152,9 @@ def parse(text: str) -> Parsed:
     for _ in range(_STEPS):
         if not _mechanical(parsed):
             break
+    if scan(parsed.text).deepest > _DEEPEST:  # the parser's time grows with the square of this
+        parsed.mishaps.append(diagnose(RecursionError(), scan("")))
+        return parsed
     node = _compose(parsed)
     if node is not None:
         try:
@@ -264,6 +268,8 @@ class _Converter:
         """An entry; in flow syntax `{db:1}` is a key `db:1` without a value, which is certainly not meant."""
         line, column = key.start_mark.line, key.start_mark.column
         glued = key.style is None and isinstance(value, ScalarNode) and not value.value and value.style is None
+        if glued and key.value.endswith(":"):  # the parser reads `{db:}` so, too
+            return key.value[:-1], Entry(self.value(value, key), line + 1, column + 1)
         match = GLUED.fullmatch(key.value) if glued else None
         if match is None:
             return key.value, Entry(self.value(value, key), line + 1, column + 1)

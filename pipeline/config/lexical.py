@@ -70,12 +70,14 @@ class Scan:
     Attributes:
         lines: every line.
         unquoted: plain scalars in flow syntax that hold `${`, each to be quoted.
+        deepest: most open brackets at once.
         long_quotes: where quoted texts start that run over their line.
     """
 
     lines: list[Line] = field(default_factory=list)
     unquoted: list[Span] = field(default_factory=list)
     long_quotes: list[Span] = field(default_factory=list)
+    deepest: int = 0
 
     def neighbour(self, number: int, step: int) -> Line | None:
         """The nearest significant line before (`step` -1) or after (1) a line."""
@@ -157,6 +159,7 @@ class _Reader:
             pass
         elif character in "[{" and (self._fresh or self._depth):
             self._depth += 1
+            self.result.deepest = max(self.result.deepest, self._depth)
             self._fresh = True
         elif character in "]}" and self._depth:
             self._depth -= 1

@@ -84,6 +84,8 @@ def check_wiring(named: Mapping[str, Draft], problems: Problems) -> None:
         place = next(place for name, place in draft.inputs if name == cycle[-2])
         message = f"frames would go round in a circle: {' -> '.join(cycle)}"
         draft.tell(problems, place, message, "take one of these `from:` away", path=("from",))
+    if problems.errors:
+        return  # a node whose taker is misspelt is not forgotten
     takers: dict[str, list[Draft]] = {name: [] for name in named}
     for draft in named.values():
         for name, _ in draft.inputs:
