@@ -1,0 +1,268 @@
+"""Keeps one link to a broker after the other, and a delivery fed through them.
+
+Ordering and guarantee are the delivery's: what is under way when a link ends goes back to its place. Memory: the
+window of each link. A link ends when the broker or the network ends it, when the broker is mute, or when it leaves a
+message unanswered; pauses between attempts grow, and a client that shares our id makes them long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.actor import Mailbox, State
+from pipeline.delivery import Delivery
+from pipeline.errors import LinkError, PartFailed
+from pipeline.frame import Frame
+from pipeline.mqtt.client import Access, check_version
+from pipeline.mqtt.link import ANNOUNCEMENT, Ack, Link
+from pipeline.mqtt.reasons import judge_puback
+from pipeline.mqtt.status import Status
+from pipeline.operator import Context
+from pipeline.records import Record
+from pipeline.retry import Backoff, Retry
+from pipeline.units import Duration
+
+__all__ = ["Limits", "Publisher"]
+
+STABLE = 10.0
+"""Seconds after which a connection counts as a good one."""
+CALM = 60.0
+"""Seconds without a refusal after which the sink counts as well again."""
+GRACE = 2.0
+"""Seconds for acknowledgements at the end."""
+GOODBYE = 0.5
+"""Seconds for the last status, and again for the disconnect."""
+RIVAL = Retry(initial=Duration(30), max=Duration(600))
+"""Pauses after another client has taken our id: two such clients must not throw each other out all the time."""
+REFUSED, NO_SUBSCRIBER = 0x80, 0x10
+"""Reason codes of PUBACK: refusals begin here; taken, though nobody subscribes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How a publisher behaves; times in seconds.
+
+    Attributes:
+        qos: of the frames.
+        inflight: frames under way at most.
+        connect_timeout: for name, TCP, TLS and login together.
+        ack_timeout: a message without an acknowledgement for this long ends the link.
+        require_subscriber: what no subscriber gets is kept and tried again.
+        retry: pauses between attempts to connect.
+    """
+
+    qos: int
+    inflight: int
+    connect_timeout: float
+    ack_timeout: float
+    require_subscriber: bool
+    retry: Retry
+
+
+class Publisher:
+    """One run of a sink."""
+
+    def __init__(
+        self, context: Context, delivery: Delivery, status: Status, access: Callable[[], Access], limits: Limits
+    ) -> None:
+        """Prepare; nothing is opened.
+
+        Args:
+            context: the sink's.
+            delivery: not yet open; closed when `run` ends.
+            status: what is said beside the frames.
+            access: asked before each connection, off the loop; raises LinkError where its files can't be read.
+            limits: see there.
+        """
+        self._context = context
+        self._delivery = delivery
+        self._status = status
+        self._access = access
+        self._limits = limits
+        self._now = context.clock.loop.time
+        self._link: Link | None = None
+        self._client_id = ""
+        self._backoff = Backoff(limits.retry)
+        self._rival = Backoff(RIVAL)
+        self._stopping = False
+        self._refused_at = 0.0
+        self._probing = False
+        self._probe: int | None = None
+        label = {"node": context.node}
+        text = "messages that the broker took though nobody subscribes to them"
+        self._unheard = context.metrics.counter("edge_publish_unheard", text, **label)
+        self._connects = context.metrics.counter("edge_connects", "connections made", **label)
+
+    async def run(self, mailbox: Mailbox) -> None:
+        """Publish until the mailbox is closed; then say goodbye and leave the rest on disk.
+
+        Raises:
+            PartFailed: frames are neither acknowledged nor on disk.
+            JournalError: the journal can't be opened.
+        """
+        check_version()
+        await self._delivery.open()
+        loop = self._context.clock.loop
+        tasks = (loop.create_task(mailbox.consume(self._accept)), loop.create_task(self._stay_connected()))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            await self._say_goodbye()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            unsafe = await self._delivery.close(GRACE)
+        if unsafe:
+            raise PartFailed(f"sink '{self._context.node}': {unsafe} frames are neither acknowledged nor on disk")
+
+    # frames
+
+    def _accept(self, frames: list[Frame]) -> None:
+        self._status.know(frames[0].origin.tenant_id)
+        self._delivery.accept(frames)
+
+    def _send(self, records: Sequence[Record]) -> int:
+        if self._link is None or self._stopping:
+            return 0
+        if self._probing and records:
+            self._probe = records[0].n
+        return self._link.publish(records, self._unfit)
+
+    def _unfit(self, n: int, reason: str) -> None:
+        self._delivery.refuse(n, reason, permanent=True)
+        self._degrade(f"{reason}: the frame is with the dead letters")
+
+    def _acknowledged(self, acks: list[Ack]) -> None:
+        good: list[int] = []
+        for n, code, said in acks:
+            if n == ANNOUNCEMENT:
+                if code >= REFUSED:
+                    refusal = judge_puback(code)
+                    self._context.log.warning("status refused", topic=self._status.topic, reason=refusal.reason)
+            elif code < REFUSED and not (code and self._limits.require_subscriber):
+                good.append(n)
+                self._unheard.n += code == NO_SUBSCRIBER
+            else:
+                self._refused(n, code, said)
+        self._delivery.acknowledge_all(good)
+
+    def _refused(self, n: int, code: int, said: str) -> None:
+        refusal = judge_puback(code)
+        self._delivery.refuse(n, refusal.reason, permanent=refusal.permanent)
+        words = f"{refusal.reason} ({said})" if said else refusal.reason
+        fate = "the frame is with the dead letters" if refusal.permanent else "kept and tried again"
+        self._degrade("; ".join(part for part in (f"the broker refuses: {words}", refusal.advice, fate) if part))
+
+    def _degrade(self, reason: str) -> None:
+        self._refused_at = self._now()
+        self._context.actor.become(State.DEGRADED, reason)
+
+    # links
+
+    async def _stay_connected(self) -> None:
+        """Connect, and again after each end, for ever."""
+        await self._status.ready()
+        while True:
+            try:
+                link = await self._open()
+            except LinkError as failure:
+                error = failure
+            else:
+                error = await self._serve(link)
+            # Every other reason to be refused or lost ends the rivalry.
+            pause = (self._rival if error.reason == "taken over" else self._backoff).fail()
+            self._context.actor.become(State.BACKING_OFF, str(error))
+            await asyncio.sleep(pause)
+
+    async def _open(self) -> Link:
+        access: Access = await self._context.blocking(self._access)
+        self._client_id = access.client_id
+        if self._status:
+            access = replace(access, will=(self._status.topic, self._status.will))
+        link = Link(access, self._acknowledged, self._delivery.wake)
+        await link.open(self._limits.connect_timeout)
+        if link.best_qos < self._limits.qos:
+            link.abort(LinkError("closed"))
+            raise LinkError("protocol", "the broker grants QoS 0 only", "set qos: 0")
+        return link
+
+    async def _serve(self, link: Link) -> LinkError:
+        """Feed a link until it ends; why it ended."""
+        began = self._now()
+        self._link = link
+        self._connects.n += 1
+        if self._status:
+            link.announce(self._status.topic, self._status.online)
+        self._context.actor.become(State.RUNNING)
+        # One place of the broker's window stays free for announcements.
+        window = 1 if self._probing else min(self._limits.inflight, max(1, link.window - 1))
+        self._delivery.connected(self._send, window)
+        period = min(link.keep_alive, self._limits.ack_timeout) / 4
+        leave = self._context.clock.tick(period, lambda _: self._watch(link))
+        try:
+            error = await link.ended
+            self._isolate(error)
+        finally:
+            leave()
+            self._link = None
+            self._delivery.disconnected()
+            link.abort(LinkError("closed"))
+        return self._judge(error, self._now() - began)
+
+    def _judge(self, error: LinkError, lasted: float) -> LinkError:
+        """What the end of a link means for the next attempts."""
+        if error.reason != "taken over":
+            self._rival.succeed()
+        if lasted >= STABLE:
+            self._backoff.succeed()
+        elif self._backoff.attempts and error.reason == "lost" and not error.advice:
+            # Brokers of MQTT 3.1.1 can't say that another client took over; some of MQTT 5 don't.
+            advice = f"connections end soon after they begin: does another client use the id '{self._client_id}'?"
+            return LinkError(error.reason, error.detail, advice)
+        return error
+
+    def _isolate(self, error: LinkError) -> None:
+        """Find a message for which the broker closes connections: send one at a time until it shows itself."""
+        if error.reason == "poison" and self._probing and self._probe is not None:
+            self._delivery.refuse(self._probe, error.detail, permanent=True)
+            self._probing = False
+        else:
+            self._probing = error.reason == "poison"
+        self._probe = None
+
+    def _watch(self, link: Link) -> None:
+        """A few times per keep-alive: pings, missing acknowledgements, and whether refusals are over."""
+        link.watch()
+        age = self._delivery.oldest_unacknowledged()
+        if age is not None and age > self._limits.ack_timeout:
+            detail = f"no acknowledgement within {self._limits.ack_timeout:g} s"
+            link.abort(LinkError("timeout", detail, "the broker hangs or drops messages; connecting anew"))
+        elif self._context.actor.state is State.DEGRADED and self._now() - self._refused_at > CALM:
+            self._context.actor.become(State.RUNNING)
+
+    # end
+
+    async def _say_goodbye(self) -> None:
+        """Wait a little for what is under way, tell the last `seq`, disconnect."""
+        link = self._link
+        if link is None:
+            return
+        over = self._now() + GRACE
+        await self._until(lambda: self._delivery.idle, link, over - GOODBYE)
+        # The backlog may be long: what is not under way now stays on disk.
+        self._stopping = True
+        await self._until(lambda: not self._delivery.in_flight, link, over)
+        if self._status:
+            link.announce(self._status.topic, self._status.offline)
+            # Closing before the answers are read would reset the connection, and what is on its way with it.
+            await self._until(lambda: not link.unacknowledged, link, over + GOODBYE)
+        self._delivery.disconnected()
+        await link.close(GOODBYE)
+
+    async def _until(self, condition: Callable[[], bool], link: Link, over: float) -> None:
+        while not condition() and not link.ended.done() and self._now() < over:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(0.02)
