@@ -190,7 +190,9 @@ def _predict(options: S7, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG0
             trips = len(plan([wanted_range for each in group for wanted_range in each.block.ranges()], pdu))
             busy = Duration(trips * _ROUND_TRIP)
             name = f"every {Duration(every)} at PDU {pdu}"
-            lines.append((name, f"{trips} requests, {busy} at a round trip of {Duration(_ROUND_TRIP)}"))
+            lines.append(
+                (name, f"{trips} request{'s' * (trips != 1)}, {busy} at a round trip of {Duration(_ROUND_TRIP)}")
+            )
             if busy > every and pdu == 240:  # noqa: PLR2004 - what the smallest CPUs grant
                 message = (
                     f"a read takes {busy} (PDU 240, round trip {Duration(_ROUND_TRIP)}), longer than {Duration(every)}"
