@@ -55,7 +55,7 @@ def replace_line(text: str, number: int, line: str) -> str:
 
 def mechanical(seen: Scan) -> Iterator[Mishap]:
     """What is wrong whatever the parser says: tabs, and `${…}` without quotes in flow syntax."""
-    step = min((line.indent for line in seen.lines if line.significant and line.indent), default=2)
+    step = min((line.indent for line in seen.lines if line.significant and line.indent > 1), default=2)
     for line in seen.lines:
         if line.tabs and not line.verbatim:
             yield Mishap(

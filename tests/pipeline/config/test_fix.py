@@ -1,0 +1,94 @@
+"""`check --fix` mends what is mechanical and leaves every other byte alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.document import parse
+from pipeline.config.fix import fix
+from pipeline.config.lexical import split
+
+GOOD = """\
+# a comment\t with a tab
+name: line1   # kept as it is
+
+sources:
+  press:
+    type: s7
+    plcs: [{address: "${PLC_IP}", port: 102}]
+    note: |
+      text\twith a tab, and spaces   \n
+      ${NOT} {a variable}
+    quoted: "two
+      lines   \n      of it's text"
+    plain: it's a "plain" text # 'comment
+    url: http://x:80/y#z
+    "q": 'it''s'
+    list:
+    - a: 1
+      b: [1,
+        2]
+    - ${FREE}
+"""
+
+
+def test_what_is_well_stays():
+    """Comments, quotes, texts with tabs and trailing spaces inside of them, flow syntax over lines."""
+    assert fix(GOOD) == (GOOD, [])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "done"),
+    [
+        ("a:\n\tb: 1\n\tc:\n\t\td: 2\n", "a:\n  b: 1\n  c:\n    d: 2\n", ["tab"] * 3),
+        ("x:\n    y: 0\na:\n\tb: 1\n", "x:\n    y: 0\na:\n    b: 1\n", ["tab"]),
+        ("a:\t1\t# x\ty\n", "a: 1 # x\ty\n", ["tab"]),
+        ("a: 1  \nb: 2\t\r\n\r\n  \r\n", "a: 1\nb: 2\r\n\r\n\r\n", ["trailing", "tab", "trailing", "trailing"]),
+        ("a:\n  b:1\n  c: 2\n", "a:\n  b: 1\n  c: 2\n", ["space put behind 'b:'"]),
+        ("a: {b:1, c:x, d: 2}\n", "a: {b: 1, c: x, d: 2}\n", ["space put", "space put"]),
+        ("a: {b: ${X}, c: [${Y}, d${Z}]} # ${C}\n", 'a: {b: "${X}", c: ["${Y}", "d${Z}"]} # ${C}\n', ["quotes"] * 3),
+        ("a: {b: ${H:-h}:${P:-p/{q}}/x, c: 1}\n", 'a: {b: "${H:-h}:${P:-p/{q}}/x", c: 1}\n', ["quotes"]),
+        ("a:\n  b: 1\n   c: 2\n   d: 3\n", "a:\n  b: 1\n  c: 2\n  d: 3\n", ["by 2 spaces instead of 3"] * 2),
+        ("a:\n  b: 1\n c: 2 # x\n  d: 3\n", "a:\n  b: 1\n  c: 2 # x\n  d: 3\n", ["by 2 spaces instead of 1"]),
+        ("a:\n  b: 1\n\tc:${X}\n d: {e: ${F}}  \n  g: 1\n", 'a:\n  b: 1\n  c: ${X}\n  d: {e: "${F}"}\n  g: 1\n', None),
+    ],
+)
+def test_what_is_mended(before, after, done):
+    """The text after it, and what is said of it."""
+    text, said = fix(before)
+    assert text == after
+    if done is not None:
+        assert [part in line for part, line in zip(done, said, strict=True)] == [True] * len(done), said
+    assert parse(text).mishaps == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:\n  b:\n    c: 1\n   d: 2\n",  # which of two levels?
+        "a:\n  b: 1\n c: 2\n",  # the same, at the end
+        "a: 'it's'\n",
+        'a: "b\nc: 1\n',
+        "a: {b: 1\nc: 2\n",
+        "a: {b: ${X:-'q'}}\n",  # quotes within
+        "a: 1\na: 2\n",
+        "- a:b\n",  # may be a text
+        "a: b: c\n",
+        "a: yes\n",
+    ],
+)
+def test_what_is_in_doubt_stays(text):
+    """A mending is never a guess."""
+    assert fix(text) == (text, [])
+
+
+@given(st.text(alphabet=st.sampled_from("ab:- \t\n{}[],$\"'#|${}\r"), max_size=80))
+def test_mending_keeps_every_line_and_is_done_once(text):
+    """The number of lines and all letters stay, and a mended text is not mended again."""
+    once, _ = fix(text)
+    assert split(once)[1] == split(text)[1]
+    bare = str.maketrans("", "", ' \t"')
+    assert once.translate(bare) == text.translate(bare)
+    assert fix(once)[0] == once
