@@ -243,8 +243,7 @@ class Poller:
         if self._context.paused:
             self._skip("paused")
         elif self._waits:
-            if self._actor.state is not State.STARTING:  # the first connection is not late, it is the first
-                self._skip(self._waits)
+            self._skip(self._waits)
         elif group.busy or group in self._due:
             self._skip("busy")
         elif not self._target.persistent:
@@ -259,6 +258,8 @@ class Poller:
         return group not in self._next or self._next[group] - now > min(_SOON, group.every / 2)
 
     def _skip(self, reason: str, count: int = 1) -> None:
+        if self._actor.state is State.STARTING:
+            return  # the first connection follows the first tick, however long it takes
         self._context.metrics.counter(
             "edge_ticks_skipped", "ticks that no read followed", plc=self._target.name, reason=reason
         ).n += count
