@@ -32,7 +32,9 @@ __all__ = ["LONGEST_HEAD", "make_app"]
 LONGEST_HEAD = 16_384
 """Bytes of address and headers that a request may have."""
 
-_SLICE = 0.002  # seconds of work between two turns of the loop
+# What is made between two turns of the loop: so much work, or as much as one write should carry.
+_SLICE_SECONDS = 0.001
+_SLICE_SIZE = 65_536
 _JSON = "application/json"
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {
@@ -141,13 +143,16 @@ class _Sliced(Response):
 
 def _slices(pieces: Iterable[str]) -> Iterator[bytes]:
     part: list[str] = []
-    until = time.perf_counter() + _SLICE
+    size = 0
+    until = time.perf_counter() + _SLICE_SECONDS
     for piece in pieces:
         part.append(piece)
-        if time.perf_counter() >= until:
+        size += len(piece)
+        if size >= _SLICE_SIZE or time.perf_counter() >= until:
             yield "".join(part).encode()
             part.clear()
-            until = time.perf_counter() + _SLICE
+            size = 0
+            until = time.perf_counter() + _SLICE_SECONDS
     if part:
         yield "".join(part).encode()
 

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import sys
+import fnmatch
+import mmap
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.actor import State
@@ -20,7 +21,10 @@ from pipeline.web.view import Running, labels_of
 __all__ = ["Exposition"]
 
 _STATM = Path("/proc/self/statm")
-_PAGE = 4096
+
+
+_Blocks = dict[Origin, tuple[str, dict[str, str]]]
+"""By block: the text after a value's name, and by name the whole text before the number, empty where not selected."""
 
 
 class Exposition:
@@ -34,9 +38,8 @@ class Exposition:
             patterns: which values `plc_last_value` shows, by name, as in a shell: `AI_*`.
         """
         self._running = running
-        self._patterns = tuple(patterns)
-        self._prefixes: dict[Origin, dict[str, str]] = {}
-        self._labels: dict[Origin, dict[str, str]] = {}
+        self._selected = re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)").match
+        self._blocks: _Blocks = {}
 
     def lines(self) -> Iterator[str]:
         """All lines, each with its line end. May be read over several loop turns."""
@@ -67,38 +70,42 @@ class Exposition:
     def _values(self) -> Iterator[str]:
         yield header("plc_last_value", "gauge", "Newest value of a tag; true is 1, false is 0, texts are left out.")
         latest = tuple(self._running.latest.items())
-        self._know(tuple(origin for origin, _ in latest))
+        blocks = self._known([origin for origin, _ in latest])
         for origin, frame in latest:
-            prefixes = self._prefixes[origin]
+            tail, prefixes = blocks[origin]
             for name, value in frame.values.items():
                 if isinstance(value, str):
                     continue
                 prefix = prefixes.get(name)
                 if prefix is None:
-                    prefix = prefixes[name] = self._prefix(origin, name)
+                    shown = self._selected(name) is not None
+                    prefix = prefixes[name] = f"plc_last_value{selector({'name': name})[:-1]}{tail}" if shown else ""
                 if prefix:
                     yield prefix + number(value) + "\n"
 
-    def _know(self, origins: tuple[Origin, ...]) -> None:
-        """Labels of each block; two blocks that would share theirs are told apart by `block`."""
-        if self._labels.keys() == set(origins):
-            return
-        labels = {origin: labels_of(origin) for origin in origins}
-        shared = Counter(selector(found) for found in labels.values())
-        names: Counter[str] = Counter()
-        for origin, found in labels.items():
-            if shared[selector(found)] > 1:
-                block = " ".join((origin.measurement, *(f"{key}={value}" for key, value in origin.tags.items())))
-                names[selector(found) + block] += 1
-                count = names[selector(found) + block]
-                found["block"] = block if count == 1 else f"{block} #{count}"
-        self._labels, self._prefixes = labels, {origin: {} for origin in origins}
+    def _known(self, origins: Sequence[Origin]) -> _Blocks:
+        """What is kept of each block; made anew, and not changed under another reader, when other blocks are there."""
+        if self._blocks.keys() != set(origins):
+            self._blocks = {
+                origin: (f",{selector(labels)[1:]} " if labels else "} ", {})
+                for origin, labels in _told_apart(origins).items()
+            }
+        return self._blocks
 
-    def _prefix(self, origin: Origin, name: str) -> str:
-        """`plc_last_value{…} `, or an empty string for a value that no pattern selects."""
-        if not any(fnmatchcase(name, pattern) for pattern in self._patterns):
-            return ""
-        return f"plc_last_value{selector({'name': name, **self._labels[origin]})} "
+
+def _told_apart(origins: Sequence[Origin]) -> dict[Origin, dict[str, str]]:
+    """The labels of each block; those that would share theirs have `block` too."""
+    found = {origin: labels_of(origin) for origin in origins}
+    shared = Counter(selector(labels) for labels in found.values())
+    names: Counter[str] = Counter()
+    for origin, labels in found.items():
+        same = selector(labels)
+        if shared[same] > 1:
+            block = " ".join((origin.measurement, *(f"{key}={value}" for key, value in origin.tags.items())))
+            names[same + block] += 1
+            count = names[same + block]
+            labels["block"] = block if count == 1 else f"{block} #{count}"
+    return found
 
 
 def _process(started: float) -> Iterator[str]:
@@ -106,6 +113,6 @@ def _process(started: float) -> Iterator[str]:
     yield line("process_start_time_seconds", {}, started)
     yield header("process_cpu_seconds_total", "counter", "CPU time of this process, user and system.")
     yield line("process_cpu_seconds_total", {}, time.process_time())
-    if sys.platform == "linux":
+    if _STATM.exists():
         yield header("process_resident_memory_bytes", "gauge", "Memory of this process that is in RAM.")
-        yield line("process_resident_memory_bytes", {}, int(_STATM.read_text().split()[1]) * _PAGE)
+        yield line("process_resident_memory_bytes", {}, int(_STATM.read_text().split()[1]) * mmap.PAGESIZE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 
 from pipeline.actor import Actor, State
@@ -82,11 +82,12 @@ def _head(running: Running, t: Translate, chosen: str, versions: Mapping[str, st
     )
 
 
-def _summary(running: Running, cards: Iterable[Block], t: Translate) -> str:
+def _summary(running: Running, cards: Sequence[Block], t: Translate) -> str:
     """One line when all is well, else one line for each thing that is not."""
+    advised = {card.advice for card in cards if card.advice}
     lines = [
         f'<li><a href="#block-{card.number}">{_title(card.origin)}</a> '
-        + (f"{t('fails')}: {escape(card.failure.error or '')}" if card.failure else t("is stale"))
+        + (f"{t('fails')}: {escape(card.advice or card.failure.error or '')}" if card.failure else t("is stale"))
         + "</li>"
         for card in cards
         if card.failure or card.stale
@@ -96,6 +97,7 @@ def _summary(running: Running, cards: Iterable[Block], t: Translate) -> str:
         + (f": {escape(actor.reason)}" if actor.reason else "")
         + "</li>"
         for actor in troubles(running)
+        if actor.reason not in advised
     ]
     if not lines:
         return f'<p class="overall good">{t("All is well.")}</p>'
@@ -113,8 +115,7 @@ def _card(block: Block, t: Translate) -> str:
         f'<p class="sub">{escape(" · ".join(filter(None, facts)))}</p></header>',
     ]
     if failure is not None:
-        advice = f"<br>{escape(block.advice)}" if block.advice else ""
-        parts.append(f'<p class="trouble" role="alert"><strong>{escape(failure.error or "")}</strong>{advice}</p>')
+        parts.append(f'<p class="trouble">{escape(block.advice or failure.error or "")}</p>')
     if frame is None:
         parts.append(f'<p class="age">{t("never read")}</p>')
     else:

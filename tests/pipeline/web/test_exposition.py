@@ -92,11 +92,15 @@ def test_the_last_values_follow_their_frames():
     assert 'plc="press1"' not in "".join(exposition.lines())
 
 
-def test_patterns_choose_which_last_values_are_shown():
-    """As in a shell, by the value's name, case and all."""
-    http = Http(listen="127.0.0.1:0", last_values=["AI_*", "contador_?om"])
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [(("AI_*", "contador_?om"), {"AI_Corrente", "contador_bom"}), (("ai_*", "AI"), set()), ((), set())],
+)
+def test_patterns_choose_which_last_values_are_shown(patterns, names):
+    """As in a shell, by the whole of the value's name, case and all."""
+    http = Http(listen="127.0.0.1:0", last_values=patterns)
     values = families(ask(Watched(), "/metrics", http=http).text)["plc_last_value"][1]
-    assert {dict(labels)["name"] for _, labels in values} == {"AI_Corrente", "contador_bom"}
+    assert {dict(labels)["name"] for _, labels in values} == names
 
 
 def test_blocks_that_share_tenant_plc_and_db_stay_apart():
@@ -133,7 +137,7 @@ def test_any_text_and_any_number_come_back_as_they_were(labels, value):
     ((_, read),) = samples
     assert dict(read) == {key: text for key, text in labels.items() if text}
     (back,) = samples.values()
-    assert back == float(value) or (math.isnan(back) and math.isnan(value))
+    assert float(back) == float(value) or (math.isnan(back) and math.isnan(value))
 
 
 def test_counters_gauges_histograms_and_readers_share_names_in_one_family():

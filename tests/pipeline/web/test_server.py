@@ -199,6 +199,8 @@ def test_a_crowd_of_idle_clients_does_not_keep_a_new_one_out(monkeypatch):
         async with serving() as port:
             crowd = [await connected(port) for _ in range(8)]
             assert (await answer(port)).split()[1] == b"200"
+            with contextlib.suppress(ConnectionResetError):
+                assert await crowd[0][0].read() == b""
             for _, writer in crowd:
                 writer.close()
 
