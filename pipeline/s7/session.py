@@ -198,7 +198,8 @@ class Session(asyncio.Protocol):
         except ReadError as error:
             self._fail(error)
             return
-        self._send()
+        if self._queue:
+            self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP is gone."""
