@@ -104,8 +104,9 @@ class _Loader:
         if not drafts and not self._problems.errors:
             self._problems.add(None, "the graph has no nodes", "declare them in sources, transforms and sinks")
         scopes = [(draft, self._scope(name, draft, layouts)) for draft in drafts.values()]
-        sound = [(draft, scope) for draft, scope in scopes if self._check(draft, scope)]
-        check_claims([(draft, scope) for draft, scope in sound if draft.enabled], self._problems)
+        for draft, scope in scopes:
+            self._check(draft, scope)
+        check_claims([(draft, scope) for draft, scope in scopes if draft.enabled], self._problems)
         if self._problems.errors:
             return None
         nodes = {draft.name: _node(draft) for draft in in_data_order(drafts)}
@@ -238,7 +239,7 @@ class _Loader:
             else:
                 draft.inputs.append((name, item))
 
-    def _check(self, draft: Draft, scope: Scope) -> bool:
+    def _check(self, draft: Draft, scope: Scope) -> None:
         """Ask the node's options, and those within them, for mistakes that no single option shows."""
         errors = self._problems.errors
         for prefix, options in nested(draft.options):
@@ -249,7 +250,7 @@ class _Loader:
                     draft.tell(
                         self._problems, place, finding.message, finding.hint, path=path, severity=finding.severity
                     )
-        return draft.options is not None and self._problems.errors == errors
+        draft.sound = draft.options is not None and self._problems.errors == errors
 
     def _is_consequence(self, record: Record, finding: Finding, prefix: OptionPath = ()) -> bool:
         """Whether something is wrong only because the layout that it names is; that has been told."""

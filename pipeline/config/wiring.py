@@ -12,7 +12,7 @@ from pipeline.config.bind import OptionPath
 from pipeline.config.document import Record, Scalar, Value, locate
 from pipeline.config.problems import Problems
 from pipeline.errors import Severity, nearest
-from pipeline.operator import NodeKind, Operator, Options, Scope
+from pipeline.operator import Claim, NodeKind, Operator, Options, Scope
 
 __all__ = ["Draft", "check_claims", "check_names", "check_wiring", "in_data_order"]
 
@@ -34,6 +34,7 @@ class Draft:
         options: None when they are wrong.
         inputs: the names after `from:`, with their places.
         enabled: whether it runs.
+        sound: its options have no mistakes.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Draft:
     options: Options | None = None
     inputs: list[tuple[str, Value]] = field(default_factory=list)
     enabled: bool = True
+    sound: bool = False
 
     def tell(
         self,
@@ -143,12 +145,10 @@ def in_data_order(named: Mapping[str, Draft]) -> list[Draft]:
 
 
 def check_claims(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
-    """What only one actor may have is claimed once."""
+    """What only one actor may have is claimed once. Nodes with mistakes are asked too, as far as they can tell."""
     first: dict[tuple[str, str], tuple[Draft, Value]] = {}
     for draft, scope in drafts:
-        if draft.operator is None or draft.options is None:
-            continue
-        for claim in draft.operator.claimed(draft.options, scope):
+        for claim in _claims(draft, scope):
             place = locate(draft.record, claim.path)
             key = (claim.what, claim.key)
             if key not in first:
@@ -157,4 +157,21 @@ def check_claims(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
             other, where = first[key]
             who = "this node too" if other is draft else f"node '{other.name}' too"
             message = f"the {claim.what} '{claim.key}' is taken by {who} (line {where.line})"
-            draft.tell(problems, place, message, "only one may have it: give each its own", path=claim.path)
+            draft.tell(
+                problems,
+                place,
+                message,
+                "only one may have it: give each its own, or make the two one node",
+                path=claim.path,
+            )
+
+
+def _claims(draft: Draft, scope: Scope) -> tuple[Claim, ...]:
+    if draft.operator is None or draft.options is None:
+        return ()
+    try:
+        return draft.operator.claimed(draft.options, scope)
+    except Exception:
+        if draft.sound:
+            raise
+        return ()  # its options have mistakes, which have been told; what it would claim can't be known

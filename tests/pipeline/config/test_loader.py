@@ -261,12 +261,11 @@ MISTAKES = {
         ["4:30: warning: node 'broker' (mqtt): from: takes only from disabled nodes, so nothing will arrive"],
     ),
     "two sinks on one journal": (
-        SMALL + "  second: {type: mqtt, from: press, host: h, journal: {path: data}}\n",
+        SMALL + "  second: {type: mqtt, from: press, host: h, password: a, journal: {path: data}}\n",
         [
-            (
-                "5:62: node 'second' (mqtt): journal.path: the journal 'data' is taken by node 'broker' too (line 4); "
-                "only one may have it: give each its own"
-            )
+            "5:75: node 'second' (mqtt): journal.path: the journal 'data' is taken by node 'broker' too (line 4); only",
+            "password: needs a username",
+            "password: a secret",
         ],
     ),
     "two actors on one PLC connection": (

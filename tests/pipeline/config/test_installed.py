@@ -1,0 +1,75 @@
+"""The loader with the operators that are installed: their own mistakes are told with the same places."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load
+from pipeline.config.predict import forecast
+from pipeline.config.schema import describe, schema
+from pipeline.operator import NodeKind, find, names
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+ENVIRON = {"PLC_IP": "10.0.0.1", "MQTT_BROKER": "broker.local"}
+START = """\
+layouts:
+  press:
+    fields: {on: BOOL @ 0.0}
+sources:
+  press:
+    type: s7
+    address: 10.0.0.1
+    every: 1s
+"""
+END = "    blocks: [{db: 1, layout: press}]\nsinks:\n  broker: {type: mqtt, from: press, host: 127.0.0.1}\n"
+
+
+@pytest.fixture
+def operators():
+    """The installed operators stay."""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (START + "    tags: {a: DB1.DBX0.9}\n" + END, "9:15: node 'press' (s7): tags.a: 'DB1.DBX0.9': bit 9"),
+        (START + END.replace("layout: press", "layout: pres"), "9:30: node 'press' (s7): blocks[0].layout: unknown"),
+        (START + "    evry: 1s\n" + END, "9:5: node 'press' (s7): evry: unknown option; did you mean 'every'?"),
+        (START.replace("1s", "1ms") + END, "8:12: node 'press' (s7): every: must be >= 10ms, got 1ms"),
+        (
+            START + END + "  two: {type: mqtt, from: press, host: b, journal: {path: x}}\n"
+            "  three: {type: mqtt, from: press, host: b, journal: {path: x}}\n",
+            "13:61: node 'three' (mqtt): journal.path: the journal",
+        ),
+        (
+            START + END.replace("sinks:", "  twin: {type: s7, address: 10.0.0.1, every: 1s, tags: {a: M0.0}}\nsinks:"),
+            "10:29: node 'twin' (s7): address: the PLC connection",
+        ),
+    ],
+)
+def test_mistakes_that_the_operators_find(problems, text, expected):
+    """A bad address, an unknown layout, a period too short, one journal or one PLC for two."""
+    assert [line for line in problems(text) if line.startswith(expected)], problems(text)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_graphs(path):
+    """Each loads without a warning, is foretold node by node, and draws itself."""
+    graph = load(path, ENVIRON)
+    assert graph.warnings == ()
+    assert [node.name for node, _ in forecast(graph)] == [node.name for node in graph.running()]
+    assert all(name in graph.as_text() for name in graph.nodes)
+
+
+def test_every_option_is_in_the_schema_and_described():
+    """What `schema` and `operators NAME` show is complete."""
+    definitions = schema()["$defs"]
+    json.dumps(definitions)
+    for kind in NodeKind:
+        for name in names(kind):
+            options = find(kind, name).options
+            top = [line.partition(" ")[0].rstrip(":") for line in describe(options) if not line.startswith(" ")]
+            assert set(top) == set(definitions[f"{kind.value}.{name}"]["properties"]) - {"type", "enabled", "from"}
