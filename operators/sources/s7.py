@@ -45,7 +45,6 @@ _TYPES = {"pg": 1, "op": 2, "basic": 3}
 _ROUND_TRIP = 0.005
 _IDENTIFIER = r"^[A-Za-z0-9_.-]{0,64}$"
 _TSAP = r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}$"
-_STAMP = len(FrameJson().stamp(b"{}", 10**6, b"0" * 26)) - 2
 
 TenantId = Annotated[str, Meta(description="customer or site; part of the topic", pattern=_IDENTIFIER)]
 PlcId = Annotated[str, Meta(description="the PLC's name; part of the topic", pattern=_IDENTIFIER)]
@@ -199,10 +198,7 @@ def _predict(options: S7, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG0
                 )
                 hint = "ticks will be skipped: read less, or less often"
                 warnings.append(Finding(path=("every",), message=message, hint=hint, severity=Severity.WARNING))
-    lines += [
-        ("frames", f"{flow.frames:.4g}/s of {flow.size:.0f} bytes"),
-        ("bytes a day", f"{Size(flow.frames * flow.size * 86400)}"),
-    ]
+    lines.append(("bytes a day", str(Size(flow.frames * flow.size * 86400))))
     return Forecast(flow=flow, lines=tuple(lines), warnings=tuple(warnings))
 
 
@@ -235,7 +231,7 @@ def _typical_size(wanted: Wanted, origin: Origin) -> int:
             values[leaf.name] = "x" * (leaf.length // 2)
         elif isinstance(values[leaf.name], int):
             values[leaf.name] = 1234 if leaf.size > 1 else 12
-    return len(FrameJson().encode(Frame(Kind.DATA, 1.7e9, origin, values))) + _STAMP
+    return len(FrameJson().encode(Frame(Kind.DATA, 1.7e9, origin, values)))
 
 
 def _check_plcs(options: S7) -> Iterator[Finding]:

@@ -182,7 +182,8 @@ class Poller:
     async def _stay_connected(self) -> None:
         """Hold one connection until it ends, which is an error."""
         session = await self._connect()
-        self._context.log.info("connected", **self._details())
+        requests = sum(len(group.requests) for group in self._groups)
+        self._context.log.info("connected", pdu=session.grant.pdu, jobs=session.grant.jobs, requests=requests)
         self._waits = ""
         for group in self._groups:
             if self._is_far(group) and not self._context.paused:

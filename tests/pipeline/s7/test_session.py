@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.clock import run_virtual, virtual_clock
 from pipeline.errors import ReadError, Refused
@@ -218,6 +220,7 @@ class Mischief(asyncio.Protocol):
 
 
 CONFIRM = bytes.fromhex("0300001611d00001000100c0010bc1020100c2020101")
+GRANT = bytes.fromhex("0300001b02f080320300000001000800000000f0000001000100f0")
 
 
 @pytest.mark.parametrize(
@@ -256,6 +259,26 @@ def test_a_handshake_that_fails_says_why_and_what_to_change(script, reason, word
         assert loop.time() == pytest.approx(after)
         await asyncio.sleep(0.1)
         assert loop.connections == []
+
+    run_virtual(main)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.binary(max_size=80) | st.sampled_from([CONFIRM, GRANT, GRANT[:11]]), max_size=6))
+def test_no_bytes_of_a_peer_crash_or_hang_a_session(pieces):
+    """Whatever comes at any step, connecting ends within its time, and a read gives true bytes, a reason, or nothing."""
+
+    async def main(loop):
+        await loop.create_server(lambda: Mischief(pieces), "plc", 102)
+        asker = Asker(loop)
+        try:
+            session = await opened(loop)
+        except ReadError:
+            assert loop.time() <= 2.0
+        else:
+            session.read(plan([Range(0x84, 1, 0, 4)], session.grant.pdu), asker)
+            assert (await asyncio.wait_for(session.ended, 10)).reason
+        assert asker.told == []
 
     run_virtual(main)
 
