@@ -6,8 +6,9 @@ It comes as pieces, one a card, so that a hundred PLCs don't hold the loop while
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from html import escape
 
 from pipeline.actor import Actor, State
@@ -22,6 +23,7 @@ __all__ = ["language", "page"]
 Translate = Callable[[str], str]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_SHOWN = 8  # entries of a detail that has many, such as one a PLC
 
 
 def language(accepted: str) -> str:
@@ -160,25 +162,36 @@ def _part(actor: Actor, facts: list[str], details: Details, t: Translate) -> str
     state, name = actor.state, escape(actor.name)
     look = "good" if state is State.RUNNING else "idle" if state in {State.STARTING, State.STOPPED} else "poor"
     reason = f'<p class="trouble">{escape(actor.reason)}</p>' if actor.reason and state is not State.RUNNING else ""
-    rows = "".join(_fact(key, value) for key, value in details.items())
+    rows = "".join(_fact(key, value, t) for key, value in details.items())
     return (
         f'<li id="part-{name}"><span class="pill {look}">{t(state.value)}</span> <strong>{name}</strong> '
         f'<span class="sub">{escape(" · ".join(facts))}</span>{reason}{f"<dl>{rows}</dl>" if rows else ""}</li>'
     )
 
 
-def _fact(key: str, value: object) -> str:
-    """A detail of a part: sizes and time spans as people read them, by what the key ends with."""
+def _fact(key: str, value: object, t: Translate) -> str:
+    """A detail of a part, sizes and time spans as people read them by what the key ends with; nothing if it is empty."""
+    if value is None or (isinstance(value, str | Sized) and not value):
+        return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if key.endswith("bytes"):
-            shown = str(Size(value))
-        elif key.endswith("seconds"):
-            shown, key = _span(value), key.removesuffix("_seconds")
-        else:
-            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+        shown = _quantity(key, value)
+    elif isinstance(value, Mapping):
+        pairs = [f"{name}: {item}" for name, item in value.items()]
+        shown = ", ".join(pairs[:_SHOWN]) + (f", … ({len(pairs)})" if len(pairs) > _SHOWN else "")
     else:
         shown = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return f"<div><dt>{escape(key.replace('_', ' '))}</dt><dd>{escape(shown)}</dd></div>"
+    name = t(key.removesuffix("_seconds").replace("_", " "))
+    return f"<div><dt>{escape(name)}</dt><dd>{escape(shown)}</dd></div>"
+
+
+def _quantity(key: str, value: float) -> str:
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "?"
+    if key.endswith("bytes"):
+        return str(Size(value))
+    if key.endswith("seconds"):
+        return _span(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _title(origin: Origin) -> str:

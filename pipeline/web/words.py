@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["PORTUGUESE", "translator"]
+__all__ = ["DETAILS", "PORTUGUESE", "translator"]
 
 PORTUGUESE = {
     "All is well.": "Tudo em ordem.",
@@ -36,6 +36,27 @@ PORTUGUESE = {
     "transforms": "transformação",
 }
 
+DETAILS = {
+    "backlog bytes": "tamanho da fila",
+    "backlog frames": "quadros na fila",
+    "backlog headroom": "folga da fila",
+    "backlog oldest age": "idade do mais antigo na fila",
+    "bad": "com defeito",
+    "client id": "id do cliente",
+    "connections": "conexões",
+    "dead letters": "recusados em definitivo",
+    "in flight": "em trânsito",
+    "jobs": "tarefas paralelas",
+    "journal bytes": "tamanho do diário",
+    "journal path": "pasta do diário",
+    "last seq": "último seq",
+    "listen": "escuta em",
+    "reads": "leituras",
+    "requests": "pedidos por ciclo",
+    "trouble": "problema",
+}
+"""What operators tell of themselves; a key that is not here is shown as it is."""
+
 _ENGLISH = {
     "backing_off": "waiting to retry",
     "services": "service",
@@ -48,5 +69,5 @@ _ENGLISH = {
 
 def translator(language: str) -> Callable[[str], str]:
     """The function from an English text or a constant to what the page shows in `pt-BR` or `en`."""
-    words = PORTUGUESE if language == "pt-BR" else _ENGLISH
+    words = PORTUGUESE | DETAILS if language == "pt-BR" else _ENGLISH
     return lambda text: words.get(text, text)

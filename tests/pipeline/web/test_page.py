@@ -1,5 +1,6 @@
 """The page: what a person reads on it, in two languages, whatever a device calls its tags."""
 
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -92,16 +93,32 @@ def test_backlog_and_other_details_are_written_for_people():
     view = Watched()
     view.become("broker", State.BACKING_OFF, "refused: no broker at 10.0.0.1:8883", NodeKind.SINK)
     view.actors["broker"].drop("journal_full", 4)
-    view.details = {"broker": lambda: {"backlog": 7, "backlog_bytes": 2048, "oldest_age_seconds": 95.0, "modes": ["a"]}}
+    told = {
+        "backlog_frames": 7,
+        "backlog_bytes": 2048,
+        "oldest_age_seconds": 95.0,
+        "headroom_seconds": math.inf,
+        "modes": ["a"],
+        "last_seq": {f"acme/press{n}": n for n in range(100)},
+        "bad": {},
+        "trouble": "",
+    }
+    view.details = {"broker": lambda: told}
     text = shown(view)
     for expected in (
         "waiting to retry broker",
-        "backlog 7",
+        "backlog frames 7",
         "backlog bytes 2KiB",
         "oldest age 1 min 35 s",
+        "headroom ∞",
         'modes ["a"]',
+        "last seq acme/press0: 0, acme/press1: 1,",
+        "acme/press7: 7, … (100)",
     ):
         assert expected in text
+    assert "bad" not in text
+    assert "trouble" not in text
+    assert "quadros na fila 7" in shown(view, "pt")
     assert "4 dropped (journal_full)" in text
 
 
