@@ -44,7 +44,7 @@ class Exposition:
     def lines(self) -> Iterator[str]:
         """All lines, each with its line end. May be read over several loop turns."""
         yield from self._running.metrics.expose()
-        yield header("edge_up", "gauge", "1 while the pipeline runs.")
+        yield header("edge_up", "gauge", "1 while the pipeline runs")
         yield line("edge_up", {}, 1)
         yield from self._nodes()
         yield from _process(self._running.started)

@@ -170,7 +170,7 @@ def _part(actor: Actor, facts: list[str], details: Details, t: Translate) -> str
 
 
 def _fact(key: str, value: object, t: Translate) -> str:
-    """A detail of a part, sizes and time spans as people read them by what the key ends with; nothing if it is empty."""
+    """A detail of a part, sizes and spans as people read them by what the key ends with; nothing if it is empty."""
     if value is None or (isinstance(value, str | Sized) and not value):
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
