@@ -287,8 +287,11 @@ class Poller:
         polled, meters, _ = self._reads[block]
         meters.fail.n += 1
         self._settled = False
-        if isinstance(error, Refused) and not polled.bad and self._session is not None:
-            polled.trouble = str(error)
+        if isinstance(error, Refused):
+            text = "reads that the PLC refused, by reason; `PDU exceeded` is a defect of the read plan"
+            self._context.metrics.counter("plc_refused", text, plc=self._target.name, reason=error.reason).n += 1
+            if not polled.bad and self._session is not None:
+                polled.trouble = str(error)
         if polled.failing != error.reason:
             polled.failing = error.reason
             self._emit(Frame.failure(polled.origin, self._clock.wall(), error.reason))

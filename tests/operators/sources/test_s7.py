@@ -259,6 +259,24 @@ def test_a_missing_block_fails_alone():
     play(script, chosen)
 
 
+def test_a_protected_block_fails_alone_and_is_explained():
+    """Item code 03: its fields are tried singly once, then it waits; the other block comes at every tick."""
+    chosen = options(blocks=[BlockOptions(db=1, layout="press"), BlockOptions(db=7, layout="reserve")])
+
+    async def script(line, plc):
+        plc.register(7, bytearray(40))
+        plc.codes[0x84, 7] = 0x03
+        await asyncio.sleep(5)
+        frames = line.taken()
+        assert [frame.error for frame in frames if frame.origin.db == 7] == ["access denied"]
+        assert len(frames) - 1 == 50
+        assert plc.reads == 51
+        assert "protection" in line.part.actor.reason
+        assert line.value("plc_refused_total", reason="access denied") == 1
+
+    play(script, chosen)
+
+
 def test_denied_access_to_everything_is_one_failure_frame_with_advice():
     """Header error 8104 to every read: degraded, not hammered, back by itself when PUT/GET is switched on."""
 
@@ -408,15 +426,15 @@ def test_a_connection_for_each_read_is_closed_in_between():
 
 def test_groups_share_one_connection_and_keep_their_own_pace():
     """100 ms and 1 s on one connection; the slow group is read at once after connecting, not an hour later."""
-    slow = BlockOptions(db=2, layout="one", every=Duration(3600))
+    slow = BlockOptions(db=2, layout="one", every=Duration(600))
     chosen = options(blocks=[BlockOptions(db=1, layout="press"), slow])
 
     async def script(line, plc):
         plc.register(2, bytearray(b"\0\1"))
-        await asyncio.sleep(7200.05)
+        await asyncio.sleep(1200.05)
         by_db = {db: [frame for frame in line.frames if frame.origin.db == db] for db in (1, 2)}
-        assert len(by_db[1]) == 72_001
-        assert [round(frame.ts - 1_731_800_000, 3) for frame in by_db[2]] == [0, 3600, 7200]
+        assert len(by_db[1]) == 12_001
+        assert [round(frame.ts - 1_731_800_000, 3) for frame in by_db[2]] == [0, 600, 1200]
         assert len(plc.connections) == 1
         line.taken()
 

@@ -266,7 +266,7 @@ def test_a_handshake_that_fails_says_why_and_what_to_change(script, reason, word
 @settings(max_examples=60)
 @given(st.lists(st.binary(max_size=80) | st.sampled_from([CONFIRM, GRANT, GRANT[:11]]), max_size=6))
 def test_no_bytes_of_a_peer_crash_or_hang_a_session(pieces):
-    """Whatever comes at any step, connecting ends within its time, and a read gives true bytes, a reason, or nothing."""
+    """Whatever comes at any step, connecting ends within its time, and nothing is taken for an answer."""
 
     async def main(loop):
         await loop.create_server(lambda: Mischief(pieces), "plc", 102)
