@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.config.document import parse
-from pipeline.config.lexical import scan
+from pipeline.config.lexical import scan, split
 from pipeline.config.mend import replace_line
 
 __all__ = ["fix"]
@@ -31,9 +31,12 @@ def fix(text: str) -> tuple[str, list[str]]:
             break
         text = parsed.text
         done += parsed.done
+    breaks = split(text)[1]
     for line in scan(text).lines:
         bare = line.text.rstrip(" \t")
-        if bare != line.text and not line.open_end:
+        # A carriage return, spaces, a line feed are two line breaks; without the spaces they would be one.
+        joins = not bare and line.number > 0 and breaks[line.number - 1] == "\r"
+        if bare != line.text and not line.open_end and not joins:
             text = replace_line(text, line.number + 1, bare)
             done.append((line.number + 1, "trailing spaces removed"))
     return text, [f"line {number}: {what}" for number, what in sorted(done, key=lambda item: item[0])]

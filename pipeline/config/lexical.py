@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 __all__ = ["Line", "Scan", "Span", "scan", "split"]
 
 _BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
+_DASHES = re.compile(r"(?:- +)+")
 _PLAIN_END = re.compile(r"[,\[\]{}]|:(?:\s|$)|\s#")
 _BLOCK_SCALAR = re.compile(r"(?:^|[:\-?] +|[:\-?] +[&!]\S+ +)[|>][-+0-9]*\s*$")
 
@@ -27,7 +28,7 @@ class Line:
         verbatim: it starts inside a block scalar or a quoted text, so its spaces and tabs are content.
         open_end: it ends inside one, so its trailing spaces are content.
         depth: open brackets of flow syntax at its start.
-        tabs: columns of tabs outside of content, quotes and comments.
+        tabs: columns of tabs outside of content, quotes and comments; also of non-breaking spaces at its start.
     """
 
     number: int
@@ -42,6 +43,12 @@ class Line:
     def indent(self) -> int:
         """Leading spaces."""
         return len(self.text) - len(self.text.lstrip(" "))
+
+    @property
+    def column(self) -> int:
+        """Where its siblings begin: behind the dash of `- key: value`, else at its indentation."""
+        dashes = _DASHES.match(self.text, self.indent)
+        return dashes.end() if dashes else self.indent
 
     @property
     def code(self) -> str:
@@ -153,7 +160,7 @@ class _Reader:
         if character == "#" and (position == 0 or text[position - 1] in " \t"):
             line.end = position
             return len(text)
-        if character == "\t":
+        if character == "\t" or (character == "\xa0" and not text[:position].strip()):
             line.tabs.append(position)
         elif character == " ":
             pass

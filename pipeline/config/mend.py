@@ -61,10 +61,10 @@ def mechanical(seen: Scan) -> Iterator[Mishap]:
             yield Mishap(
                 line=line.number + 1,
                 column=line.tabs[0] + 1,
-                message="a tab stands here; YAML takes only spaces",
+                message=f"a {_kind_of_tab(line)} stands here; YAML takes only spaces",
                 hint="replace it by spaces, or let `check --fix` do it",
                 mended=_untabbed(line, step),
-                done="tab replaced by spaces",
+                done=f"{_kind_of_tab(line)} replaced by spaces",
             )
     last: dict[int, Span] = {span.line: span for span in seen.unquoted}
     for span in seen.unquoted:
@@ -170,7 +170,8 @@ def _quote(here: _Here) -> Mishap | None:
             "write \\\\ for a backslash, or use single quotes",
         )
     if here.problem.endswith("but found '<scalar>'"):
-        return here.mishap("text follows the closing quote", "put one pair of quotes around the whole text")
+        what = "bracket" if here.line.text[: here.column].rstrip().endswith(("}", "]")) else "quote"
+        return here.mishap(f"text follows the closing {what}", "put one pair of quotes around the whole text")
     return None
 
 
@@ -191,11 +192,15 @@ def _flow(here: _Here) -> Mishap | None:
             return here.mishap(f"a closing {found} stands here, and nothing is open", "remove it")
         return None
     bracket, closing = ("{", "}") if "mapping" in here.context else ("[", "]")
-    if "stream end" in here.problem or mark.line < here.line.number:
+    other = "]" if closing == "}" else "}"
+    if "stream end" in here.problem or mark.line < here.line.number or f"got '{other}'" in here.problem:
         return here.at_context(f"the {bracket} that opens here isn't closed", f"close it with {closing}")
     if "got '{'" in here.problem or "got '['" in here.problem:
         return here.mishap("a bracket stands inside of a text without quotes", "put quotes around the text")
-    return here.mishap(f"a comma is missing inside of {bracket}…{closing}", "put one between the entries")
+    return here.mishap(
+        f"a comma is missing inside of {bracket}…{closing}",
+        "put one between the entries, and quotes around a text that holds `: `",
+    )
 
 
 def _glue(here: _Here) -> Mishap | None:
@@ -228,27 +233,38 @@ def _indentation(here: _Here) -> Mishap | None:
     deeper = "mapping values are not allowed" in here.problem
     if deeper and _second_colon(line, here.column):
         return here.mishap("a second `: ` in one line", "put the value in quotes, or its keys on lines of their own")
-    if not deeper and "<block end>" not in here.problem:
+    if "sequence entries are not allowed" in here.problem:
+        return here.mishap("a list entry (`- …`) can't stand here", "begin it on a line of its own, below its key")
+    if not deeper and not re.search("<block end>|<document start>", here.problem):
         return None
     before, after = seen.neighbour(line.number, -1), seen.neighbour(line.number, 1)
     if before is None or not line.significant:
         return None
     if line.code.startswith("- ") != before.code.startswith("- ") and line.indent == before.indent:
         return here.mishap("list entries (`- …`) and keys (`key: …`) are mixed in one block", "use one of both")
-    spaces = {before.indent, *([after.indent] if after else [])}
-    if not deeper and (outer := seen.enclosing(line)) is not None and (after is None or after.indent != before.indent):
+    # A key below `- key: value` is a sibling of that key, not of the dash.
+    inside = before.column > before.indent and line.indent > before.indent and not line.code.startswith("- ")
+    wanted = before.column if inside else before.indent
+    spaces = {wanted, *([after.indent] if after else [])}
+    if (
+        not (deeper or inside)
+        and (outer := seen.enclosing(line)) is not None
+        and (after is None or after.indent != before.indent)
+    ):
         spaces.add(outer)
-    siblings = " or ".join(str(n) for n in sorted(spaces) if n != line.indent) or str(before.indent)
+    siblings = " or ".join(str(n) for n in sorted(spaces) if n != line.indent) or str(wanted)
     # Nothing can nest below a key that has its value, so a deeper line is its sibling. A shallower one only is
     # where the lines on both sides agree.
-    certain = not _OPENER.search(before.code) and (deeper or (after is not None and after.indent == before.indent))
+    certain = not _OPENER.search(before.code) and (
+        deeper or inside or (after is not None and after.indent == before.indent)
+    )
     return Mishap(
         line=line.number + 1,
         column=line.indent + 1,
         message=f"this line is indented by {_spaces(line.indent)}, the lines around it by {siblings}",
         hint=f"indent it by {siblings}",
-        mended=" " * before.indent + line.text.lstrip(" ") if certain and line.indent != before.indent else None,
-        done=f"indented by {before.indent} spaces instead of {line.indent}",
+        mended=" " * wanted + line.text.lstrip(" ") if certain and line.indent != wanted else None,
+        done=f"indented by {wanted} spaces instead of {line.indent}",
     )
 
 
@@ -283,10 +299,14 @@ def _character(error: ReaderError, seen: Scan) -> Mishap:
     )
 
 
+def _kind_of_tab(line: Line) -> str:
+    return "tab" if line.text[line.tabs[0]] == "\t" else "non-breaking space"
+
+
 def _untabbed(line: Line, step: int) -> str:
     """Tabs of the indentation become `step` spaces each, others one; those in quotes and comments stay."""
     first = len(line.text) - len(line.text.lstrip(" \t"))
     return "".join(
-        character if position not in line.tabs else " " * (step if position < first else 1)
+        character if position not in line.tabs else " " * (step if position < first and character == "\t" else 1)
         for position, character in enumerate(line.text)
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.document import parse
+from pipeline.config.document import Listing, Record, parse
 from pipeline.config.fix import fix
 from pipeline.config.lexical import split
 
@@ -44,6 +44,7 @@ def test_what_is_well_stays():
     [
         ("a:\n\tb: 1\n\tc:\n\t\td: 2\n", "a:\n  b: 1\n  c:\n    d: 2\n", ["tab"] * 3),
         ("x:\n    y: 0\na:\n\tb: 1\n", "x:\n    y: 0\na:\n    b: 1\n", ["tab"]),
+        ("a:\n\xa0\xa0b: '\xa0'\n", "a:\n  b: '\xa0'\n", ["non-breaking space replaced"]),
         ("a:\t1\t# x\ty\n", "a: 1 # x\ty\n", ["tab"]),
         ("a: 1  \nb: 2\t\r\n\r\n  \r\n", "a: 1\nb: 2\r\n\r\n\r\n", ["trailing", "tab", "trailing", "trailing"]),
         ("a:\n  b:1\n  c: 2\n", "a:\n  b: 1\n  c: 2\n", ["space put behind 'b:'"]),
@@ -51,6 +52,7 @@ def test_what_is_well_stays():
         ("a: {b: ${X}, c: [${Y}, d${Z}]} # ${C}\n", 'a: {b: "${X}", c: ["${Y}", "d${Z}"]} # ${C}\n', ["quotes"] * 3),
         ("a: {b: ${H:-h}:${P:-p/{q}}/x, c: 1}\n", 'a: {b: "${H:-h}:${P:-p/{q}}/x", c: 1}\n', ["quotes"]),
         ("a:\n  b: 1\n   c: 2\n   d: 3\n", "a:\n  b: 1\n  c: 2\n  d: 3\n", ["by 2 spaces instead of 3"] * 2),
+        ("a:\n  - b: 1\n   c: 2\n", "a:\n  - b: 1\n    c: 2\n", ["by 4 spaces instead of 3"]),
         ("a:\n  b: 1\n c: 2 # x\n  d: 3\n", "a:\n  b: 1\n  c: 2 # x\n  d: 3\n", ["by 2 spaces instead of 1"]),
         ("a:\n  b: 1\n\tc:${X}\n d: {e: ${F}}  \n  g: 1\n", 'a:\n  b: 1\n  c: ${X}\n  d: {e: "${F}"}\n  g: 1\n', None),
     ],
@@ -84,6 +86,7 @@ def test_what_is_in_doubt_stays(text):
     assert fix(text) == (text, [])
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.text(alphabet=st.sampled_from("ab:- \t\n{}[],$\"'#|${}\r"), max_size=80))
 def test_mending_keeps_every_line_and_is_done_once(text):
     """The number of lines and all letters stay, and a mended text is not mended again."""
@@ -92,3 +95,19 @@ def test_mending_keeps_every_line_and_is_done_once(text):
     bare = str.maketrans("", "", ' \t"')
     assert once.translate(bare) == text.translate(bare)
     assert fix(once)[0] == once
+
+
+def _plain(value):
+    """A value without its places."""
+    if isinstance(value, Record):
+        return {key: _plain(entry.value) for key, entry in value.entries.items()}
+    return [_plain(item) for item in value.items] if isinstance(value, Listing) else value and (value.text, value.plain)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(GOOD)), st.text(alphabet=st.sampled_from(" \t\n:'\"{}-#$"), max_size=4), st.integers(0, 3))
+def test_mending_never_changes_what_a_good_text_means(place, inserted, removed):
+    """A shipped-looking file with a slip of the pen: if it still is YAML, it means the same after mending."""
+    before = parse(GOOD[:place] + inserted + GOOD[place + removed :])
+    if not before.mishaps:
+        assert _plain(parse(fix(before.text)[0]).root) == _plain(before.root)

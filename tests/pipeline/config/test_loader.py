@@ -171,6 +171,10 @@ MISTAKES = {
         ["2:10: the { that opens here isn't closed; close it with }"],
     ),
     "comma forgotten": (SMALL.replace("s7, plcs", "s7 plcs"), ["2:24: a comma is missing inside of {…}"]),
+    "braces at the start of a text": (
+        SOURCES + "name: {tenant_id}/x\n",
+        ["3:18: text follows the closing bracket; put one pair of quotes around the whole text"],
+    ),
     "two colons": (SOURCES + "name: a: b\n", ["3:8: a second `: ` in one line; put the value in quotes"]),
     "variable in flow": (
         SMALL.replace("host: h", "host: ${MQTT_BROKER:-secret}, qos: 4"),
