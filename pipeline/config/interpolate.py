@@ -71,25 +71,33 @@ def interpolate(text: str, environ: Mapping[str, str], depth: int = 0) -> Substi
             position = match.end()
             continue
         found = True
-        end = _closing(text, match.end())
-        inner = text[match.end() : end]
-        name = _NAME.match(inner)
-        # Shown without a default: it may be a secret.
-        if end < 0 or name is None or depth >= _DEPTH or (name[2] is None and name.end() != len(inner)):
-            raise SubstitutionError(text[match.start() :].partition(":")[0][:40])
-        default = interpolate(inner[name.end() :], environ, depth + 1) if name[2] else None
-        if environ.get(name[1]):
-            parts.append(environ[name[1]])
+        name, inner, end = _variable(text, match)
+        if depth >= _DEPTH:
+            raise SubstitutionError(match[0] + name)
+        default = None if inner is None else interpolate(inner, environ, depth + 1)
+        if environ.get(name):
+            parts.append(environ[name])
             used = True
         elif default is not None:
             parts.append(default.text)
             missing.extend(default.missing)
             used = used or default.from_environment
         else:
-            missing.append(name[1])
+            missing.append(name)
         position = end + 1
     parts.append(text[position:])
     return Substituted(text="".join(parts), found=found, from_environment=used, missing=tuple(missing))
+
+
+def _variable(text: str, match: re.Match[str]) -> tuple[str, str | None, int]:
+    """Name, default (None without one) and the place of the closing brace of the substitution that begins here."""
+    end = _closing(text, match.end())
+    inner = text[match.end() : end]
+    name = _NAME.match(inner)
+    if end < 0 or name is None or (name[2] is None and name.end() != len(inner)):
+        # Shown without a default: it may be a secret.
+        raise SubstitutionError(text[match.start() :].partition(":")[0][:40])
+    return name[1], inner[name.end() :] if name[2] else None, end
 
 
 def _closing(text: str, start: int) -> int:
