@@ -11,6 +11,9 @@ import click
 from pipeline.cli import graph_file
 from pipeline.config import fix, load
 from pipeline.config.predict import forecast
+from pipeline.config.problems import option_name
+from pipeline.errors import Finding, Problem
+from pipeline.graph import Node
 
 __all__ = ["command"]
 
@@ -32,22 +35,42 @@ def command(file: str, mend: bool) -> None:
     if mend:
         _mend(path)
     graph = load(path, os.environ)
+    warnings = list(graph.warnings)
     for node, prediction in forecast(graph):
         click.echo(f"{node.name} ({node.operator.name})")
         for name, value in prediction.lines:
             click.echo(f"  {name}: {value}")
         if prediction.flow.frames:
             click.echo(f"  frames: {prediction.flow.frames:.4g}/s of about {prediction.flow.size:.0f} bytes")
-        for warning in prediction.warnings:
-            click.echo(f"  warning: {warning.message}" + (f"; {warning.hint}" if warning.hint else ""))
-    for problem in graph.warnings:
+        warnings += [_placed(path, node, warning) for warning in prediction.warnings]
+    for problem in warnings:
         click.echo(str(problem), err=True)
-    count = len(graph.running())
-    click.echo(f"{path}: good, {count} node{'s' if count != 1 else ''}, {len(graph.warnings)} warnings")
+    click.echo(f"{path}: good; {_counted(len(graph.running()), 'node')}, {_counted(len(warnings), 'warning')}")
+
+
+def _placed(path: Path, node: Node, warning: Finding) -> Problem:
+    return Problem(
+        file=str(path),
+        line=node.line,
+        column=1,
+        node=node.name,
+        kind=node.operator.name,
+        option=option_name(warning.path),
+        message=warning.message,
+        hint=warning.hint,
+        severity=warning.severity,
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _mend(path: Path) -> None:
-    before = path.read_text(encoding="utf-8")
+    try:
+        before = path.read_bytes().decode("utf-8")  # as bytes, so that line ends stay as they are
+    except UnicodeDecodeError:
+        return  # `load` explains it
     after, done = fix.fix(before)
     if after == before:
         click.echo("nothing to mend")
@@ -55,6 +78,6 @@ def _mend(path: Path) -> None:
     click.echo(
         "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), str(path), f"{path} (mended)"))
     )
-    path.write_text(after, encoding="utf-8")
+    path.write_bytes(after.encode("utf-8"))
     for line in done:
         click.echo(f"mended: {line}")
