@@ -167,6 +167,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _job_done(self, _: asyncio.Future[Any]) -> None:
         self.pending_jobs -= 1
 
+    async def shutdown_default_executor(self, *arguments: Any) -> None:
+        """Wait for the executor's threads in real time, as for any of its jobs."""
+        self.pending_jobs += 1
+        try:
+            await super().shutdown_default_executor(*arguments)
+        finally:
+            self.pending_jobs -= 1
+
     async def create_server(  # type: ignore[override]
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, **_: Any
     ) -> MemoryServer:
