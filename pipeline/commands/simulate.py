@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any, get_args, get_type_hints
 
 import click
-import msgspec
 
 from pipeline import log
 from pipeline.cli import graph_file
@@ -39,20 +39,16 @@ def command(file: str, listen: str, port: int, pdu: int, seed: int) -> None:
     log.configure(os.environ.get("LOG_LEVEL", "info"))
     graph = load(graph_file(file), os.environ)
     # Operators are met by their type and options alone: a command imports them no more than the engine does.
+    simulator = find(NodeKind.SERVICE, "s7_simulator")
+    simulated_block = get_args(get_type_hints(simulator.options)["dbs"])[0]
     blocks = {
-        block.db: {"db": block.db, "layout": block.layout}
+        block.db: simulated_block(db=block.db, layout=block.layout)
         for node in graph.of(NodeKind.SOURCE)
         if node.operator.name == "s7"
         for block in getattr(node.options, "blocks", ())
     }
     if not blocks:
         raise UsageError(f"'{file}' reads no data block of an S7 PLC; there is nothing to simulate")
-    simulator = find(NodeKind.SERVICE, "s7_simulator")
-    wanted = {"listen": listen, "port": port, "pdu": pdu, "seed": seed, "dbs": list(blocks.values())}
-    plc = Node(
-        name="plc",
-        kind=NodeKind.SERVICE,
-        operator=simulator,
-        options=msgspec.convert(wanted, simulator.options),
-    )
+    options: dict[str, Any] = {"listen": listen, "port": port, "pdu": pdu, "seed": seed, "dbs": list(blocks.values())}
+    plc = Node(name="plc", kind=NodeKind.SERVICE, operator=simulator, options=simulator.options(**options))
     run(Graph(name=f"simulated {graph.name}", path=graph.path, layouts=graph.layouts, nodes={"plc": plc}))
