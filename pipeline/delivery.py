@@ -1,0 +1,526 @@
+"""At least once, whatever the protocol: accepts frames, keeps them until they are acknowledged, sends them in order.
+
+A sink gives it a connection (`connected`) and tells what the receiver said (`acknowledge`, `refuse`); this machine
+keeps the in-flight table, the journal, the lanes, retries and the breaker. Everything here runs on the loop and returns
+at once; the disk is reached through `Commits`. A frame is in exactly one of these places: waiting for its commit, on
+disk, acknowledged, dropped (counted with a reason). Memory is bounded: the window, the lanes' limit, one read ahead,
+and what waits for its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from pipeline.actor import State
+from pipeline.codecs import Codec
+from pipeline.commits import Commits
+from pipeline.delivery_stats import Intake, report, stats
+from pipeline.frame import Frame, Origin
+from pipeline.journal import Outcome
+from pipeline.journal_options import JournalOptions, WhenFull
+from pipeline.lanes import Lanes
+from pipeline.operator import Context
+from pipeline.records import Record
+from pipeline.retry import Backoff, Retry
+
+__all__ = ["Delivery", "Record"]
+
+Send = Callable[[Sequence[Record]], int]
+_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PAUSE_AT = 0.95
+_RESUME_AT = 0.9
+_GIVE_UP = 256
+
+
+class _Stream:
+    """The numbering of one PLC."""
+
+    __slots__ = ("plc", "seq")
+
+    def __init__(self, plc: str) -> None:
+        self.plc = plc
+        self.seq = 0
+
+
+class Delivery:
+    """The reliable part of one sink. Make it once: `open` and `close` may alternate, `seq` goes on.
+
+    Attributes:
+        unacknowledged: frames accepted, now or before a restart, and not yet acknowledged, refused or dropped.
+        dead: frames refused for good since the start.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        journal: JournalOptions,
+        codec: Codec,
+        address: Callable[[Frame], tuple[str, int]],
+        receiver: str,
+        *,
+        mode: str = "mqtt",
+        retry: Retry | None = None,
+        breaker: int = 100,
+    ) -> None:
+        """Prepare; nothing is opened.
+
+        Args:
+            context: the sink's.
+            journal: its journal's options.
+            codec: makes the bodies.
+            address: topic and QoS of a frame.
+            receiver: who the journal is for, such as `mqtts://host:8883`.
+            mode: the label of the published counters.
+            retry: pauses of refused records, and of the breaker.
+            breaker: so many refusals in a row pause the sending; one record tries when the pause is over.
+        """
+        self.unacknowledged = 0
+        self.dead = 0
+        self.options = journal
+        self._context = context
+        self._clock = context.clock
+        self._codec = codec
+        self._address = address
+        self._receiver = receiver
+        self._boot = context.boot.encode()
+        self._retry = retry or Retry()
+        self._ready = not math.isclose(journal.commit_interval, 0.0)
+        self.lanes = Lanes(journal.order, journal.drain_rate)
+        self.commits = Commits(
+            context.clock,
+            journal,
+            context.node,
+            wants=self._wants,
+            release=self.lanes.add,
+            finished=self._round_ended,
+        )
+        self._keep = journal.keep_after_ack > 0
+        self._streams: dict[Origin, _Stream] = {}
+        self._plcs: dict[str, _Stream] = {}
+        self._flight: dict[int, Record] = {}
+        self._replaying = 0
+        self._send: Send | None = None
+        self._window = 0
+        self._busy = False
+        self._open = False
+        self._settling: asyncio.Future[None] | None = None
+        self._epoch = self._asked = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._breaker_limit = breaker
+        self._refusals = 0
+        self._refused = ""
+        self._broken = Backoff(self._retry)
+        self._broken_until = -math.inf
+        self._guarded = False
+        self._paused = False
+        self._shown = ""
+        self._state_before = (State.STARTING, "")
+        self._encode_failed = False
+        self.intake = Intake()
+        metrics = context.metrics
+        labels = {"mode": mode, "node": context.node}
+        self._ok = metrics.counter("plc_publish_ok", "frames acknowledged by the receiver", **labels)
+        self._failed = metrics.counter("plc_publish_fail", "refusals of the receiver", **labels)
+        self._damaged = metrics.counter(
+            "edge_journal_damaged", "journal files or records found damaged", node=context.node
+        )
+        self._latency = metrics.histogram(
+            "edge_answer_to_ack_seconds",
+            "from the PLC's answer to the acknowledgement, of frames that never waited in the backlog",
+            _BOUNDS,
+            node=context.node,
+        )
+        report(self, context.clock.monotonic, metrics, context.node)
+
+    # --- life
+
+    async def open(self) -> None:
+        """Open the journal, heal it if need be; what it holds is the first backlog.
+
+        Raises:
+            JournalError: locked, foreign, or not writable; the message says what to do.
+        """
+        found = await self.commits.open(self._receiver)
+        self.unacknowledged = self.commits.unacknowledged()
+        self._open = True
+        self._settling = None
+        for sentence in found:
+            self._damaged.n += 1
+            self._context.log.error("journal replaced", reason=sentence)
+            self._context.actor.become(State.DEGRADED, sentence)
+        self._guard()
+
+    async def settle(self, grace: float) -> bool:
+        """Before a stop: begin no more of the backlog, wait until what is in flight is answered.
+
+        Args:
+            grace: seconds to wait at most.
+
+        Returns:
+            True when nothing is in flight any more.
+        """
+        self._settling = self._clock.loop.create_future()
+        if self._flight:
+            await asyncio.wait((self._settling,), timeout=grace)
+        return not self._flight
+
+    async def close(self, grace: float) -> int:
+        """End: no more frames are taken; what is unacknowledged is committed, the journal closed, all within `grace`.
+
+        Args:
+            grace: seconds.
+
+        Returns:
+            How many accepted frames are neither acknowledged nor on disk; 0 unless the disk fails.
+        """
+        self._open = False
+        self.disconnected()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = None, math.inf
+        self._pause(paused=False)
+        await self.commits.close(grace)
+        return sum(1 for record in self.commits.pending.values() if not record.acked)
+
+    # --- frames in
+
+    def accept(self, frames: list[Frame]) -> None:
+        """Take responsibility for frames; a plain call, made for `Mailbox.consume`.
+
+        Stamps `seq` and `boot`, queues, and sends what the window allows. Never raises for a frame's sake: one that
+        can't be encoded, or that a full journal refuses, is counted as dropped and leaves a gap in `seq`.
+        """
+        if not self._open:
+            self._context.actor.drop("stopping", len(frames))
+            return
+        now = self._clock.monotonic()
+        shift = now - self._clock.wall()
+        commits, add = self.commits, self.lanes.add
+        pending, n = commits.pending, commits.next
+        codec, name, boot, ready = self._codec, self._codec.name, self._boot, self._ready
+        bytes_in = accepted = 0
+        for frame in frames:
+            stream = self._streams.get(frame.origin) or self._stream(frame.origin)
+            seq = stream.seq
+            stream.seq = seq + 1
+            try:
+                topic, qos = self._address(frame)
+                body = codec.stamp(codec.encode(frame), seq, boot)
+            except Exception as error:  # noqa: BLE001 - one frame must not take its neighbours along
+                self._unencodable(error)
+                continue
+            if self._guarded and not self._admit():
+                continue
+            record = Record(n, body, topic, qos, name, stream.plc, frame.ts, body, now, frame.ts + shift, ready=ready)
+            pending[n] = record
+            n += 1
+            accepted += 1
+            bytes_in += len(body)
+            if ready:
+                add(record)
+        commits.next = n
+        self.unacknowledged += accepted
+        self.intake.count(now, accepted, bytes_in)
+        if now + commits.wait < commits.armed:
+            commits.poke()
+        self._pump()
+
+    @property
+    def last_seq(self) -> Mapping[str, int]:
+        """The last `seq` given, by PLC (`tenant/plc`)."""
+        return {plc: stream.seq - 1 for plc, stream in self._plcs.items()}
+
+    def _stream(self, origin: Origin) -> _Stream:
+        plc = f"{origin.tenant_id}/{origin.plc_id or origin.ip}"
+        stream = self._plcs.setdefault(plc, _Stream(plc))
+        self._streams[origin] = stream
+        return stream
+
+    def _unencodable(self, error: Exception) -> None:
+        self._context.actor.drop("not_encodable")
+        if not self._encode_failed:
+            self._encode_failed = True
+            self._context.log.error("frame can't be encoded", error=f"{type(error).__name__}: {error}")
+
+    def _admit(self) -> bool:
+        """Whether a frame may still be taken while the journal is full or the disk fails."""
+        commits, options = self.commits, self.options
+        policy = options.when_full
+        if commits.trouble and len(commits.pending) >= commits.memory_records:
+            given_up = commits.give_up(_GIVE_UP) if policy is WhenFull.DROP_OLDEST else 0
+            if not given_up:
+                self._context.actor.drop("journal_unwritable")
+                return False
+            self._drop("journal_unwritable", given_up)
+        if commits.trouble and policy is WhenFull.PAUSE and len(commits.pending) >= _PAUSE_AT * commits.memory_records:
+            self._pause(paused=True)
+        if policy is not WhenFull.DROP_OLDEST and self.lanes.open and commits.state.bytes >= options.max_size:
+            self._context.actor.drop("journal_full")
+            return False
+        return True
+
+    def _drop(self, reason: str, count: int) -> None:
+        self._context.actor.drop(reason, count)
+        self.unacknowledged -= count
+
+    # --- frames out
+
+    def connected(self, send: Send, window: int) -> None:
+        """A connection is ready.
+
+        Args:
+            send: hands records to the socket at once and returns how many it took, from the first on. Each that it
+                took will be acknowledged or refused, unless the connection is lost.
+            window: records in flight at most, at least 1.
+        """
+        if self._send is not None:
+            self.disconnected()
+        self._send, self._window = send, max(1, window)
+        self._epoch += 1
+        self.commits.connected = True
+        self.lanes.connect(self._clock.monotonic(), self.commits.next)
+        self._pump()
+
+    def disconnected(self) -> None:
+        """The connection is gone: everything unacknowledged is sent again, in order, over the next one."""
+        if self._send is None:
+            return
+        self._send = None
+        self._epoch += 1
+        for record in self._flight.values():
+            record.held = False
+        self._flight.clear()
+        self._replaying = 0
+        self.lanes.lose()
+        self.commits.disconnected()
+        self._answered()
+
+    def acknowledge(self, n: int) -> None:
+        """The receiver has the record with ordinal `n`. An unknown one is ignored."""
+        self.acknowledge_all((n,))
+
+    def acknowledge_all(self, ns: Iterable[int]) -> None:
+        """The receiver has these records: the cheaper call when one segment brings many answers."""
+        now = self._clock.monotonic()
+        commits, flight, observe = self.commits, self._flight, self._latency.observe
+        pending, keep = commits.pending, self._keep
+        count = 0
+        for n in ns:
+            record = flight.pop(n, None)
+            if record is None:
+                continue
+            count += 1
+            if record.batch is None and not keep:
+                pending.pop(n, None)
+            else:
+                commits.settle(record)
+            if record.replayed:
+                self._replaying -= 1
+            else:
+                observe(now - record.answered)
+        self._ok.n += count
+        self.unacknowledged -= count
+        if count and (self._refusals or self._broken.attempts):
+            self._mend()
+        self._answered()
+        self._pump()
+
+    def refuse(self, n: int, reason: str, *, permanent: bool) -> None:
+        """The receiver does not take the record with ordinal `n`.
+
+        Args:
+            n: the ordinal; an unknown one is ignored.
+            reason: what it said, for people.
+            permanent: it never will: the record goes to the dead letters. Else it is tried again later, and the others
+                don't wait for it.
+        """
+        record = self._flight.pop(n, None)
+        if record is None:
+            return
+        self._failed.n += 1
+        self._replaying -= record.replayed
+        if permanent:
+            record.held = False
+            self.dead += 1
+            self._drop("refused", 1)
+            self.commits.bury(record, reason)
+        else:
+            pauses = Backoff(self._retry)
+            pauses.attempts = record.attempts
+            record.attempts += 1
+            self.lanes.retry(record, self._clock.monotonic() + pauses.fail())
+        self._refused = reason
+        self._refusals += 1
+        if self._refusals >= self._breaker_limit or self._broken.attempts:
+            self._break()
+        self._answered()
+        self._pump()
+
+    def wake(self) -> None:
+        """The socket takes records again."""
+        self._pump()
+
+    def oldest_unacknowledged(self) -> float | None:
+        """Seconds since the oldest record in flight was sent; None when nothing is in flight."""
+        for record in self._flight.values():
+            return self._clock.monotonic() - record.sent
+        return None
+
+    @property
+    def in_flight(self) -> int:
+        """Records sent over this connection and not answered."""
+        return len(self._flight)
+
+    @property
+    def backlog(self) -> int:
+        """Frames accepted and not acknowledged, without those on their first flight."""
+        return self.unacknowledged - (len(self._flight) - self._replaying)
+
+    @property
+    def trouble(self) -> str:
+        """Why the delivery is degraded though the connection may stand: disk or refusals; empty when all is well."""
+        if self._broken_until > -math.inf:
+            return f"the receiver refuses: {self._refused}; sending is paused, one frame tries now and then"
+        return self.commits.trouble
+
+    def stats(self) -> dict[str, object]:
+        """What page and API show (JSON-able): backlog, ages, headroom, in flight, dead letters, last `seq`, trouble."""
+        return stats(self, self._clock.monotonic())
+
+    def _pump(self) -> None:
+        """Send what window, lanes and breaker allow; plan what comes later."""
+        if self._send is None or self._busy:
+            return
+        self._busy = True
+        try:
+            while self._step():
+                pass
+        finally:
+            self._busy = False
+        if self.lanes.unread() is not None:
+            self.commits.poke()
+        self._plan()
+
+    def _step(self) -> bool:
+        """One call of `send`; True when another may follow."""
+        lanes, flight = self.lanes, self._flight
+        while not self.commits.committed() and (unread := lanes.unread()) is not None:
+            lanes.exhaust(self.commits.waiting(*unread))
+        now = self._clock.monotonic()
+        room = self._room(now) - len(flight)
+        if room <= 0 or self._send is None:
+            return False
+        share = max(1, self._window - self._window // 4) - self._replaying
+        records = lanes.take(room, max(0, share), now, self.commits.next)
+        if not records:
+            return False
+        for record in records:
+            record.sent = now
+            flight[record.n] = record
+            self._replaying += record.replayed
+        took = 0
+        try:
+            took = self._send(records)
+        finally:
+            back = [record for record in records[took:] if flight.pop(record.n, None) is not None]
+            self._replaying -= sum(record.replayed for record in back)
+            lanes.give_back(back)
+        return took == len(records)
+
+    def _room(self, now: float) -> int:
+        """Records that may be in flight now."""
+        if self._settling is not None and self.lanes.backlogged:
+            return 0
+        if self._broken_until > now:
+            return 0
+        return 1 if self._broken.attempts else self._window
+
+    def _plan(self) -> None:
+        """Come back when a retry, the pace or the breaker says so."""
+        now = self._clock.monotonic()
+        due = self._broken_until if self._broken_until > now else self.lanes.due(now)
+        # What is due already waits for room or for the socket: an answer or `wake` goes on with it.
+        if now < due < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = due
+            self._timer = self._clock.loop.call_later(max(0.001, due - now), self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        self._pump()
+
+    def _answered(self) -> None:
+        if self._settling is not None and not self._flight and not self._settling.done():
+            self._settling.set_result(None)
+
+    # --- refusals in a row
+
+    def _break(self) -> None:
+        now = self._clock.monotonic()
+        if self._broken_until <= now:
+            self._broken_until = now + self._broken.fail()
+            self._show()
+
+    def _mend(self) -> None:
+        self._refusals = 0
+        self._broken.succeed()
+        self._broken_until = -math.inf
+        self._show()
+
+    # --- rounds
+
+    def _wants(self) -> tuple[int, float] | None:
+        self._asked = self._epoch
+        return self.lanes.unread()
+
+    def _round_ended(self, outcome: Outcome) -> None:
+        for key, count, reason in outcome.evicted:
+            batch = self.commits.batches.pop(key, None)
+            self._drop(reason, count - (len(batch.acked) if batch else 0))
+        if outcome.damaged:
+            self._damaged.n += outcome.damaged
+            self._drop("damaged", outcome.damaged)
+            self._context.log.error("damaged records", count=outcome.damaged, advice="see `pipeline journal ls --dead`")
+        if self._asked == self._epoch and self._send is not None:
+            for loaded in outcome.loaded:
+                self.lanes.load(self.commits.adopt(loaded), loaded.records[-1].n + 1)
+            if outcome.end and (unread := self.lanes.first()) is not None:
+                self.lanes.exhaust(self.commits.waiting(*unread))
+        self._guard()
+        self._show()
+        self._pump()
+
+    def _guard(self) -> None:
+        """Set the slow path of `accept`, and pause or resume the sources."""
+        commits, options = self.commits, self.options
+        full = commits.state.bytes / options.max_size
+        if commits.trouble:
+            full = max(full, len(commits.pending) / max(1, commits.memory_records))
+        keeps = options.when_full is not WhenFull.DROP_OLDEST
+        self._guarded = bool(commits.trouble) or (keeps and full >= 1.0)
+        if options.when_full is WhenFull.PAUSE and (full >= _PAUSE_AT or full < _RESUME_AT):
+            self._pause(paused=full >= _PAUSE_AT)
+
+    def _pause(self, *, paused: bool) -> None:
+        if paused != self._paused:
+            self._paused = paused
+            self._context.pause(paused)
+            self._context.log.warning("sources paused" if paused else "sources resumed", journal=self.options.path)
+
+    def _show(self) -> None:
+        """Let the actor say what is wrong, and give its own state back when that is over."""
+        actor, trouble = self._context.actor, self.trouble
+        if trouble == self._shown:
+            return
+        if not self._shown:
+            self._state_before = (actor.state, actor.reason)
+        ours = actor.state is State.DEGRADED and actor.reason == self._shown
+        if trouble:
+            actor.become(State.DEGRADED, trouble)
+        elif ours:
+            actor.become(*((State.RUNNING, "") if self._send is not None else self._state_before))
+        self._shown = trouble

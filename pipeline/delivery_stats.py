@@ -1,0 +1,112 @@
+"""What a delivery tells: gauges read at scrape time, the mapping that page and API show, and the intake's rate."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pipeline.metrics import Metrics
+
+if TYPE_CHECKING:
+    from pipeline.delivery import Delivery
+
+__all__ = ["Intake", "headroom", "report", "stats"]
+
+_SAMPLE_EVERY = 5.0
+_SAMPLES = 13
+
+
+class Intake:
+    """Frames and bytes that came in, and how many a second over the last minute."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.bytes = 0
+        self._samples: deque[tuple[float, int, int]] = deque(maxlen=_SAMPLES)
+        self._next = 0.0
+
+    def count(self, now: float, frames: int, size: int) -> None:
+        """Count what came at `now` (monotonic seconds)."""
+        if now >= self._next:
+            self._samples.append((now, self.frames, self.bytes))
+            self._next = now + _SAMPLE_EVERY
+        self.frames += frames
+        self.bytes += size
+
+    def rate(self, now: float) -> tuple[float, float]:
+        """Frames and bytes a second; zeros before there is something to measure."""
+        if not self._samples or now <= self._samples[0][0]:
+            return 0.0, 0.0
+        start, frames, size = self._samples[0]
+        return (self.frames - frames) / (now - start), (self.bytes - size) / (now - start)
+
+
+def headroom(delivery: Delivery, now: float) -> float:
+    """Seconds until frames are lost if the receiver stays away: by size at the present intake, and by age.
+
+    Args:
+        delivery: whose.
+        now: monotonic seconds.
+    """
+    options = delivery.options
+    by_age = max(0.0, options.max_age - delivery.commits.oldest_age())
+    rate = delivery.intake.rate(now)[1]
+    if not rate:
+        return by_age
+    state = delivery.commits.state
+    return min(by_age, max(0.0, options.max_size - (state.bytes - state.kept_bytes)) / rate)
+
+
+def stats(delivery: Delivery, now: float) -> dict[str, object]:
+    """What page and API show of a delivery (JSON-able).
+
+    Args:
+        delivery: whose.
+        now: monotonic seconds.
+    """
+    commits = delivery.commits
+    return {
+        "backlog_frames": delivery.backlog,
+        "backlog_bytes": commits.state.bytes - commits.state.kept_bytes,
+        "backlog_oldest_age_seconds": round(commits.oldest_age(), 3),
+        "backlog_headroom_seconds": round(headroom(delivery, now)),
+        "journal_bytes": commits.state.bytes,
+        "journal_path": delivery.options.path,
+        "in_flight": delivery.in_flight,
+        "dead_letters": commits.state.dead,
+        "last_seq": dict(delivery.last_seq),
+        "trouble": delivery.trouble,
+    }
+
+
+def report(delivery: Delivery, monotonic: Callable[[], float], metrics: Metrics, node: str) -> None:
+    """Register the gauges of a delivery, read when asked for.
+
+    Args:
+        delivery: whose.
+        monotonic: its clock, seconds.
+        metrics: where.
+        node: the label.
+    """
+    gauges: dict[str, tuple[str, Callable[[], float]]] = {
+        "edge_backlog_size": (
+            "frames accepted and not acknowledged, without those on their first flight",
+            lambda: delivery.backlog,
+        ),
+        "edge_backlog_bytes": (
+            "disk space of unacknowledged frames",
+            lambda: delivery.commits.state.bytes - delivery.commits.state.kept_bytes,
+        ),
+        "edge_backlog_oldest_age_seconds": (
+            "how long the oldest unacknowledged frame has waited",
+            delivery.commits.oldest_age,
+        ),
+        "edge_backlog_headroom_seconds": (
+            "time until frames are lost if the receiver stays away",
+            lambda: headroom(delivery, monotonic()),
+        ),
+        "edge_dead_letters": ("frames that the receiver refused for good", lambda: delivery.commits.state.dead),
+    }
+    for name, (text, read) in gauges.items():
+        metrics.read_gauge(name, text, lambda read=read: [({"node": node}, read())])  # type: ignore[misc]

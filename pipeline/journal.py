@@ -1,0 +1,311 @@
+"""The store-and-forward log of one reliable sink: opening and healing it, its limits, and its one call per commit.
+
+A `Journal` blocks and belongs to one thread; `Delivery` calls it through an executor. Each `round` writes new records,
+removes acknowledged batches, applies the limits (one transaction, one fsync) and reads ahead. At most one process has
+a journal open for writing. After an unclean end a child process checks the file first; a damaged one is moved aside,
+what can be read of it is taken over, and the journal goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+
+from pipeline import journal_folder
+from pipeline.errors import JournalForeign
+from pipeline.journal_file import State, Store
+from pipeline.journal_folder import explain
+from pipeline.journal_options import Compression, JournalOptions, Order, WhenFull
+from pipeline.records import Batch, DeadLetter, Record, decode_batch, split
+
+__all__ = [
+    "Compression",
+    "Journal",
+    "JournalOptions",
+    "Loaded",
+    "Order",
+    "Outcome",
+    "Record",
+    "WhenFull",
+    "Work",
+    "explain",
+]
+
+READ_BYTES = 256 * 1024
+
+
+class Loaded(msgspec.Struct):
+    """Records read from one batch: those asked for, in order, and how many the whole batch holds."""
+
+    key: int
+    count: int
+    records: list[Record]
+
+
+class Work(msgspec.Struct):
+    """What one round has to do.
+
+    Attributes:
+        age: the journal's age now, seconds.
+        wall: seconds since 1970 now.
+        next: ordinal that the next accepted record gets.
+        puts: records to write, ascending, behind all that are there.
+        done: keys of batches whose records are all acknowledged.
+        buried: dead letters to write.
+        limits: apply the limits though nothing is written.
+        read: read batches of the ordinals [start, stop).
+        protected: keys of batches with records in memory, which the limits spare.
+    """
+
+    age: float
+    wall: float
+    next: int = 0
+    puts: Sequence[Record] = ()
+    done: Sequence[int] = ()
+    buried: Sequence[DeadLetter] = ()
+    limits: bool = False
+    read: tuple[int, float] | None = None
+    protected: frozenset[int] = frozenset()
+
+    @property
+    def writes(self) -> bool:
+        """True when a transaction is needed."""
+        return bool(self.puts or self.done or self.buried or self.limits)
+
+
+class Outcome(msgspec.Struct):
+    """What became of a round.
+
+    Attributes:
+        error: why something failed; None when all went well.
+        unwritten: nothing was written.
+        unread: nothing was read.
+        written: the new batches, in order.
+        evicted: key, records and reason of batches that the limits removed.
+        loaded: batches read.
+        end: the read came to the end of its range.
+        damaged: records found damaged, moved to the dead letters.
+        oldest: the journal's age when the oldest unacknowledged batch was written, None without one.
+        state: the counters after the round.
+    """
+
+    state: State
+    error: Exception | None = None
+    unwritten: bool = False
+    unread: bool = False
+    written: list[Batch] = []
+    evicted: list[tuple[int, int, str]] = []
+    loaded: list[Loaded] = []
+    end: bool = False
+    damaged: int = 0
+    oldest: float | None = None
+
+
+class Journal:
+    """The open journal of one sink.
+
+    Attributes:
+        folder: where it is.
+        found: what opening it found and did, in sentences; empty when all was well.
+        oldest: see `Outcome.oldest`.
+    """
+
+    def __init__(self, options: JournalOptions, wall: float) -> None:
+        """Lock, heal and open; blocking.
+
+        Args:
+            options: the sink's.
+            wall: seconds since 1970, to name what is moved aside.
+
+        Raises:
+            JournalLocked: another process has it.
+            JournalUnwritable: folder or file can't be made or opened.
+        """
+        self.folder = Path(options.path)
+        self.options = options
+        self.found: list[str] = []
+        self.oldest: float | None = None
+        self._store: Store | None = None
+        self._sound = True
+        self._lock = journal_folder.lock(self.folder)
+        try:
+            self._store = journal_folder.open_store(self.folder, options.max_size, wall, self.found)
+            with self._store.env.begin() as txn:
+                self._look(txn)
+            self._known = msgspec.structs.replace(self._store.state)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def state(self) -> State:
+        """The counters as of the last commit."""
+        return self._current().state
+
+    def claim(self, receiver: str) -> None:
+        """Say who the frames are for; written with the next commit.
+
+        Raises:
+            JournalForeign: it holds frames for another one.
+        """
+        state = self.state
+        if state.receiver and state.receiver != receiver and state.frames:
+            raise JournalForeign(str(self.folder), state.receiver, receiver)
+        state.receiver = receiver
+
+    def round(self, work: Work) -> Outcome:
+        """Write, apply the limits, read. Never raises for the disk's sake: `Outcome.error` tells."""
+        outcome = Outcome(self._known)
+        try:
+            if work.writes:
+                outcome = self._write(work)
+        except (lmdb.Error, OSError) as error:
+            outcome = Outcome(self._known, error=error, unwritten=True)
+            self._reopen_later()
+        try:
+            if work.read is not None:
+                self._read(work, outcome)
+            outcome.state = self._known = msgspec.structs.replace(self._current().state)
+        except (lmdb.Error, OSError) as error:
+            outcome.error, outcome.unread = outcome.error or error, True
+            outcome.loaded, outcome.end = [], False
+            self._reopen_later()
+        outcome.oldest = self.oldest
+        return outcome
+
+    def close(self, age: float) -> None:
+        """Close and, when all went well, mark the end as clean; may be called again.
+
+        Args:
+            age: the journal's age now, seconds.
+        """
+        try:
+            if self._store is not None:
+                with contextlib.suppress(lmdb.Error, OSError):
+                    self._finish(self._store, age)
+                self._store.close()
+                self._store = None
+                if self._sound:
+                    journal_folder.mark(self.folder)
+        finally:
+            self._lock.release()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[tuple[Store, Any]]:
+        """A write transaction for tools: yields (store, transaction), commits when the block ends well."""
+        store = self._current()
+        with store.write() as txn:
+            yield store, txn
+
+    # --- one round
+
+    def _current(self) -> Store:
+        if self._store is None:
+            self._store = Store(self.folder, self.options.max_size)
+            self._sound = True
+        return self._store
+
+    def _reopen_later(self) -> None:
+        """After a failed commit LMDB may refuse its environment for good: the next round opens a new one."""
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+        self._sound = False
+
+    def _write(self, work: Work) -> Outcome:
+        store = self._current()
+        while True:
+            outcome = Outcome(store.state)
+            try:
+                with store.write() as txn:
+                    self._apply(store, txn, work, outcome)
+            except lmdb.MapFullError:
+                if not store.grow():
+                    raise
+            else:
+                return outcome
+
+    def _apply(self, store: Store, txn: Any, work: Work, outcome: Outcome) -> None:
+        state = store.state
+        state.age = work.age
+        state.next = max(state.next, work.next)
+        for letter in work.buried:
+            store.bury(txn, letter)
+        for key in work.done:
+            if self.options.keep_after_ack:
+                store.keep(txn, key, work.age)
+            else:
+                store.delete(txn, key)
+        for records in split(work.puts):
+            compress = self.options.compression is Compression.ZSTD
+            store.append(txn, records, work.age, work.wall, compress=compress)
+            outcome.written.append(Batch(records[0].n, len(records)))
+        self._limit(store, txn, work, outcome)
+        self._look(txn, store)
+
+    def _limit(self, store: Store, txn: Any, work: Work, outcome: Outcome) -> None:
+        """Kept batches go first, then, by age and size, the oldest that have no records in memory."""
+        options, state = self.options, store.state
+        while kept := next(store.kept(txn), None):
+            if state.bytes <= options.max_size and work.age - kept[1] <= options.keep_after_ack:
+                break
+            store.delete(txn, kept[0])
+        excess = state.bytes - options.max_size if options.when_full is WhenFull.DROP_OLDEST else 0
+        fresh = {batch.key for batch in outcome.written}
+        victims: list[tuple[int, str]] = []
+        for key, header, size in store.unacknowledged(txn):
+            old = work.age - header.age > options.max_age
+            if not old and excess <= 0:
+                break
+            if key not in work.protected and key not in fresh:
+                victims.append((key, "too_old" if old else "journal_full"))
+                excess -= size
+        for key, reason in victims:
+            outcome.evicted.append((key, store.delete(txn, key), reason))
+
+    def _look(self, txn: Any, store: Store | None = None) -> None:
+        oldest = next((store or self._current()).unacknowledged(txn), None)
+        self.oldest = None if oldest is None else oldest[1].age
+
+    def _read(self, work: Work, outcome: Outcome) -> None:
+        start, stop = work.read or (0, 0)
+        store = self._current()
+        broken: list[tuple[int, bytes]] = []
+        size = 0
+        with store.env.begin() as txn:
+            for key, value in store.read(txn, start, stop):
+                if size >= READ_BYTES:
+                    break
+                records, damaged, missing = decode_batch(key, value)
+                if damaged or missing:
+                    broken.append((key, value))
+                wanted = [record for record in records if start <= record.n < stop]
+                if wanted:
+                    outcome.loaded.append(Loaded(key, len(records), wanted))
+                size += sum(len(record.plain) for record in wanted)
+            else:
+                outcome.end = True
+        for key, value in broken:
+            outcome.damaged += self._mend(store, work, key, value)
+
+    def _mend(self, store: Store, work: Work, key: int, value: bytes) -> int:
+        """Take damaged records out of their batch, so that they are told once; their bytes go to the dead letters."""
+        records, damaged, missing = decode_batch(key, value)
+        share, rest = divmod(missing, max(len(damaged), 1))
+        with store.write() as txn:
+            for index, piece in enumerate(damaged):
+                count = share + (rest if index == 0 else 0)
+                store.bury(txn, DeadLetter("damaged", work.wall, key, "", 0, "", "", 0.0, piece, count))
+            compress = self.options.compression is Compression.ZSTD
+            store.rewrite(txn, key, value, records, compress=compress)
+        return missing
+
+    def _finish(self, store: Store, age: float) -> None:
+        if store.state.frames or store.state.kept_bytes:
+            with store.write():
+                store.state.age = max(store.state.age, age)

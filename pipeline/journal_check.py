@@ -1,0 +1,175 @@
+"""Checks a journal's file in a process of its own, since a damaged map can kill by signal whoever reads it.
+
+`check` starts such a process after an unclean end. It walks all batches and compares them with the counters; the CRC of
+each record is checked later, when it is read. `salvage` copies what can still be read into a new file: once forward
+until the damage stops it, once backward from the end.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import lmdb
+import msgspec
+
+import pipeline
+from pipeline.journal_file import State, Store, cost
+from pipeline.records import VERSION, count_of, decode_batch, decode_header
+
+__all__ = ["check", "salvage"]
+
+_SECONDS = 60.0
+_BYTES_PER_SECOND = 10_000_000
+_ENDED_WELL = 0
+_DAMAGED = 3
+
+
+def check(folder: Path) -> str:
+    """Say what is wrong with the journal in `folder`, in words; empty when it is sound.
+
+    Raises:
+        OSError: the checking process can't be started.
+    """
+    size = (folder / "data.mdb").stat().st_size
+    if not size:
+        return ""  # the power went before LMDB had written its first page
+    code, output = _child("check", str(folder), size=size)
+    if code == _ENDED_WELL:
+        return ""
+    if code is None:
+        return "reading it did not end"
+    return output if code == _DAMAGED and output else f"reading it ended with code {code}"
+
+
+def salvage(source: Path, target: Path) -> int:
+    """Copy what can be read of the journal in `source` into a new one in `target`; the records that were saved."""
+    size = (source / "data.mdb").stat().st_size
+    target.mkdir(parents=True, exist_ok=True)
+    code, _ = _child("forward", str(source), str(target), size=size)
+    if code != _ENDED_WELL:
+        _child("backward", str(source), str(target), size=size)
+    try:
+        store = Store(target)
+    except lmdb.Error:
+        return 0
+    store.sync()
+    store.close()
+    return store.state.frames
+
+
+def _child(*arguments: str, size: int) -> tuple[int | None, str]:
+    """Exit code (negative for a signal, None when it was too slow) and what it said."""
+    root = str(Path(pipeline.__file__).parents[1])
+    paths = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
+    try:
+        done = subprocess.run(  # noqa: S603 - this interpreter, this module
+            [sys.executable, "-m", "pipeline.journal_check", *arguments],
+            env={**os.environ, "PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_SECONDS + size / _BYTES_PER_SECOND,
+        )
+    except subprocess.TimeoutExpired:
+        return None, ""
+    return done.returncode, done.stdout.strip()
+
+
+def _check(folder: Path) -> str:
+    """In the child: what is wrong, or nothing."""
+    with lmdb.open(str(folder), readonly=True) as env:
+        if env.info()["last_pgno"] <= 1 and not env.stat()["entries"]:
+            return ""  # made and never written
+    store = Store(folder, readonly=True)
+    state = store.state
+    if state.version != VERSION:
+        return ""  # a newer version counts in its own way; opening tells
+    frames = size = 0
+    last = -1
+    with store.env.begin() as txn:
+        kept = {key for key, _ in store.kept(txn)}
+        for key, value in store.read(txn, 0, float("inf"), kept=True):
+            if key <= last:
+                return f"batch {key} follows batch {last}"
+            last = key
+            zlib.crc32(value)  # touches every page
+            size += cost(len(value))
+            frames += 0 if key in kept else count_of(value)
+        dead = sum(1 for _ in store.dead_letters(txn))
+    found, counted = (frames, size, dead), (state.frames, state.bytes, state.dead)
+    return "" if found == counted else f"counters say {counted} (records, bytes, dead letters), the file has {found}"
+
+
+def _forward(source: Path, target: Path) -> None:
+    """In the child: counters and marks first, then batches from the oldest, then dead letters."""
+    old, new = Store(source, readonly=True), Store(target, sync=False)
+    with new.write():
+        new.state = _carried(old.state)
+    with old.env.begin() as txn:
+        kept = dict(old.kept(txn))
+        for key, value in old.read(txn, 0, float("inf"), kept=True):
+            _copy(new, key, value, kept.get(key))
+        for _, letter in old.dead_letters(txn):
+            with new.write() as into:
+                new.bury(into, letter)
+
+
+def _backward(source: Path, target: Path) -> None:
+    """In the child: batches from the newest, as far down as the damage, or as those that are there already."""
+    old, new = Store(source, readonly=True), Store(target, sync=False)
+    with new.env.begin() as txn:
+        have = {key for key, _ in new.read(txn, 0, float("inf"), kept=True)}
+    if not new.state.receiver:
+        with new.write():
+            new.state = _carried(old.state)
+    with old.env.begin() as txn:
+        for key, value in old.backward(txn):
+            if key in have:
+                return
+            _copy(new, key, value, None)
+
+
+def _carried(state: State) -> State:
+    return State(next=state.next, age=state.age, receiver=state.receiver)
+
+
+def _copy(new: Store, key: int, value: bytes, kept: float | None) -> None:
+    """Each batch is a commit of its own, so that a signal takes nothing with it that was read before."""
+    records, _, _ = decode_batch(key, value)
+    if not records:
+        return
+    header = decode_header(value)
+    while True:
+        try:
+            with new.write() as txn:
+                new.insert(txn, key, records, header.age, header.wall, compress=header.compressed)
+                if kept is not None:
+                    new.keep(txn, key, kept)
+        except lmdb.MapFullError:
+            if not new.grow():
+                raise
+        else:
+            return
+
+
+def _main(action: str, *folders: str) -> int:
+    paths = [Path(folder) for folder in folders]
+    try:
+        if action == "check":
+            wrong = _check(paths[0])
+        else:
+            wrong = ""
+            {"forward": _forward, "backward": _backward}[action](paths[0], paths[1])
+    except (lmdb.Error, OSError, ValueError, msgspec.MsgspecError, MemoryError) as error:
+        wrong = f"{type(error).__name__}: {error}"
+    sys.stdout.write(wrong)
+    return _DAMAGED if wrong else _ENDED_WELL
+
+
+if __name__ == "__main__":
+    raise SystemExit(_main(*sys.argv[1:]))

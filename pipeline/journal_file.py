@@ -1,0 +1,295 @@
+"""The journal's file: the LMDB environment that keeps batches of records, dead letters and the counters.
+
+Four tables. `log`: unacknowledged batches (and acknowledged ones that are kept), key = ordinal of the first record
+(big-endian). `kept`: key of an acknowledged batch → the journal's age then. `dead`: records refused for good. `state`:
+the counters, which each transaction carries with it. Everything here blocks and belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+
+from pipeline.records import VERSION, DeadLetter, Header, Record, count_of, decode_header, encode_batch
+
+__all__ = ["State", "Store", "cost"]
+
+DEAD_RECORDS = 10_000
+DEAD_BYTES = 16 * 1024 * 1024
+
+_KEY = struct.Struct(">Q")
+_AGE = struct.Struct(">d")
+_PAGE = 4096
+_INLINE = 2000
+_SLACK = 64 * 1024 * 1024
+_FIRST_MAP = 16 * 1024 * 1024
+
+
+class State(msgspec.Struct):
+    """The journal's counters, written with each commit.
+
+    Attributes:
+        version: of the format.
+        next: ordinal of the next record.
+        age: seconds that the journal has been open, ever; no wall clock in it.
+        frames: records in unacknowledged batches.
+        bytes: disk space of all batches, counted in whole pages where LMDB does so.
+        kept_bytes: the part of `bytes` that acknowledged batches take.
+        dead: number of dead letters.
+        dead_bytes: their size.
+        dead_next: key of the next dead letter.
+        receiver: who the frames are for.
+    """
+
+    version: int = VERSION
+    next: int = 0
+    age: float = 0.0
+    frames: int = 0
+    bytes: int = 0
+    kept_bytes: int = 0
+    dead: int = 0
+    dead_bytes: int = 0
+    dead_next: int = 0
+    receiver: str = ""
+
+
+def cost(size: int) -> int:
+    """Disk space of a batch of `size` bytes: LMDB puts values above half a page into whole pages."""
+    return size + 24 if size <= _INLINE else -(-(size + 16) // _PAGE) * _PAGE + 24
+
+
+class Store:
+    """One LMDB environment. Every change is one transaction that carries the counters with it.
+
+    Attributes:
+        state: the counters as of the last commit.
+    """
+
+    def __init__(self, folder: Path, max_size: int = 0, *, readonly: bool = False, sync: bool = True) -> None:
+        """Open or create.
+
+        Args:
+            folder: where `data.mdb` is.
+            max_size: bytes of batches it is meant for; the map grows by itself up to twice that and slack.
+            readonly: beside a process that writes.
+            sync: False leaves fsync to a call of `sync()`.
+
+        Raises:
+            lmdb.Error: the file can't be opened.
+        """
+        file = folder / "data.mdb"
+        size = file.stat().st_size if file.exists() else 0
+        self._limit = max(2 * max_size + _SLACK, 2 * size)
+        self.env: Any = lmdb.open(
+            str(folder),
+            map_size=min(self._limit, max(_FIRST_MAP, -(-2 * size // _PAGE) * _PAGE)),
+            max_dbs=4,
+            readonly=readonly,
+            sync=sync,
+            create=not readonly,
+        )
+        try:
+            self._open_tables(readonly=readonly)
+        except BaseException:
+            self.env.close()
+            raise
+
+    def _open_tables(self, *, readonly: bool) -> None:
+        with self.env.begin(write=not readonly) if not readonly and not self._made() else self.env.begin() as txn:
+            create = not readonly
+            self._log, self._kept, self._dead, self._state = (
+                self.env.open_db(name, txn=txn, create=create) for name in (b"log", b"kept", b"dead", b"state")
+            )
+            stored = txn.get(b"state", db=self._state)
+        self.state = msgspec.msgpack.decode(stored, type=State) if stored else State()
+        self._low = 0
+
+    def _made(self) -> bool:
+        with self.env.begin() as txn:
+            return bool(txn.stat()["entries"])
+
+    def close(self) -> None:
+        """Close; may be called again."""
+        self.env.close()
+
+    def sync(self) -> None:
+        """Force everything to the disk."""
+        self.env.sync(True)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Any]:
+        """A write transaction, with the counters: both count when the block ends well, neither otherwise."""
+        saved, low = msgspec.structs.replace(self.state), self._low
+        try:
+            with self.env.begin(write=True) as txn:
+                yield txn
+                txn.put(b"state", msgspec.msgpack.encode(self.state), db=self._state)
+        except BaseException:
+            self.state, self._low = saved, low
+            raise
+
+    def grow(self) -> bool:
+        """Double the map, up to its limit; False when it is there."""
+        size = self.env.info()["map_size"]
+        if size >= self._limit:
+            return False
+        self.env.set_mapsize(min(self._limit, 2 * size))
+        return True
+
+    # --- the log
+
+    def append(self, txn: Any, records: Sequence[Record], age: float, wall: float, *, compress: bool) -> int:
+        """Write one batch behind all others; returns its cost."""
+        return self.insert(txn, records[0].n, records, age, wall, compress=compress, append=True)
+
+    def insert(
+        self,
+        txn: Any,
+        key: int,
+        records: Sequence[Record],
+        age: float,
+        wall: float,
+        *,
+        compress: bool,
+        append: bool = False,
+    ) -> int:
+        """Write one batch anywhere; returns its cost."""
+        value = encode_batch(key, records, age, wall, compress=compress)
+        if not txn.put(_KEY.pack(key), value, db=self._log, append=append, overwrite=False):
+            raise lmdb.KeyExistsError(f"a batch at or behind ordinal {key} is there already")
+        self.state.frames += len(records)
+        self.state.bytes += cost(len(value))
+        self.state.next = max(self.state.next, records[-1].n + 1)
+        return cost(len(value))
+
+    def delete(self, txn: Any, key: int) -> int:
+        """Remove a batch, acknowledged or not; the records it held, 0 when it is not there any more."""
+        packed = _KEY.pack(key)
+        value = txn.pop(packed, db=self._log)
+        if value is None:
+            return 0
+        kept = txn.delete(packed, db=self._kept)
+        self.state.bytes -= cost(len(value))
+        if kept:
+            self.state.kept_bytes -= cost(len(value))
+        else:
+            self.state.frames -= count_of(value)
+        return count_of(value)
+
+    def keep(self, txn: Any, key: int, age: float) -> None:
+        """Mark a batch as acknowledged but kept."""
+        packed = _KEY.pack(key)
+        value = txn.get(packed, db=self._log)
+        if value is not None and txn.put(packed, _AGE.pack(age), db=self._kept, overwrite=False):
+            self.state.kept_bytes += cost(len(value))
+            self.state.frames -= count_of(value)
+
+    def kept(self, txn: Any) -> Iterator[tuple[int, float]]:
+        """Keys of the kept batches, oldest first, with the journal's age when they were acknowledged."""
+        for packed, age in txn.cursor(db=self._kept):
+            yield _KEY.unpack(packed)[0], _AGE.unpack(age)[0]
+
+    def unacknowledged(self, txn: Any) -> Iterator[tuple[int, Header, int]]:
+        """Key, header and cost of the batches that wait for their acknowledgement, oldest first."""
+        cursor = txn.cursor(db=self._log)
+        found = cursor.set_range(_KEY.pack(self._low))
+        first = True
+        while found:
+            packed = cursor.key()
+            if txn.get(packed, db=self._kept) is None:
+                key = _KEY.unpack(packed)[0]
+                if first:
+                    # Nothing below is unacknowledged, and nothing will be: search from here next time.
+                    self._low, first = key, False
+                value = cursor.value()
+                yield key, self._header(value), cost(len(value))
+            found = cursor.next()
+
+    def read(self, txn: Any, start: int, stop: float, *, kept: bool = False) -> Iterator[tuple[int, bytes]]:
+        """Keys and values of batches that may hold records of [start, stop), oldest first.
+
+        Args:
+            txn: any transaction.
+            start: the first ordinal wanted.
+            stop: ends before this ordinal.
+            kept: also those that are acknowledged and kept.
+        """
+        cursor = txn.cursor(db=self._log)
+        if not kept:
+            start = max(start, self._low)
+        found = cursor.set_range(_KEY.pack(start))
+        if not found or cursor.key() != _KEY.pack(start):
+            # The batch before may reach beyond `start`.
+            found = cursor.prev() or cursor.first() if found else cursor.last()
+        while found:
+            packed = cursor.key()
+            key = _KEY.unpack(packed)[0]
+            if key >= stop:
+                return
+            if kept or txn.get(packed, db=self._kept) is None:
+                yield key, cursor.value()
+            found = cursor.next()
+
+    def _header(self, value: bytes) -> Header:
+        try:
+            return decode_header(value)
+        except ValueError:
+            # Damaged: as old as the newest, so that it is read, and reported, before its age ends it.
+            return Header(1, self.state.age, 0.0, compressed=False)
+
+    def backward(self, txn: Any) -> Iterator[tuple[int, bytes]]:
+        """Keys and values of all batches, newest first."""
+        cursor = txn.cursor(db=self._log)
+        for packed, value in cursor.iterprev():
+            yield _KEY.unpack(packed)[0], value
+
+    def rewrite(self, txn: Any, key: int, old: bytes, records: Sequence[Record], *, compress: bool) -> None:
+        """Replace a damaged batch by its sound records; without any it is removed."""
+        if not records:
+            self.delete(txn, key)
+            return
+        header = self._header(old)
+        # The key stays, since it names the batch, even when its first record is the damaged one.
+        value = encode_batch(key, records, header.age, header.wall, compress=compress)
+        txn.put(_KEY.pack(key), value, db=self._log)
+        self.state.bytes += cost(len(value)) - cost(len(old))
+        self.state.frames += len(records) - count_of(old)
+
+    # --- dead letters
+
+    def bury(self, txn: Any, letter: DeadLetter) -> None:
+        """Add a dead letter; the oldest make room beyond the limits."""
+        value = msgspec.msgpack.encode(letter)
+        txn.put(_KEY.pack(self.state.dead_next), value, db=self._dead, append=True)
+        self.state.dead_next += 1
+        self.state.dead += 1
+        self.state.dead_bytes += len(value)
+        cursor = txn.cursor(db=self._dead)
+        while (self.state.dead > DEAD_RECORDS or self.state.dead_bytes > DEAD_BYTES) and cursor.first():
+            self._forget(cursor)
+
+    def dead_letters(self, txn: Any) -> Iterator[tuple[int, DeadLetter]]:
+        """All dead letters by key, oldest first."""
+        for packed, value in txn.cursor(db=self._dead):
+            yield _KEY.unpack(packed)[0], msgspec.msgpack.decode(value, type=DeadLetter)
+
+    def forget(self, txn: Any, keys: Iterable[int]) -> int:
+        """Remove dead letters; how many there were."""
+        count = 0
+        cursor = txn.cursor(db=self._dead)
+        for key in keys:
+            if cursor.set_key(_KEY.pack(key)):
+                self._forget(cursor)
+                count += 1
+        return count
+
+    def _forget(self, cursor: Any) -> None:
+        self.state.dead -= 1
+        self.state.dead_bytes -= len(cursor.value())
+        cursor.delete()

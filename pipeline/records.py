@@ -1,0 +1,259 @@
+"""Records, and how they are written down in batches.
+
+All integers are big-endian. A batch is a header (magic, version, flags, count, journal age, wall clock, CRC) and
+blocks, each with length and CRC-32: first the table of (topic, qos, codec, plc) as msgpack, then the records (offset
+from the batch's key, index into the table, `ts`, body). With `zstd` the blocks are compressed as a whole.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import zstandard
+
+__all__ = [
+    "VERSION",
+    "Batch",
+    "DeadLetter",
+    "Header",
+    "Record",
+    "count_of",
+    "decode_batch",
+    "decode_header",
+    "encode_batch",
+    "split",
+]
+
+VERSION = 1
+BATCH_RECORDS = 1000
+BATCH_BYTES = 64 * 1024
+
+_MAGIC = b"PJ"
+_ZSTD = 1
+_HEADER = struct.Struct(">2sBBIdd")
+_CRC = struct.Struct(">I")
+_BLOCK = struct.Struct(">II")
+_ENTRY = struct.Struct(">IHd")
+_HEADER_SIZE = _HEADER.size + _CRC.size
+_UNPACKED_LIMIT = 256 * 1024 * 1024
+
+
+class Batch(msgspec.Struct, eq=False, gc=False):
+    """What memory knows of a batch on disk that has records in memory, or that is acknowledged in part.
+
+    Attributes:
+        key: ordinal of its first record.
+        count: records in it.
+        acked: ordinals of those that need not be sent again.
+    """
+
+    key: int
+    count: int
+    acked: set[int] = msgspec.field(default_factory=set)
+
+
+class Record(msgspec.Struct, eq=False, gc=False):
+    """An encoded frame under way.
+
+    Attributes:
+        n: ordinal in the journal, ascending for ever.
+        body: the bytes to send.
+        topic: where to.
+        qos: 0 or 1.
+        codec: name of the codec that made the body.
+        plc: `tenant/plc`, whose `seq` the body carries.
+        ts: seconds since 1970 when the PLC's answer arrived.
+        plain: the bytes to store: the body without the mark of the backlog.
+        accepted: monotonic seconds when the journal accepted it; 0 when read from disk.
+        answered: monotonic seconds of the PLC's answer; 0 when read from disk.
+        sent: monotonic seconds when it was last handed to a connection.
+        replayed: it comes from the backlog.
+        attempts: transient refusals so far.
+        acked: acknowledged, but still to be written since acknowledged frames are kept.
+        held: it is in a lane or in flight; what is not held is read again from the journal, or from memory.
+        ready: it may be sent; False until its first commit when frames must be on disk before that.
+        batch: its batch on disk; None while it is not written.
+    """
+
+    n: int
+    body: bytes
+    topic: str
+    qos: int
+    codec: str
+    plc: str
+    ts: float
+    plain: bytes
+    accepted: float = 0.0
+    answered: float = 0.0
+    sent: float = 0.0
+    replayed: bool = False
+    attempts: int = 0
+    acked: bool = False
+    held: bool = False
+    ready: bool = True
+    batch: Batch | None = None
+
+
+class DeadLetter(msgspec.Struct, array_like=True):
+    """A record that is not sent any more.
+
+    Attributes:
+        reason: what the receiver said, or "damaged".
+        wall: seconds since 1970 when it was given up.
+        n: its ordinal, for a damaged one its batch's.
+        topic: empty for a damaged one, which can't be sent again.
+        qos: as the record's.
+        codec: as the record's.
+        plc: as the record's.
+        ts: as the record's.
+        body: the record's stored body, or the damaged bytes.
+        count: frames in it; more than one when a whole batch is unreadable.
+    """
+
+    reason: str
+    wall: float
+    n: int
+    topic: str
+    qos: int
+    codec: str
+    plc: str
+    ts: float
+    body: bytes
+    count: int = 1
+
+
+class Header(msgspec.Struct):
+    """What a batch says of itself: records in it, the journal's age and the wall clock (seconds) when written."""
+
+    count: int
+    age: float
+    wall: float
+    compressed: bool
+
+
+def split(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Cut records into batches of bounded count and size, so that reading them back needs bounded memory."""
+    start = size = 0
+    for index, record in enumerate(records):
+        length = len(record.plain) + 24
+        if index > start and (size + length > BATCH_BYTES or index - start >= BATCH_RECORDS):
+            yield records[start:index]
+            start, size = index, 0
+        size += length
+    if start < len(records):
+        yield records[start:]
+
+
+def encode_batch(key: int, records: Sequence[Record], age: float, wall: float, *, compress: bool) -> bytes:
+    """Write records (ascending ordinals, not empty) down as one batch.
+
+    Args:
+        key: names the batch; not above the first record's ordinal.
+        records: what to write.
+        age: the journal's age, seconds.
+        wall: seconds since 1970.
+        compress: by zstd.
+    """
+    table: dict[tuple[str, int, str, str], int] = {}
+    parts = [b""]
+    for record in records:
+        index = table.setdefault((record.topic, record.qos, record.codec, record.plc), len(table))
+        block = _ENTRY.pack(record.n - key, index, record.ts) + record.plain
+        parts.append(_BLOCK.pack(len(block), zlib.crc32(block)))
+        parts.append(block)
+    names = msgspec.msgpack.encode(list(table))
+    parts[0] = _BLOCK.pack(len(names), zlib.crc32(names)) + names
+    body = b"".join(parts)
+    if compress:
+        body = zstandard.ZstdCompressor(write_checksum=True).compress(body)
+    header = _HEADER.pack(_MAGIC, VERSION, _ZSTD if compress else 0, len(records), age, wall)
+    return header + _CRC.pack(zlib.crc32(header)) + body
+
+
+def decode_header(value: bytes) -> Header:
+    """Read a batch's header.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if len(value) < _HEADER_SIZE or _CRC.unpack_from(value, _HEADER.size)[0] != zlib.crc32(value[: _HEADER.size]):
+        raise ValueError("damaged header")
+    magic, version, flags, count, age, wall = _HEADER.unpack_from(value)
+    if magic != _MAGIC or version != VERSION:
+        raise ValueError("foreign header")
+    return Header(count, age, wall, bool(flags & _ZSTD))
+
+
+def decode_batch(key: int, value: bytes) -> tuple[list[Record], list[bytes], int]:
+    """Read a batch as far as it is sound. Never raises: whatever the bytes, damage is a result.
+
+    Args:
+        key: ordinal of its first record.
+        value: the batch.
+
+    Returns:
+        The sound records in order, the damaged pieces, and the number of records that are missing.
+    """
+    try:
+        header = decode_header(value)
+        body = _unpacked(value[_HEADER_SIZE:]) if header.compressed else value[_HEADER_SIZE:]
+        blocks = _blocks(body)
+        names, sound = next(blocks)
+        table = msgspec.msgpack.decode(names if sound else b"", type=list[tuple[str, int, str, str]])
+    except (ValueError, StopIteration, zstandard.ZstdError):
+        return [], [value], count_of(value)
+    records: list[Record] = []
+    damaged: list[bytes] = []
+    for block, sound in blocks:
+        record = _record(key, block, table) if sound else None
+        if record is None:
+            damaged.append(block)
+        else:
+            records.append(record)
+    return records, damaged, max(header.count - len(records), 0)
+
+
+def _record(key: int, block: bytes, table: Sequence[tuple[str, int, str, str]]) -> Record | None:
+    if len(block) < _ENTRY.size:
+        return None
+    offset, index, ts = _ENTRY.unpack_from(block)
+    if index >= len(table):
+        return None
+    topic, qos, codec, plc = table[index]
+    body = block[_ENTRY.size :]
+    return Record(key + offset, body, topic, qos, codec, plc, ts, body)
+
+
+def _blocks(body: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Each block with whether its CRC is right; what is left behind a wrong length is one damaged block."""
+    position, end = 0, len(body)
+    while position < end:
+        if position + _BLOCK.size > end:
+            yield body[position:], False
+            return
+        length, crc = _BLOCK.unpack_from(body, position)
+        start = position + _BLOCK.size
+        if start + length > end:
+            yield body[position:], False
+            return
+        block = body[start : start + length]
+        yield block, zlib.crc32(block) == crc
+        position = start + length
+
+
+def _unpacked(data: bytes) -> bytes:
+    # A damaged length must not ask for all memory there is.
+    if zstandard.frame_content_size(data) > _UNPACKED_LIMIT:
+        raise ValueError("damaged length")
+    return zstandard.ZstdDecompressor().decompress(data, max_output_size=_UNPACKED_LIMIT)
+
+
+def count_of(value: bytes) -> int:
+    """Records in a batch whose body can't be read; 1 when not even the header can."""
+    try:
+        return decode_header(value).count
+    except ValueError:
+        return 1
