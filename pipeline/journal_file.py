@@ -101,18 +101,14 @@ class Store:
             raise
 
     def _open_tables(self, *, readonly: bool) -> None:
-        with self.env.begin(write=not readonly) if not readonly and not self._made() else self.env.begin() as txn:
-            create = not readonly
-            self._log, self._kept, self._dead, self._state = (
-                self.env.open_db(name, txn=txn, create=create) for name in (b"log", b"kept", b"dead", b"state")
-            )
+        # Not inside a transaction of ours: handles from a read-only one would end with it.
+        self._log, self._kept, self._dead, self._state = (
+            self.env.open_db(name, create=not readonly) for name in (b"log", b"kept", b"dead", b"state")
+        )
+        with self.env.begin() as txn:
             stored = txn.get(b"state", db=self._state)
         self.state = msgspec.msgpack.decode(stored, type=State) if stored else State()
         self._low = 0
-
-    def _made(self) -> bool:
-        with self.env.begin() as txn:
-            return bool(txn.stat()["entries"])
 
     def close(self) -> None:
         """Close; may be called again."""
