@@ -15,12 +15,14 @@ from pipeline.mqtt.client import Access, Ack, Client
 from pipeline.mqtt.codec import LARGEST, MOST, Unfit, encode_publish, pack_topic
 from pipeline.mqtt.reasons import explain_failure
 
-__all__ = ["ANNOUNCEMENT", "Access", "Ack", "Link", "Outgoing"]
+__all__ = ["ANNOUNCEMENT", "CLOSED", "Access", "Ack", "Link", "Outgoing"]
 
 HIGH_WATER = 256 * 1024
 """Bytes in the socket's write buffer above which no more messages are taken."""
 TOPICS = 10_000
 """Packed topics kept; more than that are packed anew."""
+CLOSED = "closed"
+"""The reason of a link that was ended on purpose."""
 ANNOUNCEMENT = -1
 """What stands for `n` in the acknowledgement of an announcement."""
 
@@ -187,7 +189,7 @@ class Link:
 
     async def close(self, deadline: float) -> None:
         """DISCONNECT, wait at most `deadline` seconds until all is written, end. Never raises."""
-        self.end(LinkError("closed"))
+        self.end(LinkError(CLOSED))
         transport = self._client.transport
         if transport is None or transport.is_closing():
             return

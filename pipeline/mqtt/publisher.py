@@ -16,7 +16,7 @@ from pipeline.delivery import Delivery
 from pipeline.errors import LinkError, PartFailed
 from pipeline.frame import Frame
 from pipeline.mqtt.client import Access, check_version
-from pipeline.mqtt.link import ANNOUNCEMENT, Ack, Link
+from pipeline.mqtt.link import ANNOUNCEMENT, CLOSED, Ack, Link
 from pipeline.mqtt.reasons import judge_puback
 from pipeline.mqtt.status import Status
 from pipeline.operator import Context
@@ -86,7 +86,6 @@ class Publisher:
         self._client_id = ""
         self._backoff = Backoff(limits.retry)
         self._rival = Backoff(RIVAL)
-        self._stopping = False
         self._refused_at = 0.0
         self._probing = False
         self._probe: int | None = None
@@ -126,7 +125,7 @@ class Publisher:
         self._delivery.accept(frames)
 
     def _send(self, records: Sequence[Record]) -> int:
-        if self._link is None or self._stopping:
+        if self._link is None:
             return 0
         if self._probing and records:
             self._probe = records[0].n
@@ -161,6 +160,10 @@ class Publisher:
         self._refused_at = self._now()
         self._context.actor.become(State.DEGRADED, reason)
 
+    def _run_well(self) -> None:
+        trouble = self._delivery.trouble
+        self._context.actor.become(State.DEGRADED if trouble else State.RUNNING, trouble)
+
     # links
 
     async def _stay_connected(self) -> None:
@@ -173,6 +176,8 @@ class Publisher:
                 error = failure
             else:
                 error = await self._serve(link)
+                if error.reason == CLOSED:
+                    return
             # Every other reason to be refused or lost ends the rivalry.
             pause = (self._rival if error.reason == "taken over" else self._backoff).fail()
             self._context.actor.become(State.BACKING_OFF, str(error))
@@ -186,7 +191,7 @@ class Publisher:
         link = Link(access, self._acknowledged, self._delivery.wake)
         await link.open(self._limits.connect_timeout)
         if link.best_qos < self._limits.qos:
-            link.abort(LinkError("closed"))
+            link.abort(LinkError(CLOSED))
             raise LinkError("protocol", "the broker grants QoS 0 only", "set qos: 0")
         return link
 
@@ -197,7 +202,7 @@ class Publisher:
         self._connects.n += 1
         if self._status:
             link.announce(self._status.topic, self._status.online)
-        self._context.actor.become(State.RUNNING)
+        self._run_well()
         # One place of the broker's window stays free for announcements.
         window = 1 if self._probing else min(self._limits.inflight, max(1, link.window - 1))
         self._delivery.connected(self._send, window)
@@ -210,7 +215,7 @@ class Publisher:
             leave()
             self._link = None
             self._delivery.disconnected()
-            link.abort(LinkError("closed"))
+            link.abort(LinkError(CLOSED))
         return self._judge(error, self._now() - began)
 
     def _judge(self, error: LinkError, lasted: float) -> LinkError:
@@ -242,7 +247,7 @@ class Publisher:
             detail = f"no acknowledgement within {self._limits.ack_timeout:g} s"
             link.abort(LinkError("timeout", detail, "the broker hangs or drops messages; connecting anew"))
         elif self._context.actor.state is State.DEGRADED and self._now() - self._refused_at > CALM:
-            self._context.actor.become(State.RUNNING)
+            self._run_well()
 
     # end
 
@@ -251,18 +256,15 @@ class Publisher:
         link = self._link
         if link is None:
             return
-        over = self._now() + GRACE
-        await self._until(lambda: self._delivery.idle, link, over - GOODBYE)
         # The backlog may be long: what is not under way now stays on disk.
-        self._stopping = True
-        await self._until(lambda: not self._delivery.in_flight, link, over)
+        await self._delivery.settle(GRACE)
+        if link.ended.done():
+            return
         if self._status:
             link.announce(self._status.topic, self._status.offline)
             # Closing before the answers are read would reset the connection, and what is on its way with it.
-            await self._until(lambda: not link.unacknowledged, link, over + GOODBYE)
+            over = self._now() + GOODBYE
+            while link.unacknowledged and self._now() < over:  # noqa: ASYNC110 - once, at the very end
+                await asyncio.sleep(0.02)
         self._delivery.disconnected()
         await link.close(GOODBYE)
-
-    async def _until(self, condition: Callable[[], bool], link: Link, over: float) -> None:
-        while not condition() and not link.ended.done() and self._now() < over:  # noqa: ASYNC110 - once, at the end
-            await asyncio.sleep(0.02)
