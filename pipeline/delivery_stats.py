@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipeline.metrics import Metrics
-
 if TYPE_CHECKING:
     from pipeline.delivery import Delivery
+    from pipeline.metrics import Metrics
 
 __all__ = ["Intake", "headroom", "report", "stats"]
 

@@ -1,27 +1,27 @@
-"""Counters that cost an addition: plain numbers in the hot path, turned into Prometheus text at scrape time.
+"""Counters that cost an addition: plain numbers in the hot path, Prometheus families only when they are asked for.
 
-The text is format 0.0.4 (`text/plain`): an OpenMetrics answer would lose the counters in Telegraf.
+The library's own counters take a lock at each addition and live in globals; its families and its text we use.
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, Sample
+from prometheus_client.registry import Collector
 
-__all__ = ["CONTENT_TYPE", "Counter", "Gauge", "Histogram", "Metrics", "header", "line", "number", "selector"]
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+__all__ = ["Counter", "Gauge", "Histogram", "Metrics", "parts"]
 
 Labels = tuple[tuple[str, str], ...]
 Samples = Callable[[], Iterable[tuple[dict[str, str], float]]]
 Child = TypeVar("Child", "Counter", "Gauge", "Histogram")
 
-_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
-_EXACT = 2.0**53  # below it a whole float and its integer are the same number
+_PART = 100  # samples; making and writing so many takes about a millisecond
 
 
 class Counter:
@@ -78,15 +78,17 @@ class Histogram:
 class _Family:
     """All children of one name, and the readers asked at scrape time."""
 
-    def __init__(self, kind: str, text: str) -> None:
-        self.kind = kind
-        self.text = text
+    def __init__(self, head: Metric) -> None:
+        self.head = head
         self.children: dict[Labels, Any] = {}
         self.readers: list[Samples] = []
 
 
-class Metrics:
-    """All metrics of one running graph, without globals: two graphs in one process don't meet."""
+class Metrics(Collector):
+    """All metrics of one running graph, without globals: two graphs in one process don't meet.
+
+    A label with an empty value means the same as no label, so it is left out.
+    """
 
     def __init__(self) -> None:
         self._families: dict[str, _Family] = {}
@@ -94,23 +96,23 @@ class Metrics:
 
     def counter(self, name: str, text: str, /, **labels: str) -> Counter:
         """The counter of this name (without `_total`) and labels, made when first asked for."""
-        return self._child(f"{name}_total", "counter", text, labels, Counter)
+        return self._child(f"{name}_total", CounterMetricFamily(name, text), labels, Counter)
 
     def gauge(self, name: str, text: str, /, **labels: str) -> Gauge:
         """The gauge of this name and labels, made when first asked for."""
-        return self._child(name, "gauge", text, labels, Gauge)
+        return self._child(name, GaugeMetricFamily(name, text), labels, Gauge)
 
     def histogram(self, name: str, text: str, bounds: Sequence[float], /, **labels: str) -> Histogram:
         """The histogram of this name and labels, made when first asked for. Bounds are in the name's unit."""
-        return self._child(name, "histogram", text, labels, lambda: Histogram(bounds))
+        return self._child(name, HistogramMetricFamily(name, text), labels, lambda: Histogram(bounds))
 
     def read_gauge(self, name: str, text: str, samples: Samples, /) -> None:
         """A gauge whose samples (labels, value) are asked for at scrape time; several callers may share a name."""
-        self._family(name, "gauge", text).readers.append(samples)
+        self._family(name, GaugeMetricFamily(name, text)).readers.append(samples)
 
     def read_counter(self, name: str, text: str, samples: Samples, /) -> None:
         """A counter (name without `_total`) whose samples are asked for at scrape time."""
-        self._family(f"{name}_total", "counter", text).readers.append(samples)
+        self._family(f"{name}_total", CounterMetricFamily(name, text)).readers.append(samples)
 
     def samples(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
         """Labels and value of each series of a counter (its name with `_total`) or gauge, each series once."""
@@ -121,32 +123,36 @@ class Metrics:
 
     def value(self, name: str, /, **labels: str) -> float | None:
         """One series of a counter (its name with `_total`) or gauge; None when there is none with these labels."""
-        return next((value for found, value in self.samples(name) if found == labels), None)
+        return next((value for found, value in self.samples(name) if _key(found) == _key(labels)), None)
 
-    def expose(self) -> Iterator[str]:
-        """Everything as lines of Prometheus text, each with its line end. May be read over several loop turns."""
+    def collect(self) -> Iterator[Metric]:
+        """Every family, in `parts`. May be read over several loop turns."""
         for name, family in tuple(self._families.items()):
-            yield header(name, family.kind, family.text)
-            if family.kind == "histogram":
-                for labels, histogram in tuple(family.children.items()):
-                    yield from _histogram_lines(name, labels, histogram)
-            else:
-                for labels, value in self._read(name, family):
-                    yield line(name, labels, value)
+            yield from parts(family.head, self._samples(name, family))
 
-    def _family(self, name: str, kind: str, text: str) -> _Family:
-        family = self._families.setdefault(name, _Family(kind, text))
-        if family.kind != kind:
-            raise ValueError(f"metric {name} is a {family.kind} already, so it can't be a {kind}")
+    def _family(self, name: str, head: Metric) -> _Family:
+        family = self._families.setdefault(name, _Family(head))
+        if family.head.type != head.type:
+            raise ValueError(f"metric {name} is a {family.head.type} already, so it can't be a {head.type}")
         return family
 
-    def _child(self, name: str, kind: str, text: str, labels: dict[str, str], make: Callable[[], Child]) -> Child:
-        children: dict[Labels, Child] = self._family(name, kind, text).children
-        key = tuple(sorted(labels.items()))
+    def _child(self, name: str, head: Metric, labels: dict[str, str], make: Callable[[], Child]) -> Child:
+        children: dict[Labels, Child] = self._family(name, head).children
+        key = _key(labels)
         child = children.get(key)
         if child is None:
             child = children[key] = make()
         return child
+
+    def _samples(self, name: str, family: _Family) -> Iterator[Sample]:
+        if family.head.type != "histogram":
+            for labels, value in self._read(name, family):
+                yield Sample(name, dict(labels), value)
+            return
+        for labels, histogram in tuple(family.children.items()):
+            one = HistogramMetricFamily(name, "", labels=[key for key, _ in labels])
+            one.add_metric([value for _, value in labels], *histogram.read())
+            yield from one.samples
 
     def _read(self, name: str, family: _Family) -> Iterator[tuple[Labels, float]]:
         """Children, then readers. A series that comes twice would void the whole scrape, so only its first counts."""
@@ -161,42 +167,28 @@ class Metrics:
                 self._log.error("metric can't be read", metric=name, exc_info=error)
                 continue
             for found, value in read:
-                labels = tuple(sorted(found.items()))
+                labels = _key(found)
                 if labels not in seen:
                     seen.add(labels)
                     yield labels, value
 
 
-def header(name: str, kind: str, text: str) -> str:
-    """The HELP and TYPE lines of a family, by the name its samples have."""
-    escaped = text.replace("\\", r"\\").replace("\n", r"\n")
-    return f"# HELP {name} {escaped}\n# TYPE {name} {kind}\n"
+def parts(head: Metric, samples: Iterable[Sample]) -> Iterator[Metric]:
+    """A family, one after the other in parts of a hundred samples, so that a big one doesn't hold the loop.
+
+    An empty family is one part. Only the first part's head belongs into a text.
+
+    Args:
+        head: the family without samples.
+        samples: asked for while the parts are.
+    """
+    left = iter(samples)
+    pieces = iter(lambda: list(islice(left, _PART)), [])
+    for piece in chain([next(pieces, [])], pieces):
+        part = copy(head)
+        part.samples = piece
+        yield part
 
 
-def selector(labels: Labels | Mapping[str, str]) -> str:
-    """`{name="value",…}` with the values escaped; empty labels are left out, since they mean the same."""
-    pairs = labels.items() if isinstance(labels, Mapping) else labels
-    body = ",".join(f'{key}="{value.translate(_ESCAPES)}"' for key, value in pairs if value)
-    return f"{{{body}}}" if body else ""
-
-
-def number(value: float) -> str:
-    """A value as Prometheus reads it: whole ones without fraction, `+Inf`, `-Inf`, `NaN`."""
-    if isinstance(value, int):
-        return str(int(value))
-    if math.isfinite(value):
-        return str(int(value)) if value.is_integer() and abs(value) < _EXACT else repr(value)
-    return "NaN" if math.isnan(value) else f"{value:+f}".title()
-
-
-def line(name: str, labels: Labels | Mapping[str, str], value: float) -> str:
-    """One sample's line."""
-    return f"{name}{selector(labels)} {number(value)}\n"
-
-
-def _histogram_lines(name: str, labels: Labels, histogram: Histogram) -> Iterator[str]:
-    buckets, total = histogram.read()
-    for bound, count in buckets:
-        yield line(f"{name}_bucket", (*labels, ("le", bound)), count)
-    yield line(f"{name}_count", labels, buckets[-1][1])
-    yield line(f"{name}_sum", labels, total)
+def _key(labels: Mapping[str, str]) -> Labels:
+    return tuple(sorted((key, value) for key, value in labels.items() if value))

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 import msgspec
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -21,9 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.codecs import CODECS
 from pipeline.config.http import Http
-from pipeline.metrics import CONTENT_TYPE
 from pipeline.web.access import Guard
-from pipeline.web.exposition import Exposition
+from pipeline.web.exposition import Exposition, text
 from pipeline.web.page import language, page
 from pipeline.web.view import Block, Running, blocks, described, unready
 
@@ -92,7 +92,7 @@ class _Views:
         return response
 
     async def metrics(self, _: Request) -> Response:
-        return _Sliced(self._exposition.lines(), CONTENT_TYPE)
+        return _Sliced(text(self._exposition), CONTENT_TYPE_PLAIN_0_0_4)
 
     async def last(self, _: Request) -> Response:
         return _Sliced(_array(map(_last, blocks(self._running))), _JSON)

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipeline.actor import State
 from pipeline.config.http import Http
 from pipeline.metrics import Metrics
-from pipeline.web.exposition import Exposition
+from pipeline.web.exposition import Exposition, text
 from tests.parts.engine import data, origin
 from tests.parts.web import NOW, Watched, ask
 
@@ -61,6 +61,9 @@ def test_names_and_kinds_are_the_contract():
         "process_start_time_seconds": "gauge",
         "process_cpu_seconds": "counter",
         "process_resident_memory_bytes": "gauge",
+        "process_virtual_memory_bytes": "gauge",
+        "process_open_fds": "gauge",
+        "process_max_fds": "gauge",
     }
     assert series(answer.text, "plc_read_ok_total", **PRESS) == 3
     assert series(answer.text, "edge_up") == 1
@@ -79,17 +82,17 @@ def test_the_last_values_are_numbers_with_the_labels_of_their_block():
 
 
 def test_the_last_values_follow_their_frames():
-    """Kept label text must not keep old values, nor blocks that are gone."""
+    """No answer keeps old values, nor blocks that are gone."""
     view = Watched()
     exposition = Exposition(view)
-    first = "".join(exposition.lines())
+    first = "".join(text(exposition))
     view.latest = {view.press: data(view.press, contador_bom=5015, neu=1)}
-    second = "".join(exposition.lines())
+    second = "".join(text(exposition))
     assert series(first, "plc_last_value", name="contador_bom", **PRESS) == 5014
     assert series(second, "plc_last_value", name="contador_bom", **PRESS) == 5015
     assert series(second, "plc_last_value", name="AI_Corrente", **PRESS) is None
     view.latest = {}
-    assert 'plc="press1"' not in "".join(exposition.lines())
+    assert 'plc="press1"' not in "".join(text(exposition))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_any_text_and_any_number_come_back_as_they_were(labels, value):
     """Hostile names can't break out of their quotes, and no digit is lost."""
     metrics = Metrics()
     metrics.gauge("some_gauge", 'help \\ with "quotes"\nand a line', **labels).value = value
-    ((_, samples),) = families("".join(metrics.expose())).values()
+    ((_, samples),) = families("".join(text(metrics))).values()
     ((_, read),) = samples
     assert dict(read) == {key: text for key, text in labels.items() if text}
     (back,) = samples.values()
@@ -149,15 +152,50 @@ def test_counters_gauges_histograms_and_readers_share_names_in_one_family():
     times = metrics.histogram("took_seconds", "time", (0.1, 1.0), sink="a")
     for seconds in (0.05, 0.1, 0.5, 7):
         times.observe(seconds)
-    text = "".join(metrics.expose())
-    assert series(text, "frames_total", sink="a") == 2
-    assert series(text, "frames_total", sink="b") == 3
-    assert [series(text, "took_seconds_bucket", sink="a", le=bound) for bound in ("0.1", "1.0", "+Inf")] == [2, 3, 4]
-    assert (series(text, "took_seconds_count", sink="a"), series(text, "took_seconds_sum", sink="a")) == (4, 7.65)
+    answer = "".join(text(metrics))
+    assert series(answer, "frames_total", sink="a") == 2
+    assert series(answer, "frames_total", sink="b") == 3
+    assert [series(answer, "took_seconds_bucket", sink="a", le=bound) for bound in ("0.1", "1.0", "+Inf")] == [2, 3, 4]
+    assert (series(answer, "took_seconds_count", sink="a"), series(answer, "took_seconds_sum", sink="a")) == (4, 7.65)
     assert metrics.value("frames_total", sink="b") == 3
     assert metrics.value("frames_total", sink="c") is None
     with pytest.raises(ValueError, match="frames_total is a counter already"):
         metrics.gauge("frames_total", "no")
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1000])
+def test_a_big_family_comes_in_small_pieces_under_one_head(count):
+    """No piece is long work, and together they are one valid text with each series once; an empty family has a head."""
+    view = Watched()
+    view.latest = {view.press: data(view.press, **{f"value_{number}": number for number in range(count)})}
+    for number in range(count):
+        view.metrics.histogram("took_seconds", "time", (0.5,), sink=str(number)).observe(number)
+    pieces = list(text(Exposition(view)))
+    assert max(piece.count("\n") for piece in pieces) <= 102
+    answer = "".join(pieces)
+    values = families(answer)["plc_last_value"][1]
+    assert sorted(values.values()) == list(range(count))
+    assert len(families(answer).get("took_seconds", ("", ()))[1]) == 4 * count
+
+
+def test_a_counter_and_a_gauge_of_one_stem_have_each_their_head():
+    """`frames_total` and `frames` are two families, though the library calls both `frames`."""
+    metrics = Metrics()
+    metrics.counter("frames", "count").n += 4
+    metrics.gauge("frames", "level").value = 5
+    lines = "".join(text(metrics)).splitlines()
+    assert [line for line in lines if not line.startswith("# HELP")] == [
+        "# TYPE frames_total counter", "frames_total 4.0", "# TYPE frames gauge", "frames 5.0"
+    ]  # fmt: skip
+
+
+def test_an_empty_label_is_no_label():
+    """Prometheus sees one series, so we count one, and both ways to ask find it."""
+    metrics = Metrics()
+    metrics.counter("reads", "reads", plc="a", db="").n += 1
+    metrics.counter("reads", "reads", plc="a").n += 1
+    assert series("".join(text(metrics)), "reads_total", plc="a") == 2
+    assert metrics.value("reads_total", plc="a", db="") == metrics.value("reads_total", plc="a") == 2
 
 
 def test_a_counter_asked_for_again_is_the_same():
