@@ -14,13 +14,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pipeline.actor import State
+from pipeline.admission import Admission
+from pipeline.breaker import Breaker
 from pipeline.codecs import Codec
 from pipeline.commits import Commits
 from pipeline.delivery_stats import Intake, report, stats
 from pipeline.frame import Frame, Origin
 from pipeline.journal import Outcome
-from pipeline.journal_options import JournalOptions, WhenFull
+from pipeline.journal_options import JournalOptions
 from pipeline.lanes import Lanes
+from pipeline.ledger import Ledger
 from pipeline.operator import Context
 from pipeline.records import Record
 from pipeline.retry import Backoff, Retry
@@ -29,9 +32,6 @@ __all__ = ["Delivery", "Record"]
 
 Send = Callable[[Sequence[Record]], int]
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_PAUSE_AT = 0.95
-_RESUME_AT = 0.9
-_GIVE_UP = 256
 
 
 class _Stream:
@@ -87,16 +87,18 @@ class Delivery:
         self._boot = context.boot.encode()
         self._retry = retry or Retry()
         self._ready = not math.isclose(journal.commit_interval, 0.0)
+        self._keep = journal.keep_after_ack > 0
         self.lanes = Lanes(journal.order, journal.drain_rate)
+        self.ledger = Ledger(keep=self._keep)
         self.commits = Commits(
             context.clock,
             journal,
             context.node,
+            self.ledger,
             wants=self._wants,
             release=self.lanes.add,
             finished=self._round_ended,
         )
-        self._keep = journal.keep_after_ack > 0
         self._streams: dict[Origin, _Stream] = {}
         self._plcs: dict[str, _Stream] = {}
         self._flight: dict[int, Record] = {}
@@ -109,13 +111,8 @@ class Delivery:
         self._epoch = self._asked = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._breaker_limit = breaker
-        self._refusals = 0
-        self._refused = ""
-        self._broken = Backoff(self._retry)
-        self._broken_until = -math.inf
-        self._guarded = False
-        self._paused = False
+        self._breaker = Breaker(breaker, self._retry)
+        self._admission = Admission(journal, self.ledger, self.commits, drop=self._give_up, pause=self._pause)
         self._shown = ""
         self._state_before = (State.STARTING, "")
         self._encode_failed = False
@@ -144,14 +141,14 @@ class Delivery:
             JournalError: locked, foreign, or not writable; the message says what to do.
         """
         found = await self.commits.open(self._receiver)
-        self.unacknowledged = self.commits.unacknowledged()
+        self.unacknowledged = self.ledger.unacknowledged(self.commits.state.frames)
         self._open = True
         self._settling = None
         for sentence in found:
             self._damaged.n += 1
             self._context.log.error("journal replaced", reason=sentence)
             self._context.actor.become(State.DEGRADED, sentence)
-        self._guard()
+        self._admission.review()
 
     async def settle(self, grace: float) -> bool:
         """Before a stop: begin no more of the backlog, wait until what is in flight is answered.
@@ -181,9 +178,9 @@ class Delivery:
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._timer_at = None, math.inf
-        self._pause(paused=False)
+        self._admission.resume()
         await self.commits.close(grace)
-        return sum(1 for record in self.commits.pending.values() if not record.acked)
+        return sum(1 for record in self.ledger.pending.values() if not record.acked)
 
     # --- frames in
 
@@ -199,7 +196,7 @@ class Delivery:
         now = self._clock.monotonic()
         shift = now - self._clock.wall()
         commits, add = self.commits, self.lanes.add
-        pending, n = commits.pending, commits.next
+        pending, n = self.ledger.pending, commits.next
         codec, name, boot, ready = self._codec, self._codec.name, self._boot, self._ready
         bytes_in = accepted = 0
         for frame in frames:
@@ -212,7 +209,7 @@ class Delivery:
             except Exception as error:  # noqa: BLE001 - one frame must not take its neighbours along
                 self._unencodable(error)
                 continue
-            if self._guarded and not self._admit():
+            if self._admission.guarded and not self._admission.admit(live=not self.lanes.open):
                 continue
             record = Record(n, body, topic, qos, name, stream.plc, frame.ts, body, now, frame.ts + shift, ready=ready)
             pending[n] = record
@@ -245,26 +242,14 @@ class Delivery:
             self._encode_failed = True
             self._context.log.error("frame can't be encoded", error=f"{type(error).__name__}: {error}")
 
-    def _admit(self) -> bool:
-        """Whether a frame may still be taken while the journal is full or the disk fails."""
-        commits, options = self.commits, self.options
-        policy = options.when_full
-        if commits.trouble and len(commits.pending) >= commits.memory_records:
-            given_up = commits.give_up(_GIVE_UP) if policy is WhenFull.DROP_OLDEST else 0
-            if not given_up:
-                self._context.actor.drop("journal_unwritable")
-                return False
-            self._drop("journal_unwritable", given_up)
-        if commits.trouble and policy is WhenFull.PAUSE and len(commits.pending) >= _PAUSE_AT * commits.memory_records:
-            self._pause(paused=True)
-        if policy is not WhenFull.DROP_OLDEST and self.lanes.open and commits.state.bytes >= options.max_size:
-            self._context.actor.drop("journal_full")
-            return False
-        return True
-
-    def _drop(self, reason: str, count: int) -> None:
+    def _give_up(self, reason: str, count: int, accepted: int) -> None:
+        """Count frames that are given up, `accepted` of which had been taken responsibility for."""
         self._context.actor.drop(reason, count)
-        self.unacknowledged -= count
+        self.unacknowledged -= accepted
+
+    def _pause(self, paused: bool) -> None:
+        self._context.pause(paused)
+        self._context.log.warning("sources paused" if paused else "sources resumed", journal=self.options.path)
 
     # --- frames out
 
@@ -295,7 +280,8 @@ class Delivery:
         self._flight.clear()
         self._replaying = 0
         self.lanes.lose()
-        self.commits.disconnected()
+        self.ledger.lose()
+        self.commits.connected = False
         self._answered()
 
     def acknowledge(self, n: int) -> None:
@@ -306,7 +292,7 @@ class Delivery:
         """The receiver has these records: the cheaper call when one segment brings many answers."""
         now = self._clock.monotonic()
         commits, flight, observe = self.commits, self._flight, self._latency.observe
-        pending, keep = commits.pending, self._keep
+        pending, keep = self.ledger.pending, self._keep
         count = 0
         for n in ns:
             record = flight.pop(n, None)
@@ -315,16 +301,17 @@ class Delivery:
             count += 1
             if record.batch is None and not keep:
                 pending.pop(n, None)
-            else:
-                commits.settle(record)
+            elif self.ledger.settle(record, now):
+                commits.poke()
             if record.replayed:
                 self._replaying -= 1
             else:
                 observe(now - record.answered)
         self._ok.n += count
         self.unacknowledged -= count
-        if count and (self._refusals or self._broken.attempts):
-            self._mend()
+        if count and self._breaker:
+            self._breaker.succeed()
+            self._show()
         self._answered()
         self._pump()
 
@@ -345,17 +332,16 @@ class Delivery:
         if permanent:
             record.held = False
             self.dead += 1
-            self._drop("refused", 1)
-            self.commits.bury(record, reason)
+            self._give_up("refused", 1, 1)
+            self.ledger.bury(record, reason, self._clock.wall())
+            self.commits.poke()
         else:
             pauses = Backoff(self._retry)
             pauses.attempts = record.attempts
             record.attempts += 1
             self.lanes.retry(record, self._clock.monotonic() + pauses.fail())
-        self._refused = reason
-        self._refusals += 1
-        if self._refusals >= self._breaker_limit or self._broken.attempts:
-            self._break()
+        self._breaker.refuse(reason, self._clock.monotonic())
+        self._show()
         self._answered()
         self._pump()
 
@@ -382,9 +368,7 @@ class Delivery:
     @property
     def trouble(self) -> str:
         """Why the delivery is degraded though the connection may stand: disk or refusals; empty when all is well."""
-        if self._broken_until > -math.inf:
-            return f"the receiver refuses: {self._refused}; sending is paused, one frame tries now and then"
-        return self.commits.trouble
+        return self._breaker.text or self.commits.trouble
 
     def stats(self) -> dict[str, object]:
         """What page and API show (JSON-able): backlog, ages, headroom, in flight, dead letters, last `seq`, trouble."""
@@ -408,7 +392,7 @@ class Delivery:
         """One call of `send`; True when another may follow."""
         lanes, flight = self.lanes, self._flight
         while not self.commits.committed() and (unread := lanes.unread()) is not None:
-            lanes.exhaust(self.commits.waiting(*unread))
+            lanes.exhaust(self.ledger.waiting(*unread))
         now = self._clock.monotonic()
         room = self._room(now) - len(flight)
         if room <= 0 or self._send is None:
@@ -434,14 +418,12 @@ class Delivery:
         """Records that may be in flight now."""
         if self._settling is not None and self.lanes.backlogged:
             return 0
-        if self._broken_until > now:
-            return 0
-        return 1 if self._broken.attempts else self._window
+        return self._breaker.room(self._window, now)
 
     def _plan(self) -> None:
         """Come back when a retry, the pace or the breaker says so."""
         now = self._clock.monotonic()
-        due = self._broken_until if self._broken_until > now else self.lanes.due(now)
+        due = self._breaker.until if self._breaker.until > now else self.lanes.due(now)
         # What is due already waits for room or for the socket: an answer or `wake` goes on with it.
         if now < due < self._timer_at:
             if self._timer is not None:
@@ -457,20 +439,6 @@ class Delivery:
         if self._settling is not None and not self._flight and not self._settling.done():
             self._settling.set_result(None)
 
-    # --- refusals in a row
-
-    def _break(self) -> None:
-        now = self._clock.monotonic()
-        if self._broken_until <= now:
-            self._broken_until = now + self._broken.fail()
-            self._show()
-
-    def _mend(self) -> None:
-        self._refusals = 0
-        self._broken.succeed()
-        self._broken_until = -math.inf
-        self._show()
-
     # --- rounds
 
     def _wants(self) -> tuple[int, float] | None:
@@ -479,37 +447,20 @@ class Delivery:
 
     def _round_ended(self, outcome: Outcome) -> None:
         for key, count, reason in outcome.evicted:
-            batch = self.commits.batches.pop(key, None)
-            self._drop(reason, count - (len(batch.acked) if batch else 0))
+            dropped = self.ledger.evict(key, count)
+            self._give_up(reason, dropped, dropped)
         if outcome.damaged:
             self._damaged.n += outcome.damaged
-            self._drop("damaged", outcome.damaged)
+            self._give_up("damaged", outcome.damaged, outcome.damaged)
             self._context.log.error("damaged records", count=outcome.damaged, advice="see `pipeline journal ls --dead`")
         if self._asked == self._epoch and self._send is not None:
             for loaded in outcome.loaded:
-                self.lanes.load(self.commits.adopt(loaded), loaded.records[-1].n + 1)
+                self.lanes.load(self.ledger.adopt(loaded), loaded.records[-1].n + 1)
             if outcome.end and (unread := self.lanes.first()) is not None:
-                self.lanes.exhaust(self.commits.waiting(*unread))
-        self._guard()
+                self.lanes.exhaust(self.ledger.waiting(*unread))
+        self._admission.review()
         self._show()
         self._pump()
-
-    def _guard(self) -> None:
-        """Set the slow path of `accept`, and pause or resume the sources."""
-        commits, options = self.commits, self.options
-        full = commits.state.bytes / options.max_size
-        if commits.trouble:
-            full = max(full, len(commits.pending) / max(1, commits.memory_records))
-        keeps = options.when_full is not WhenFull.DROP_OLDEST
-        self._guarded = bool(commits.trouble) or (keeps and full >= 1.0)
-        if options.when_full is WhenFull.PAUSE and (full >= _PAUSE_AT or full < _RESUME_AT):
-            self._pause(paused=full >= _PAUSE_AT)
-
-    def _pause(self, *, paused: bool) -> None:
-        if paused != self._paused:
-            self._paused = paused
-            self._context.pause(paused)
-            self._context.log.warning("sources paused" if paused else "sources resumed", journal=self.options.path)
 
     def _show(self) -> None:
         """Let the actor say what is wrong, and give its own state back when that is over."""

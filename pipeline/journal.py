@@ -202,6 +202,12 @@ class Journal:
         with store.write() as txn:
             yield store, txn
 
+    def widen(self) -> None:
+        """Make the map as large as it may get, for a tool whose one transaction can't be repeated."""
+        store = self._current()
+        while store.grow():
+            pass
+
     # --- one round
 
     def _current(self) -> Store:

@@ -1,12 +1,14 @@
 """Checks a journal's file in a process of its own, since a damaged map can kill by signal whoever reads it.
 
 `check` starts such a process after an unclean end. It walks all batches and compares them with the counters; the CRC of
-each record is checked later, when it is read. `salvage` copies what can still be read into a new file: once forward
-until the damage stops it, once backward from the end.
+each record is checked later, when it is read. `salvage` copies what can still be read into a new file: by the file's
+structure until the damage stops it, then by searching its bytes for batches. The search may also find batches that were
+acknowledged not long ago: better sent twice than lost.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import msgspec
 
 import pipeline
 from pipeline.journal_file import State, Store, cost
-from pipeline.records import VERSION, count_of, decode_batch, decode_header
+from pipeline.records import VERSION, count_of, decode_batch, decode_header, find_batches
 
 __all__ = ["check", "salvage"]
 
@@ -49,9 +51,9 @@ def salvage(source: Path, target: Path) -> int:
     """Copy what can be read of the journal in `source` into a new one in `target`; the records that were saved."""
     size = (source / "data.mdb").stat().st_size
     target.mkdir(parents=True, exist_ok=True)
-    code, _ = _child("forward", str(source), str(target), size=size)
+    code, _ = _child("walk", str(source), str(target), size=size)
     if code != _ENDED_WELL:
-        _child("backward", str(source), str(target), size=size)
+        _child("search", str(source), str(target), size=size)
     try:
         store = Store(target)
     except lmdb.Error:
@@ -105,7 +107,7 @@ def _check(folder: Path) -> str:
     return "" if found == counted else f"counters say {counted} (records, bytes, dead letters), the file has {found}"
 
 
-def _forward(source: Path, target: Path) -> None:
+def _walk(source: Path, target: Path) -> None:
     """In the child: counters and marks first, then batches from the oldest, then dead letters."""
     old, new = Store(source, readonly=True), Store(target, sync=False)
     with new.write():
@@ -119,30 +121,27 @@ def _forward(source: Path, target: Path) -> None:
                 new.bury(into, letter)
 
 
-def _backward(source: Path, target: Path) -> None:
-    """In the child: batches from the newest, as far down as the damage, or as those that are there already."""
-    old, new = Store(source, readonly=True), Store(target, sync=False)
+def _search(source: Path, target: Path) -> None:
+    """In the child: batches wherever they lie in the file, as far as they are not there already."""
+    new = Store(target, sync=False)
     with new.env.begin() as txn:
         have = {key for key, _ in new.read(txn, 0, float("inf"), kept=True)}
-    if not new.state.receiver:
-        with new.write():
-            new.state = _carried(old.state)
-    with old.env.begin() as txn:
-        for key, value in old.backward(txn):
-            if key in have:
-                return
-            _copy(new, key, value, None)
+    with (source / "data.mdb").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for header, value in find_batches(data):
+            new.state.age = max(new.state.age, header.age)
+            if header.key not in have and _copy(new, header.key, value, None):
+                have.add(header.key)
 
 
 def _carried(state: State) -> State:
     return State(next=state.next, age=state.age, receiver=state.receiver)
 
 
-def _copy(new: Store, key: int, value: bytes, kept: float | None) -> None:
+def _copy(new: Store, key: int, value: bytes, kept: float | None) -> bool:
     """Each batch is a commit of its own, so that a signal takes nothing with it that was read before."""
     records, _, _ = decode_batch(key, value)
     if not records:
-        return
+        return False
     header = decode_header(value)
     while True:
         try:
@@ -154,7 +153,7 @@ def _copy(new: Store, key: int, value: bytes, kept: float | None) -> None:
             if not new.grow():
                 raise
         else:
-            return
+            return True
 
 
 def _main(action: str, *folders: str) -> int:
@@ -164,7 +163,7 @@ def _main(action: str, *folders: str) -> int:
             wrong = _check(paths[0])
         else:
             wrong = ""
-            {"forward": _forward, "backward": _backward}[action](paths[0], paths[1])
+            {"walk": _walk, "search": _search}[action](paths[0], paths[1])
     except (lmdb.Error, OSError, ValueError, msgspec.MsgspecError, MemoryError) as error:
         wrong = f"{type(error).__name__}: {error}"
     sys.stdout.write(wrong)

@@ -178,6 +178,11 @@ class Store:
             self.state.frames -= count_of(value)
         return count_of(value)
 
+    def get(self, txn: Any, key: int) -> bytes | None:
+        """One batch, None when it is not there."""
+        value: bytes | None = txn.get(_KEY.pack(key), db=self._log)
+        return value
+
     def keep(self, txn: Any, key: int, age: float) -> None:
         """Mark a batch as acknowledged but kept."""
         packed = _KEY.pack(key)
@@ -237,13 +242,7 @@ class Store:
             return decode_header(value)
         except ValueError:
             # Damaged: as old as the newest, so that it is read, and reported, before its age ends it.
-            return Header(1, self.state.age, 0.0, compressed=False)
-
-    def backward(self, txn: Any) -> Iterator[tuple[int, bytes]]:
-        """Keys and values of all batches, newest first."""
-        cursor = txn.cursor(db=self._log)
-        for packed, value in cursor.iterprev():
-            yield _KEY.unpack(packed)[0], value
+            return Header(0, 1, len(value), self.state.age, 0.0, compressed=False)
 
     def rewrite(self, txn: Any, key: int, old: bytes, records: Sequence[Record], *, compress: bool) -> None:
         """Replace a damaged batch by its sound records; without any it is removed."""

@@ -17,7 +17,7 @@ from pipeline.errors import JournalError, JournalLocked, JournalUnwritable
 from pipeline.journal_file import Store
 from pipeline.records import VERSION
 
-__all__ = ["explain", "lock", "mark", "open_store"]
+__all__ = ["explain", "lock", "mark", "marked", "open_store"]
 
 _MARKER = "clean"
 
@@ -28,6 +28,8 @@ def explain(error: Exception) -> str:
     number = getattr(error, "errno", None)
     if number == errno.ENOSPC or "No space left" in text or isinstance(error, lmdb.MapFullError):
         return "disk full"
+    if number == errno.EFBIG or "File too large" in text:
+        return "the file may not grow (file size limit of the process or the file system)"
     if number == errno.EROFS or "Read-only file system" in text:
         return "read-only file system"
     if number == errno.EACCES or "Permission denied" in text:
@@ -66,7 +68,8 @@ def mark(folder: Path) -> None:
         (folder / _MARKER).write_text(f"{stat.st_size} {stat.st_mtime_ns}\n", encoding="ascii")
 
 
-def _marked(folder: Path) -> bool:
+def marked(folder: Path) -> bool:
+    """True when the file is as a clean end left it."""
     stat = (folder / "data.mdb").stat()
     try:
         return (folder / _MARKER).read_text(encoding="ascii") == f"{stat.st_size} {stat.st_mtime_ns}\n"
@@ -88,7 +91,7 @@ def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> St
     """
     data = folder / "data.mdb"
     try:
-        if data.exists() and not _marked(folder) and (wrong := journal_check.check(folder)):
+        if data.exists() and not marked(folder) and (wrong := journal_check.check(folder)):
             _replace(folder, wall, wrong, found)
         (folder / _MARKER).unlink(missing_ok=True)
         try:

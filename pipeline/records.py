@@ -1,12 +1,15 @@
 """Records, and how they are written down in batches.
 
-All integers are big-endian. A batch is a header (magic, version, flags, count, journal age, wall clock, CRC) and
-blocks, each with length and CRC-32: first the table of (topic, qos, codec, plc) as msgpack, then the records (offset
-from the batch's key, index into the table, `ts`, body). With `zstd` the blocks are compressed as a whole.
+All integers are big-endian. A batch is a header (magic, version, flags, count, length of what follows, key, age of the
+journal, wall clock, CRC) and blocks, each with length and CRC-32: first the table of (topic, qos, codec, plc) as
+msgpack, then the records (offset from the batch's key, index into the table, `ts`, body). With `zstd` the blocks are
+compressed as a whole. A batch describes itself, so that it can be found in a file whose structure is lost.
 """
 
 from __future__ import annotations
 
+import mmap
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,6 +27,7 @@ __all__ = [
     "decode_batch",
     "decode_header",
     "encode_batch",
+    "find_batches",
     "split",
 ]
 
@@ -33,7 +37,8 @@ BATCH_BYTES = 64 * 1024
 
 _MAGIC = b"PJ"
 _ZSTD = 1
-_HEADER = struct.Struct(">2sBBIdd")
+_START = re.compile(re.escape(_MAGIC + bytes((VERSION,))))
+_HEADER = struct.Struct(">2sBBIIQdd")
 _CRC = struct.Struct(">I")
 _BLOCK = struct.Struct(">II")
 _ENTRY = struct.Struct(">IHd")
@@ -124,11 +129,19 @@ class DeadLetter(msgspec.Struct, array_like=True):
     body: bytes
     count: int = 1
 
+    @classmethod
+    def of(cls, record: Record, reason: str, wall: float) -> DeadLetter:
+        """The dead letter of a record; `wall` is seconds since 1970 now."""
+        origin = (record.topic, record.qos, record.codec, record.plc, record.ts)
+        return cls(reason, wall, record.n, *origin, record.plain)
+
 
 class Header(msgspec.Struct):
-    """What a batch says of itself: records in it, the journal's age and the wall clock (seconds) when written."""
+    """What a batch says of itself: key, records and bytes in it, journal age and wall clock (seconds) when written."""
 
+    key: int
     count: int
+    size: int
     age: float
     wall: float
     compressed: bool
@@ -169,7 +182,7 @@ def encode_batch(key: int, records: Sequence[Record], age: float, wall: float, *
     body = b"".join(parts)
     if compress:
         body = zstandard.ZstdCompressor(write_checksum=True).compress(body)
-    header = _HEADER.pack(_MAGIC, VERSION, _ZSTD if compress else 0, len(records), age, wall)
+    header = _HEADER.pack(_MAGIC, VERSION, _ZSTD if compress else 0, len(records), len(body), key, age, wall)
     return header + _CRC.pack(zlib.crc32(header)) + body
 
 
@@ -181,10 +194,20 @@ def decode_header(value: bytes) -> Header:
     """
     if len(value) < _HEADER_SIZE or _CRC.unpack_from(value, _HEADER.size)[0] != zlib.crc32(value[: _HEADER.size]):
         raise ValueError("damaged header")
-    magic, version, flags, count, age, wall = _HEADER.unpack_from(value)
+    magic, version, flags, count, length, key, age, wall = _HEADER.unpack_from(value)
     if magic != _MAGIC or version != VERSION:
         raise ValueError("foreign header")
-    return Header(count, age, wall, bool(flags & _ZSTD))
+    return Header(key, count, _HEADER_SIZE + length, age, wall, bool(flags & _ZSTD))
+
+
+def find_batches(data: bytes | mmap.mmap) -> Iterator[tuple[Header, bytes]]:
+    """Whatever looks like a batch in the bytes of a damaged file, be it in use or long deleted."""
+    for match in re.finditer(_START, data):
+        try:
+            header = decode_header(data[match.start() : match.start() + _HEADER_SIZE])
+        except ValueError:
+            continue
+        yield header, data[match.start() : match.start() + header.size]
 
 
 def decode_batch(key: int, value: bytes) -> tuple[list[Record], list[bytes], int]:
