@@ -82,6 +82,12 @@ class Line:
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None, "the pipeline does not run"
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs."""
         return self._process.poll() if self._process is not None else None

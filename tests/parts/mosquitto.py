@@ -35,12 +35,20 @@ topic read $SYS/#
 """
 # Mosquitto's defaults drop what waits for a subscriber beyond 1000 messages, and forget everything at a kill.
 _DURABLE = """
+log_type all
 persistence true
 persistence_location {folder}/
 autosave_on_changes true
 autosave_interval 1
 max_inflight_messages 0
 max_queued_messages 0
+"""
+_FAST = """
+log_type error
+persistence false
+max_inflight_messages 0
+max_queued_messages 0
+set_tcp_nodelay true
 """
 
 
@@ -142,7 +150,9 @@ class Mosquitto:
 
     host = "localhost"
 
-    def __init__(self, folder: Path, *, acl: str = ACL, options: str = "", tls_options: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, acl: str = ACL, options: str = "", tls_options: str = "", fast: bool = False
+    ) -> None:
         """Make all files; nothing is started.
 
         Args:
@@ -150,6 +160,7 @@ class Mosquitto:
             acl: the access list.
             options: more lines for the configuration.
             tls_options: more lines for the TLS listener: `require_certificate true`.
+            fast: no database on disk and no log of each packet: for measuring others.
         """
         self._folder = folder
         self._log = folder / "mosquitto.log"
@@ -165,8 +176,8 @@ class Mosquitto:
         subprocess.run(["mosquitto_passwd", "-U", passwords], check=True, capture_output=True)
         self._acl.write_text(acl)
         self._config.write_text(
-            f"user {getpass.getuser()}\nper_listener_settings false\nallow_anonymous false\nlog_type all\n"
-            f"password_file {passwords}\nacl_file {self._acl}\n{_DURABLE.format(folder=folder)}\n{options}\n"
+            f"user {getpass.getuser()}\nper_listener_settings false\nallow_anonymous false\n"
+            f"password_file {passwords}\nacl_file {self._acl}\n{(_FAST if fast else _DURABLE).format(folder=folder)}\n{options}\n"
             f"listener {self.plain_port} 127.0.0.1\n"
             f"listener {self.port} 127.0.0.1\ncafile {self.ca_file}\ncertfile {certificate}\nkeyfile {key}\n"
             f"{tls_options}\n"
@@ -214,6 +225,12 @@ class Mosquitto:
         """Change the access list of the running broker."""
         self._acl.write_text(acl)
         self._process.send_signal(signal.SIGHUP)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None, "Mosquitto does not run"
+        return self._process.pid
 
     def subscribe(self, *topics: str) -> Subscriber:
         """A subscriber that outlives the broker's restarts; it ends with `close`."""

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -67,7 +67,7 @@ class NativePlc:
     """The server as a process.
 
     Attributes:
-        port: where it listens on 127.0.0.1, the same after each start.
+        port: where it listens, on each of its addresses; the same after each start.
         events: what clients did, oldest first, with `events=True`: dicts of EvtCode, EvtParam1 and so on.
     """
 
@@ -80,6 +80,7 @@ class NativePlc:
         counter: tuple[int, int] | None = None,
         tick: float = 0.01,
         events: bool = False,
+        addresses: Sequence[str] = ("127.0.0.1",),
     ) -> None:
         """Describe the server; `start` or `with` starts it.
 
@@ -90,6 +91,7 @@ class NativePlc:
             counter: (DB, byte) of an INT (big-endian) that goes up by one each tick, after 32767 from 0.
             tick: seconds.
             events: collect what clients do.
+            addresses: more than one makes that many PLCs in the one process, with the same port and the same blocks.
         """
         self.port = port or free_port()
         self.events: list[dict[str, int]] = []
@@ -100,6 +102,7 @@ class NativePlc:
             "counter": counter,
             "tick": tick,
             "events": events,
+            "addresses": list(addresses),
         }
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -111,6 +114,12 @@ class NativePlc:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None, "the native PLC is off"
+        return self._process.pid
 
     @property
     def reads(self) -> int:

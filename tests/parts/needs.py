@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 
 from tests.parts.native_plc import native_missing
+from tests.parts.telegraf import telegraf_missing
 
 __all__ = ["IN_CI", "PARTS", "missing"]
 
@@ -20,6 +21,7 @@ PARTS: dict[str, tuple[Callable[[], str], str]] = {
     ),
     "openssl": (lambda: "" if shutil.which("openssl") else "no openssl", "apt-get install openssl"),
     "native_plc": (native_missing, "python -m venv and pip must work, with PyPI in reach"),
+    "telegraf": (telegraf_missing, "Go 1.24 or later, with the Go module proxy in reach; building takes minutes"),
 }
 """By the name in `@pytest.mark.real(name, …)`: why the part is missing ("" when it is there), and how it comes."""
 

@@ -1,0 +1,136 @@
+"""Telegraf 1.39.0, built once into the user's cache with no more plugins than our stack and benchmarks use.
+
+with Telegraf(config, folder, {"MQTT_PORT": "1883"}) as telegraf:    # telegraf.pid, telegraf.log
+    ...
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from filelock import FileLock
+
+__all__ = ["VERSION", "Telegraf", "telegraf_binary", "telegraf_missing"]
+
+VERSION = "1.39.0"
+"""Not 1.37.2, whose MQTT consumer stalls for good after a refused reconnect."""
+_TAGS = (
+    "custom,inputs.mqtt_consumer,inputs.prometheus,inputs.internal,inputs.s7comm,"
+    "outputs.influxdb_v2,outputs.mqtt,outputs.file,outputs.health,parsers.json_v2,parsers.xpath,parsers.prometheus,"
+    "processors.converter,processors.override,processors.regex,processors.defaults,processors.starlark,"
+    "serializers.influx,serializers.json"
+)
+
+
+def telegraf_binary() -> Path:
+    """The binary; built on first use (minutes), by one process at a time.
+
+    Raises:
+        OSError: it could not be built, with the end of what Go said.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retrofit-pipeline"
+    folder = home / f"telegraf-{VERSION}"
+    binary = folder / "telegraf"
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / f"telegraf-{VERSION}.lock"):
+        if not binary.exists():
+            go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+            if go is None:
+                raise OSError("Go is not installed")
+            command = [go, "install", "-tags", _TAGS, f"github.com/influxdata/telegraf/cmd/telegraf@v{VERSION}"]
+            environment = {**os.environ, "GOBIN": str(folder / "new"), "GOFLAGS": "-buildvcs=false"}
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800, check=False)
+            if done.returncode:
+                raise OSError(f"go install: {done.stderr.strip()[-300:]}")
+            (folder / "new" / "telegraf").rename(binary)
+            (folder / "new").rmdir()
+    return binary
+
+
+@cache
+def telegraf_missing() -> str:
+    """Why there is no Telegraf here, "" when there is one."""
+    try:
+        telegraf_binary()
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"no Telegraf {VERSION}: {error}"
+    return ""
+
+
+class Telegraf:
+    """Telegraf as a process.
+
+    Attributes:
+        log_file: all that it has written.
+    """
+
+    def __init__(self, config: Path, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Describe it; `start` or `with` starts it.
+
+        Args:
+            config: its configuration: a file, or a folder of files.
+            folder: its working folder, where its log goes too.
+            environment: added to this process's own; the configuration's `${NAME}`.
+        """
+        self.log_file = folder / "telegraf.log"
+        option = "--config-directory" if config.is_dir() else "--config"
+        self._command = [str(telegraf_binary()), option, str(config)]
+        if config.is_dir():
+            self._command += ["--config", os.devnull]
+        self._folder = folder
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None, "Telegraf does not run"
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
+    def start(self) -> None:
+        """Start it; returns at once."""
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL after ten seconds; nothing when it does not run."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
