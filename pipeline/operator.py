@@ -116,16 +116,20 @@ class Flow:
     Attributes:
         frames: frames a second.
         size: bytes of an average encoded frame.
+        blocks: blocks that the frames come from.
+        names: the names that their values have; empty where nobody knows.
     """
 
     frames: float = 0.0
     size: float = 0.0
+    blocks: int = 0
+    names: frozenset[str] = frozenset()
 
     def __add__(self, other: Flow) -> Flow:
-        """Two flows joined: rates add up, sizes average by rate."""
+        """Two flows joined: rates and blocks add up, sizes average by rate."""
         frames = self.frames + other.frames
         size = (self.frames * self.size + other.frames * other.size) / frames if frames else 0.0
-        return Flow(frames=frames, size=size)
+        return Flow(frames=frames, size=size, blocks=self.blocks + other.blocks, names=self.names | other.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,6 +307,7 @@ class Context:
         actor: the running part: its state, its counters.
         parts: the contexts made by `part`, by name.
         pause: a sink calls it with True to stop the sources in front of it, with False to let them go on.
+        stop: ends the graph in order, as SIGTERM does, when there is nobody left to work for.
         tasks: the running tasks of `observable`.
         details: set it to a function that gives what page and API show beside state and counters (JSON-able).
     """
@@ -321,6 +326,7 @@ class Context:
     make_part: Callable[[Context, str], Context] | None = None
     is_paused: Callable[[], bool] = bool
     pause: Callable[[bool], object] = bool
+    stop: Callable[[], object] = bool
     details: Callable[[], Mapping[str, object]] | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

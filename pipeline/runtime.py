@@ -179,6 +179,7 @@ class Runtime:
             metrics=self.metrics,
             log=log,
             actor=actor,
+            stop=self._end,
         )
         self._contexts[name] = context
         return context
@@ -219,8 +220,6 @@ class Runtime:
         actor = self.actors[node.name] = self._contexts[node.name].actor
         actor.become(State.RUNNING)
         port = self.ports[node.name]
-        inputs = self._inputs(node)
-        joined = inputs[0] if len(inputs) == 1 else self._join(node.name, inputs)
         subscribing = False
 
         def subscribe() -> None:
@@ -234,7 +233,13 @@ class Runtime:
 
         def failed(error: Exception) -> None:
             """Rx ends a stream on its first error; the engine counts it and goes on with fresh state."""
+            if node.name in self._subscriptions:
+                self._subscriptions.pop(node.name).dispose()
             actor.errors += 1
+            if isinstance(error, PipelineError) and error.fatal:
+                actor.become(State.STOPPED, str(error))
+                self._end(error)
+                return
             self._contexts[node.name].log.error(
                 "transform failed, rebuilt with fresh state", error=str(error), exc_info=error
             )
@@ -243,10 +248,12 @@ class Runtime:
             else:
                 subscribe()
 
+        # A port of its own, since an operator that raises while it takes a frame fails as one that tells its error.
+        joined = self._join(node.name, self._inputs(node), lambda _, error: failed(error))
         subscribe()
 
-    def _join(self, name: str, inputs: list[Port]) -> Port:
-        joined = Port(name, self._receiver_failed)
+    def _join(self, name: str, inputs: list[Port], raised: Callable[[str, Exception], None]) -> Port:
+        joined = Port(name, raised)
         waiting = len(inputs)
 
         def completed() -> None:
@@ -286,8 +293,16 @@ class Runtime:
         self._living_parts[source] -= 1
         if not self._living_parts[source]:
             self.ports[source].complete()
-        if not any(self._living_parts.values()) and not self._over.done():
-            self._over.set_result(None)
+        if not any(self._living_parts.values()):
+            self._end()
+
+    def _end(self, error: PipelineError | None = None) -> None:
+        """End the graph in order; with an error that `run` raises."""
+        if not self._over.done():
+            if error is None:
+                self._over.set_result(None)
+            else:
+                self._over.set_exception(error)
 
     def _remember(self, frame: Frame) -> None:
         if frame.kind is Kind.DATA:
@@ -354,8 +369,7 @@ class Runtime:
             context.log.error("actor failed by a defect of its code", error=repr(error), exc_info=error)
         if isinstance(error, PipelineError) and error.fatal:
             context.actor.become(State.STOPPED, str(error))
-            if not self._over.done():
-                self._over.set_exception(error)
+            self._end(error)
             return None
         context.actor.become(State.BACKING_OFF, str(error) or repr(error))
         return backoff.fail()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import reactivex
 from reactivex import operators as ops
+from reactivex.disposable import CompositeDisposable, Disposable
 
 from pipeline.actor import Mailbox
 from pipeline.clock import VirtualLoop, run_virtual, virtual_clock
@@ -68,6 +69,78 @@ def test_a_raising_transform_loses_one_frame_and_starts_afresh() -> None:
     runtime = run_virtual(lambda loop: run_graph(loop, graph, 9.5))
     assert numbers(seen) == [0, 1, 2, 3, 4, 0, 1, 2, 3]
     assert runtime.actors["stumble"].errors == 1
+
+
+def test_a_transform_that_raises_while_it_takes_a_frame_is_rebuilt_too() -> None:
+    """RxPY tells only errors of its own operators; one that subscribes with a plain function raises at its source."""
+    seen: list[Frame] = []
+    disposed: list[int] = []
+
+    def build(*_: Any) -> Any:
+        def subscribe(frames: Any, observer: Any, scheduler: Any) -> Any:
+            count = itertools.count()
+
+            def on_next(frame: Frame) -> None:
+                if frame.values["n"] == 5:
+                    raise ValueError("five")
+                observer.on_next(frame.replace(values={"n": next(count)}))
+
+            inner = frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+            return CompositeDisposable(inner, Disposable(lambda: disposed.append(1)))
+
+        return lambda frames: reactivex.create(lambda o, s=None: subscribe(frames, o, s))
+
+    graph = make_graph(
+        node(NodeKind.SOURCE, "press", counting),
+        node(NodeKind.TRANSFORM, "stumble", build, "press"),
+        node(NodeKind.SINK, "sink", collector(seen), "stumble"),
+    )
+    runtime = run_virtual(lambda loop: run_graph(loop, graph, 9.5))
+    assert numbers(seen) == [0, 1, 2, 3, 4, 0, 1, 2, 3]
+    assert (runtime.actors["stumble"].errors, len(disposed)) == (1, 2)
+
+
+def test_a_fatal_error_of_a_transform_ends_the_graph() -> None:
+    """What no rebuilding can mend stops everything in order and is raised, once."""
+    seen: list[Frame] = []
+
+    def stumble(frame: Frame) -> Frame:
+        if frame.values["n"] == 2:
+            raise PartFailed("two")
+        return frame
+
+    graph = make_graph(
+        node(NodeKind.SOURCE, "press", counting),
+        node(NodeKind.TRANSFORM, "stumble", lambda *_: ops.map(stumble), "press"),
+        node(NodeKind.SINK, "sink", collector(seen), "stumble"),
+    )
+    with pytest.raises(PartFailed, match="two"):
+        run_virtual(lambda loop: run_graph(loop, graph, 9.5))
+    assert numbers(seen) == [0, 1]
+
+
+def test_a_sink_may_end_the_graph_in_order() -> None:
+    """Its other sinks get what is under way; nothing is raised."""
+    seen: list[Frame] = []
+
+    def build(_: Any, context: Context) -> Any:
+        async def run(mailbox: Mailbox) -> None:
+            async for frames in mailbox.batches():
+                if numbers(frames)[-1] == 3:
+                    context.stop()
+                    context.stop()
+                    return
+
+        return run
+
+    graph = make_graph(
+        node(NodeKind.SOURCE, "press", counting),
+        node(NodeKind.SINK, "viewer", build, "press"),
+        node(NodeKind.SINK, "sink", collector(seen), "press"),
+    )
+    runtime = run_virtual(lambda loop: run_graph(loop, graph, 60))
+    assert numbers(seen) == [0, 1, 2, 3]
+    assert (states(runtime)["viewer"], states(runtime)["sink"]) == ("stopped", "stopped")
 
 
 def test_a_failing_source_backs_off_and_returns() -> None:
