@@ -181,7 +181,12 @@ def _predict(options: S7, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG0
     flow = Flow()
     for wanted in _wanted(options, scope.layouts):
         groups.setdefault(wanted.every, []).append(wanted)
-        flow += Flow(frames=len(plcs) / wanted.every, size=_typical_size(wanted, _origin(wanted, plcs[0], options)))
+        flow += Flow(
+            frames=len(plcs) / wanted.every,
+            size=_typical_size(wanted, _origin(wanted, plcs[0], options)),
+            blocks=len(plcs),
+            names=frozenset(leaf.name for leaf in wanted.leaves),
+        )
     lines = [("connections", str(len(plcs)))]
     warnings: list[Finding] = []
     for every, group in groups.items():

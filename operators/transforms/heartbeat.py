@@ -68,5 +68,5 @@ def heartbeat(options: Heartbeat, context: Context) -> Transform:
 
 @heartbeat.predict
 def _predict(options: Heartbeat, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
-    """Heartbeats of one block; `check` can't know how many blocks flow in."""
-    return Forecast(flow=inflow + Flow(frames=1 / options.every, size=inflow.size / 2))
+    """A heartbeat of each block a period, about half as long as its data."""
+    return Forecast(flow=inflow + Flow(frames=max(inflow.blocks, 1) / options.every, size=inflow.size / 2))
