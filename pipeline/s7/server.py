@@ -30,9 +30,9 @@ FRAME_ERROR = 0x8104
 GOOD, NO_SUCH_RANGE, MISMATCH, NO_SUCH_OBJECT = 0xFF, 0x05, 0x07, 0x0A
 
 BIT = 0x01
-_ELEMENT = {BIT: 1, 0x02: 1, 0x03: 1, 0x04: 2, 0x05: 2, 0x06: 4, 0x07: 4, 0x08: 4}
-"""Bytes of one element by the transport size of a request: BIT, BYTE, CHAR, WORD, INT, DWORD, DINT, REAL."""
-_ANSWER = {BIT: 0x03, 0x03: 0x09, 0x05: 0x05, 0x07: 0x05, 0x08: 0x07}
+_ELEMENT = {BIT: 1, 0x02: 1, 0x03: 1, 0x04: 2, 0x05: 2, 0x06: 4, 0x07: 4, 0x08: 4, 0x1C: 2, 0x1D: 2}
+"""Bytes of one element by a request's transport size: BIT, BYTE, CHAR, WORD, INT, DWORD, DINT, REAL, COUNTER, TIMER."""
+_ANSWER = {BIT: 0x03, 0x1C: 0x09, 0x1D: 0x09, 0x03: 0x09, 0x05: 0x05, 0x07: 0x05, 0x08: 0x07}
 """Transport size of an answer by that of its request; 0x04 otherwise. 0x03, 0x04 and 0x05 count bits, others bytes."""
 _LONGEST = 65_535
 """Bytes of a request, joined from its fragments, that are kept at most."""
@@ -41,7 +41,10 @@ _AREAS = {
     S7Area.MK: SrvArea.MK,
     S7Area.PE: SrvArea.PE,
     S7Area.PA: SrvArea.PA,
+    S7Area.CT: SrvArea.CT,
+    S7Area.TM: SrvArea.TM,
 }
+_COUNTED = frozenset({S7Area.CT, S7Area.TM})
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Item:
     """One range that a request names.
 
     Attributes:
-        area: 0x84 DB, 0x83 M, 0x81 I, 0x82 Q; others are answered with 0x0A.
+        area: 0x84 DB, 0x83 M, 0x81 I, 0x82 Q, 0x1C C, 0x1D T; others are answered with 0x0A.
         db: the data block's number, 0 outside of DBs.
         start: first byte.
         bit: 0 to 7.
@@ -66,10 +69,12 @@ class Item:
 
     @classmethod
     def parse(cls, data: bytes) -> Item:
-        """Read the 12 bytes of an S7ANY item (big-endian: count, DB, area, bit address)."""
+        """Read the 12 bytes of an S7ANY item (big-endian: count, DB, area, bit address or number)."""
         transport, count, db, area = struct.unpack_from(">BHHB", data, 3)
         address = int.from_bytes(data[9:12], "big")
         size = _ELEMENT.get(transport, 0) * count
+        if transport in _COUNTED:
+            address *= 8 * _ELEMENT[transport]
         return cls(area, db if area == S7Area.DB else 0, address >> 3, address & 7, size, transport)
 
 
