@@ -14,7 +14,7 @@ from msgspec import Meta
 from pipeline.errors import Finding, nearest
 from pipeline.operator import Options
 from pipeline.s7.decode import Leaf
-from pipeline.s7.types import BLOCK_LIMIT, TYPES, S7Type, parse_type, split_type
+from pipeline.s7.types import ALIASES, BLOCK_LIMIT, TYPES, S7Type, enum_mistake, parse_type, split_type
 
 __all__ = ["RESERVED", "Field", "FieldOptions", "Layout", "LayoutOptions", "Naming", "build_layouts"]
 
@@ -47,6 +47,9 @@ class FieldOptions(Options, kw_only=True):
     as_: Annotated[
         Literal["", "string"], Meta(description="string: an integer as decimal text, which keeps all digits past 2^53.")
     ] = msgspec.field(default="", name="as")
+    enum: Annotated[dict[int, str], Meta(description="Texts of its numbers: {0: parado, 1: rodando}.")] = msgspec.field(
+        default_factory=dict
+    )
     charset: Annotated[str, Meta(description="How a text's bytes are read: latin-1, cp1252, utf-8.")] = "latin-1"
 
     @classmethod
@@ -136,6 +139,7 @@ class Field:
                 description=options.description,
                 text=bool(options.as_),
                 charset=options.charset,
+                enum=tuple(options.enum.items()),
             )
 
 
@@ -231,7 +235,7 @@ class _Builder:
             return self.built[name]
         options, before = self.options[name], len(self.findings)
         self._open.append(name)
-        if name.upper() in TYPES:
+        if name.upper() in ALIASES:
             self._add((name,), f"'{name}' is the name of an S7 type", "choose another name for the layout")
         fields = [field for key, value in options.fields.items() if (field := self._field(name, key, value))]
         if not options.fields:
@@ -285,10 +289,10 @@ class _Builder:
             try:
                 return parse_type(text)
             except ValueError:
-                if name.upper() in TYPES:
+                if name.upper() in ALIASES:
                     raise
                 known = [*self.options, *TYPES]
-                likely = nearest(name, known)
+                likely = nearest(name, [*self.options, *ALIASES])
                 raise ValueError(
                     f"unknown type or layout '{name}'; "
                     + (f"did you mean {likely}?" if likely else f"known are {', '.join(known)}")
@@ -345,7 +349,9 @@ def _misfits(options: FieldOptions, kind: S7Type | Layout) -> Iterator[tuple[str
     """Options that make no sense for what the field is, as (option, message)."""
     plain = FieldOptions(type="", at="")
     told = {
-        name for name in ("unit", "scale", "offset", "as", "charset") if _option(options, name) != _option(plain, name)
+        name
+        for name in ("unit", "scale", "offset", "as", "enum", "charset")
+        if _option(options, name) != _option(plain, name)
     }
     if isinstance(kind, Layout):
         for name in sorted(told):
@@ -354,16 +360,24 @@ def _misfits(options: FieldOptions, kind: S7Type | Layout) -> Iterator[tuple[str
     for name in sorted(told & {"scale", "offset"}):
         if not kind.is_number:
             yield name, f"only numbers can be scaled, and '{options.type}' is none"
-        elif options.as_:
+        elif options.as_ or options.enum:
             yield name, "a number that is given as text can't be scaled"
         elif not isfinite(_option(options, name)) or (name, options.scale) == ("scale", 0):
             yield name, "must be a finite number, and scale not 0"
-    if options.as_ and not kind.is_integer:
-        yield "as", f"only whole numbers can be given as text, and '{options.type}' is none"
-    if "charset" in told and kind.convert is None:
-        yield "charset", f"only texts have a charset, and '{options.type}' is none"
+    yield from _text_misfits(options, kind)
+    if "charset" in told and kind.takes != "charset":
+        yield "charset", f"only CHAR and STRING have a charset, not '{options.type}'"
     elif "charset" in told and not _is_charset(options.charset):
         yield "charset", f"unknown charset '{options.charset}'; use latin-1, cp1252 or utf-8"
+
+
+def _text_misfits(options: FieldOptions, kind: S7Type) -> Iterator[tuple[str, str]]:
+    if options.as_ and not kind.is_integer:
+        yield "as", f"only whole numbers can be given as text, and '{options.type}' is none"
+    if options.enum and (mistake := enum_mistake(kind, options.enum)):
+        yield "enum", mistake
+    elif options.enum and options.as_:
+        yield "as", "it is given as the text of its number already"
 
 
 def _option(options: FieldOptions, name: str) -> Any:

@@ -2,6 +2,7 @@
 
     DB1.DBX0.0  DB1.DBW10:INT  DB2.DBD4:REAL  DB1:10:STRING[20]  DB1:0:REAL[5]      data blocks
     M10.5  MW20:WORD  IW4:INT  Q0.0  E0.0  A0.0  %M10.5:BOOL  M8:LREAL              memory bits, inputs, outputs
+    C5  T3  Z5  T0:TIMER[8]                                                         counters and timers
     DB1,X0.0  DB1,I10  DB1,R4  DB1,DI10  DB1,S10.20  DB1,REAL4  QR24                nodeS7
 
 Where no type is told, the size letter decides: X is BOOL, B BYTE, W WORD, D DWORD.
@@ -13,21 +14,23 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from pipeline.s7.types import BLOCK_LIMIT, TYPES, S7Type, parse_type
+from pipeline.s7.types import ALIASES, BLOCK_LIMIT, TYPES, S7Type, parse_type
 
-__all__ = ["Address", "Area", "parse_address"]
+__all__ = ["Address", "Area", "parse_address", "place"]
 
 _NOTATION = re.compile(
-    r"%?(?:DB(?P<db>\d{1,9})(?P<form>\.DB|:|,)|(?P<area>[MIQEA]))"
+    r"%?(?:DB(?P<db>\d{1,9})(?P<form>\.DB|:|,)|(?P<area>[MIQEACTZ]))"
     r"(?P<code>[A-Z]*)(?P<byte>-?\d{1,9})(?:\.(?P<extra>-?\d{1,9}))?(?::(?P<type>.+))?",
     re.ASCII | re.IGNORECASE,
 )
 _SIZES = {"X": "BOOL", "B": "BYTE", "W": "WORD", "D": "DWORD"}
 _NODES7 = {
-    **{name: name for name in TYPES},
+    **{name: found.name for name, found in ALIASES.items()},
     **_SIZES,
     "C": "CHAR",
     "S": "STRING",
+    "WC": "WCHAR",
+    "WS": "WSTRING",
     "I": "INT",
     "DI": "DINT",
     "DW": "DWORD",
@@ -37,7 +40,7 @@ _NODES7 = {
     "LW": "LWORD",
     "LR": "LREAL",
 }
-_EXAMPLES = "write DB1.DBD4:REAL, DB1.DBX0.0, DB1:10:STRING[20], M10.3, IW4:INT or DB1,R4"
+_EXAMPLES = "write DB1.DBD4:REAL, DB1.DBX0.0, DB1:10:STRING[20], M10.3, IW4:INT, C5, T3 or DB1,R4"
 _LAST_BIT = 7
 _LAST_BLOCK = 65535
 
@@ -49,9 +52,16 @@ class Area(Enum):
     M = 0x83
     I = 0x81  # noqa: E741 - the area's name
     Q = 0x82
+    C = 0x1C
+    T = 0x1D
+
+    @property
+    def counted(self) -> S7Type | None:
+        """What stands in an area that is addressed by number, not by byte; None where bytes count."""
+        return {Area.C: TYPES["COUNTER"], Area.T: TYPES["TIMER"]}.get(self)
 
 
-_AREAS = {"M": Area.M, "I": Area.I, "Q": Area.Q, "E": Area.I, "A": Area.Q}
+_AREAS = {"M": Area.M, "I": Area.I, "Q": Area.Q, "E": Area.I, "A": Area.Q, "C": Area.C, "Z": Area.C, "T": Area.T}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +71,7 @@ class Address:
     Attributes:
         area: memory area.
         db: the data block's number, 0 outside of DB.
-        byte: first byte, counted from 0.
+        byte: first byte, counted from 0; of a counter or timer twice its number, since each takes two.
         bit: 0 to 7; 0 for all but BOOL.
         type: of one element.
         count: elements; 1 is a scalar.
@@ -86,10 +96,20 @@ class Address:
         letter = "X" if self.type.is_bit else {1: "B", 2: "W", 4: "D"}.get(0 if self.type.width else self.type.size, "")
         numbers = ([self.length] if self.length else []) + ([self.count] if self.count > 1 else [])
         kind = self.type.name + "".join(f"[{number}]" for number in numbers)
+        if self.area.counted:
+            return f"{self.area.name}{self.byte // self.type.size}:{kind}"
         place = f"{self.byte}.{self.bit}" if self.type.is_bit else f"{self.byte}"
         if self.area is Area.DB:
             return f"DB{self.db}.DB{letter}{place}:{kind}" if letter else f"DB{self.db}:{place}:{kind}"
         return f"{self.area.name}{letter.removeprefix('X')}{place}:{kind}"
+
+
+def place(area: int, db: int, start: int) -> str:
+    """Where a byte is, for people: `DB1 byte 10`, `M byte 3`, `T5`. `area` is the code on the wire."""
+    found = Area(area)
+    if found.counted:
+        return f"{found.name}{start // found.counted.size}"
+    return f"{f'DB{db}' if found is Area.DB else found.name} byte {start}"
 
 
 def parse_address(text: str) -> Address:
@@ -113,6 +133,8 @@ def _interpret(match: re.Match[str]) -> Address:
     if {":": bool(code), ",": not code, ".DB": code not in _SIZES}.get((form or "").upper(), False):
         raise ValueError(f"not an S7 address; {_EXAMPLES}")
     area = Area.DB if form else _AREAS[match["area"].upper()]
+    if area.counted:
+        return _counted(match, area, area.counted)
     db, byte = int(match["db"] or 0), int(match["byte"])
     extra = None if match["extra"] is None else int(match["extra"])
     kind, count, length = _told(match, code)
@@ -132,6 +154,17 @@ def _interpret(match: re.Match[str]) -> Address:
     if byte + address.size > BLOCK_LIMIT:
         raise ValueError(f"bytes {byte} to {byte + address.size - 1} are not within 0 to {BLOCK_LIMIT - 1}")
     return address
+
+
+def _counted(match: re.Match[str], area: Area, kind: S7Type) -> Address:
+    """The address of a counter or timer, which has a number and nothing else."""
+    number = int(match["byte"])
+    told, count, _ = parse_type(match["type"]) if match["type"] else (kind, 0, 0)
+    if match["code"] or match["extra"] or told is not kind:
+        raise ValueError(f"a {kind.name} has a number only; write {area.name}{number}")
+    if not 0 <= number <= number + max(count, 1) <= BLOCK_LIMIT // kind.size:
+        raise ValueError(f"numbers are counted from 0 to {BLOCK_LIMIT // kind.size - 1}")
+    return Address(area=area, db=0, byte=number * kind.size, bit=0, type=kind, count=max(count, 1))
 
 
 def _told(match: re.Match[str], code: str) -> tuple[S7Type, int, int]:

@@ -48,6 +48,8 @@ class Leaf:
         description: for people.
         text: an integer is given as decimal text.
         charset: how a text's bytes are read.
+        enum: the texts of its numbers, as pairs; empty when the number itself is the value.
+        timezone: zone in which the PLC's clock runs, for dates; "" gives them without offset.
     """
 
     name: str
@@ -62,6 +64,13 @@ class Leaf:
     description: str = ""
     text: bool = False
     charset: str = "latin-1"
+    enum: tuple[tuple[int, str], ...] = ()
+    timezone: str = ""
+
+    @property
+    def option(self) -> str:
+        """What its type's converter takes."""
+        return {"charset": self.charset, "timezone": self.timezone}.get(self.type.takes, "")
 
     @property
     def is_scaled(self) -> bool:
@@ -79,12 +88,19 @@ def leaves_of(name: str, address: Address, separator: str = "_", first_index: in
     )
 
 
+class _Texts(dict[int, str]):
+    """The texts of an enum; a number that has none says so."""
+
+    def __missing__(self, number: int) -> str:
+        raise ValueError(f"{number:d} has no text")
+
+
 def compile_decoder(leaves: Sequence[Leaf]) -> Decoder:
     """Generate the function that decodes these leaves; they may overlap, and `values` keeps their order.
 
     The decoder takes the block's bytes from its start, at least as many as the last leaf needs (`struct.error`
-    otherwise), so it is for complete blocks. REAL and LREAL that are NaN or infinite, and texts that are none, are
-    absent from the values and named in `bad` with the reason.
+    otherwise), so it is for complete blocks. REAL and LREAL that are NaN or infinite, bytes that are no text, date or
+    BCD, and numbers without a text in their enum are absent from the values and named in `bad` with the reason.
     """
     patterns, slots = _plan(leaves)
     names = tuple(leaf.name for leaf in leaves)
@@ -96,15 +112,23 @@ def compile_decoder(leaves: Sequence[Leaf]) -> Decoder:
     }
     scope |= {f"_unpack{number}": struct.Struct(pattern).unpack_from for number, pattern in enumerate(patterns)}
     lines = ["t = " + " + ".join(f"_unpack{number}(data)" for number in range(len(patterns))), "bad = None"]
-    values = [_expression(leaf, slots[_key(leaf)]) for leaf in leaves]
+    values: list[str] = []
     for number, leaf in enumerate(leaves):
+        value = f"t[{slots[_key(leaf)]}]"
         if leaf.type.convert is not None:
             scope[f"_convert{number}"] = leaf.type.convert
-            lines.append(f"try: v{number} = _convert{number}({values[number]}, {leaf.charset!r})")
+            value = f"_convert{number}({value}, {leaf.option!r})"
+        value = _expression(leaf, value)
+        if leaf.enum:
+            scope[f"_texts{number}"] = _Texts(leaf.enum)
+            value = f"_texts{number}[{value}]"
+        if leaf.enum or leaf.type.convert is not None:
+            lines.append(f"try: v{number} = {value}")
             lines.append(
                 f"except ValueError as error: v{number} = None; bad = {{**(bad or {{}}), {leaf.name!r}: str(error)}}"
             )
-            values[number] = f"v{number}"
+            value = f"v{number}"
+        values.append(value)
     lines += _display(leaves, values, slots)
     if total := _total(leaves, values, slots):
         lines += [f"s = {total}", "if s - s != 0.0: bad = _not_finite(values, bad)"]
@@ -139,9 +163,8 @@ def _plan(leaves: Sequence[Leaf]) -> tuple[list[str], Mapping[tuple[int, str], i
     return formats or [">"], {key: index for index, key in enumerate(joined)}
 
 
-def _expression(leaf: Leaf, index: int) -> str:
-    """A leaf's value, of the unpacked tuple `t`."""
-    raw = f"t[{index}]"
+def _expression(leaf: Leaf, raw: str) -> str:
+    """A leaf's value, of the expression of what stands there."""
     if leaf.type.is_bit:
         return f"{raw} & {1 << leaf.bit} != 0"
     if leaf.text:
@@ -158,7 +181,7 @@ def _display(leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple
     places: list[tuple[str, int]] = []
     for leaf, value in zip(leaves, values, strict=True):
         index = slots[_key(leaf)]
-        if leaf.type.is_bit:
+        if leaf.type.is_bit and not leaf.enum:
             places.append((f"_bits[t[{index}]]", leaf.bit))
         else:
             places.append(("t", index) if value == f"t[{index}]" else (value, -1))
@@ -190,7 +213,8 @@ def _total(leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple[i
             f"sum(t[{start}:{stop}])" if stop - start >= _RUN else " + ".join(f"t[{i}]" for i in range(start, stop))
             for _, _, start, stop in runs
         ]
-    terms += [value for leaf, value in zip(leaves, values, strict=True) if _may_overflow(leaf)]
+    scaled = [(leaf, value) for leaf, value in zip(leaves, values, strict=True) if _may_overflow(leaf)]
+    terms += [value if leaf.type.convert is None else f"({value} or 0)" for leaf, value in scaled]
     while len(terms) > 1:  # a tree, since the compiler can't nest thousands of additions
         terms = ["(" + " + ".join(terms[i : i + 2]) + ")" for i in range(0, len(terms), 2)]
     return terms[0] if terms else ""

@@ -16,7 +16,7 @@ from pipeline.errors import ReadError, Refused
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.operator import Context, Emit
 from pipeline.retry import Backoff, Retry
-from pipeline.s7.address import Area
+from pipeline.s7.address import place
 from pipeline.s7.decode import Decoder, Leaf, compile_decoder
 from pipeline.s7.group import Block, Group
 from pipeline.s7.session import Observe, Session, connect
@@ -93,8 +93,7 @@ class Polled:
     def describe(self, index: int) -> str:
         """A cell for people: `contador_bom (DB1 byte 10)`."""
         cell = self.block.cells[index]
-        where = f"DB{cell.db}" if cell.area == Area.DB.value else Area(cell.area).name
-        return f"{', '.join(self.names(index))} ({where} byte {cell.start})"
+        return f"{', '.join(self.names(index))} ({place(cell.area, cell.db, cell.start)})"
 
     def names(self, index: int) -> list[str]:
         """The leaves of a cell."""

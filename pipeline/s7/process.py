@@ -149,7 +149,9 @@ def animate(process: Process, leaves: Sequence[Leaf], block: bytearray, random: 
 def _source(
     leaf: Leaf, name: str, machine: Machine, block: bytearray, random: Random
 ) -> Callable[[float], Scalar] | None:
-    """What a field shows; None for texts, which stay as they are."""
+    """What a field shows; None for texts, dates, BCD and enums, which stay as they are."""
+    if leaf.enum or leaf.type.convert is not None:
+        return None
     if leaf.type.is_bit:
         shown = _find(_BITS, name)
         return (lambda _: bool(shown(machine))) if shown else _toggle(random)
@@ -168,7 +170,11 @@ def _find(table: tuple[tuple[str, _Reading], ...], name: str) -> _Reading | None
 
 
 def _counter(leaves: Sequence[Leaf], block: bytearray) -> Step:
-    counts = [(leaf, _count(leaf, block)) for leaf in leaves if leaf.type.is_integer]
+    counts = [
+        (leaf, _count(leaf, block))
+        for leaf in leaves
+        if leaf.type.is_integer and not leaf.enum and leaf.type.convert is None
+    ]
     total = 0
 
     def step(_: float) -> None:

@@ -13,10 +13,10 @@ from msgspec import Meta
 from pipeline.config.layouts import RESERVED, Layout, Naming
 from pipeline.errors import Finding, nearest
 from pipeline.operator import Options
-from pipeline.s7.address import Area, parse_address
+from pipeline.s7.address import Address, Area, parse_address
 from pipeline.s7.decode import Leaf, leaves_of
 from pipeline.s7.group import Block, Cell
-from pipeline.s7.types import BLOCK_LIMIT
+from pipeline.s7.types import BLOCK_LIMIT, enum_mistake
 from pipeline.units import Duration
 
 __all__ = [
@@ -71,6 +71,9 @@ class TagOptions(Options, kw_only=True):
     as_: Annotated[
         Literal["", "string"], Meta(description="string: an integer as decimal text, which keeps all digits past 2^53")
     ] = msgspec.field(default="", name="as")
+    enum: Annotated[dict[int, str], Meta(description="texts of its numbers: {0: parado, 1: rodando}")] = msgspec.field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +102,9 @@ class Wanted:
         return {leaf.name: leaf.unit for leaf in self.leaves if leaf.unit}
 
 
-def want_block(options: BlockOptions, layout: Layout, naming: Naming, every: float) -> Wanted:
-    """What reading this block means. `every` is the source's, in seconds."""
-    leaves = layout.leaves(naming)
+def want_block(options: BlockOptions, layout: Layout, naming: Naming, every: float, timezone: str = "") -> Wanted:
+    """What reading this block means. `every` is the source's, in seconds, `timezone` that of its dates."""
+    leaves = tuple(_with_zone(leaf, timezone) for leaf in layout.leaves(naming))
     cells: list[Cell] = []
     for leaf in sorted(leaves, key=lambda leaf: leaf.byte):
         last = cells[-1] if cells else None
@@ -120,7 +123,7 @@ def want_block(options: BlockOptions, layout: Layout, naming: Naming, every: flo
     )
 
 
-def want_tags(tags: Mapping[str, TagOptions | str], naming: Naming, every: float) -> Wanted:
+def want_tags(tags: Mapping[str, TagOptions | str], naming: Naming, every: float, timezone: str = "") -> Wanted:
     """What reading these single tags means: one frame, whose bytes are the tags' bytes one after the other."""
     leaves: list[Leaf] = []
     cells: list[Cell] = []
@@ -132,13 +135,14 @@ def want_tags(tags: Mapping[str, TagOptions | str], naming: Naming, every: float
             offset = leaf.byte - address.byte + size
             leaves.append(
                 replace(
-                    leaf,
+                    _with_zone(leaf, timezone),
                     byte=offset,
                     unit=options.unit,
                     scale=options.scale,
                     offset=options.offset,
                     description=options.description,
                     text=bool(options.as_),
+                    enum=tuple(options.enum.items()),
                 )
             )
             if not cells or cells[-1].offset < offset:
@@ -152,7 +156,7 @@ def check_blocks(blocks: Sequence[BlockOptions], layouts: Mapping[str, Layout], 
     """Mistakes in `blocks`."""
     titles: dict[str, int] = {}
     series: dict[tuple[str, int, frozenset[tuple[str, str]], str], int] = {}
-    inner = {field.kind for each in layouts.values() for field in each.fields if isinstance(field.kind, Layout)}
+    inner = {field.kind.name for each in layouts.values() for field in each.fields if isinstance(field.kind, Layout)}
     for index, options in enumerate(blocks):
         path = ("blocks", index)
         if titles.setdefault(options.title, index) != index:
@@ -168,7 +172,7 @@ def check_blocks(blocks: Sequence[BlockOptions], layouts: Mapping[str, Layout], 
         if options.start + layout.size > BLOCK_LIMIT:
             message = f"layout '{layout.name}' ({layout.size} bytes) from byte {options.start} leaves the block"
             yield Finding(path=(*path, "start"), message=message, hint=f"a block has at most {BLOCK_LIMIT} bytes")
-        if naming != Naming() or layout in inner:  # the others are judged where they are declared
+        if naming != Naming() or layout.name in inner:  # the others are judged where they are declared
             for clash in layout.clashes(naming):
                 yield replace(clash, path=(*path, "layout"))
         names = [leaf.name for leaf in layout.leaves(naming)]
@@ -193,13 +197,7 @@ def check_tags(tags: Mapping[str, TagOptions | str], naming: Naming) -> Iterator
         except ValueError as error:
             yield Finding(path=place, message=str(error))
             continue
-        if (options.scale, options.offset) != (1.0, 0.0):
-            if not address.type.is_number or options.as_:
-                yield Finding(path=path, message=f"only numbers can be scaled, and '{tag}' is {address.type.name}")
-            elif not (isfinite(options.scale) and isfinite(options.offset) and options.scale):
-                yield Finding(path=path, message="scale and offset must be finite numbers, and scale not 0")
-        if options.as_ and not address.type.is_integer:
-            yield Finding(path=path, message=f"only whole numbers can be given as text, not {address.type.name}")
+        yield from _check_tag(tag, options, address)
         for leaf in leaves_of(tag, address, naming.separator, naming.first_index):
             name = leaf.name.replace(" ", "_")
             if name in RESERVED:
@@ -207,6 +205,22 @@ def check_tags(tags: Mapping[str, TagOptions | str], naming: Naming) -> Iterator
                 yield Finding(path=path, message=message, hint="choose another name")
             elif owners.setdefault(name, tag) != tag:
                 yield Finding(path=path, message=f"'{name}' is also a value of tag '{owners[name]}'")
+
+
+def _check_tag(tag: str, options: TagOptions, address: Address) -> Iterator[Finding]:
+    """Options of a tag that make no sense for what it is."""
+    path = ("tags", tag)
+    if (options.scale, options.offset) != (1.0, 0.0):
+        if not address.type.is_number or options.as_ or options.enum:
+            yield Finding(path=path, message=f"only numbers can be scaled, and '{tag}' is {address.type.name}")
+        elif not (isfinite(options.scale) and isfinite(options.offset) and options.scale):
+            yield Finding(path=path, message="scale and offset must be finite numbers, and scale not 0")
+    if options.as_ and not address.type.is_integer:
+        yield Finding(path=path, message=f"only whole numbers can be given as text, not {address.type.name}")
+    if options.enum and (mistake := enum_mistake(address.type, options.enum)):
+        yield Finding(path=(*path, "enum"), message=mistake)
+    elif options.enum and options.as_:
+        yield Finding(path=(*path, "as"), message="it is given as the text of its number already")
 
 
 def check_fixed(tags: Mapping[str, str], path: tuple[str | int, ...], names: Sequence[str] = ()) -> Iterator[Finding]:
@@ -222,3 +236,7 @@ def check_fixed(tags: Mapping[str, str], path: tuple[str | int, ...], names: Seq
 
 def _tag(value: TagOptions | str) -> TagOptions:
     return TagOptions(address=value) if isinstance(value, str) else value
+
+
+def _with_zone(leaf: Leaf, timezone: str) -> Leaf:
+    return replace(leaf, timezone=timezone) if timezone and leaf.type.takes == "timezone" else leaf

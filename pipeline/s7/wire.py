@@ -60,6 +60,8 @@ _TPDU_2048 = 0x0B  # a smaller one limits the PDU that S7-300 and 400 grant
 _HEADER = struct.Struct(">BBHHHHH")
 _GOOD = 0xFF
 _USERDATA = 0x07
+_COUNTED = frozenset({0x1C, 0x1D})
+"""Areas of counters and timers, whose codes are also those of their transport sizes."""
 _COUNTED_IN_BITS = frozenset({0x03, 0x04, 0x05})
 _COUNTED_IN_BYTES = frozenset({0x07, 0x09})
 
@@ -117,7 +119,10 @@ def _framing(detail: str) -> ReadError:
 
 
 class Span(Protocol):
-    """Bytes to read: an area's code on the wire, its block (0 outside of DBs), first byte, number of bytes."""
+    """Bytes to read: an area's code on the wire, its block (0 outside of DBs), first byte, number of bytes.
+
+    Counter or timer n is bytes 2n and 2n + 1 of its area.
+    """
 
     @property
     def area(self) -> int: ...  # noqa: D102
@@ -189,13 +194,18 @@ def parse_setup(pdu: bytes) -> Grant:
 
 
 def read_request(spans: Iterable[Span]) -> bytearray:
-    """The frame that reads these spans as bytes; its sequence number is 0, to be patched at `SEQUENCE_AT`."""
-    items = b"".join(
-        struct.pack(">BBBBHHBBH", 0x12, 0x0A, 0x10, 0x02, s.size, s.db, s.area, s.start * 8 >> 16, s.start * 8 & 0xFFFF)
-        for s in spans
-    )
+    """The frame that reads these spans; its sequence number is 0, to be patched at `SEQUENCE_AT`."""
+    items = b"".join(map(_item, spans))
     parameters = bytes([_READ, len(items) // 12]) + items
     return bytearray(_data(struct.pack(">BBHHHH", 0x32, 0x01, 0, 0, len(parameters), 0) + parameters))
+
+
+def _item(span: Span) -> bytes:
+    """An S7ANY item: bytes by their bit address, counters and timers (two bytes each) by their number."""
+    kind, count, address = 0x02, span.size, span.start * 8
+    if span.area in _COUNTED:
+        kind, count, address = span.area, span.size // 2, span.start // 2
+    return struct.pack(">BBBBHHBBH", 0x12, 0x0A, 0x10, kind, count, span.db, span.area, address >> 16, address & 0xFFFF)
 
 
 def read_answer(pdu: bytes, spans: Sequence[Span]) -> list[bytes | int]:

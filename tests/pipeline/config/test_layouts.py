@@ -1,15 +1,15 @@
 """Layouts: places, flat names, and every mistake by its name."""
 
-import struct
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.layouts import RESERVED, FieldOptions, LayoutOptions, Naming, build_layouts
-from pipeline.s7.decode import compile_decoder
+from pipeline.s7.decode import Leaf, compile_decoder
+from pipeline.s7.encode import write
 from pipeline.s7.types import TYPES
+from tests.parts.s7_values import values
 
 
 def build(document):
@@ -76,13 +76,15 @@ def test_options_reach_the_leaf():
             "value": {"type": "INT[2]", "at": "2", "unit": "A", "scale": 0.1, "offset": -1.5, "description": "current"},
             "id": {"type": "LWORD", "at": "6", "as": "string"},
             "text": {"type": "STRING[4]", "at": "14", "charset": "cp1252"},
+            "state": {"type": "BYTE", "at": "20", "enum": {0: "parado", 1: "rodando"}},
         },
         "outer": {"pair": "inner[2] @ 10"},
     }
     by_name = {leaf.name: leaf for leaf in leaves(document, "outer")}
     value, text = by_name["pair_1_value_1"], by_name["pair_1_text"]
-    assert (value.byte, value.unit, value.scale, value.offset, value.description) == (34, "A", 0.1, -1.5, "current")
-    assert (text.byte, text.length, text.size, text.charset) == (44, 4, 6, "cp1252")
+    assert by_name["pair_1_state"].enum == ((0, "parado"), (1, "rodando"))
+    assert (value.byte, value.unit, value.scale, value.offset, value.description) == (36, "A", 0.1, -1.5, "current")
+    assert (text.byte, text.length, text.size, text.charset) == (46, 4, 6, "cp1252")
     assert by_name["pair_0_id"].text
     assert not value.text
 
@@ -97,6 +99,8 @@ def test_options_reach_the_leaf():
         ("BOOL[3] @ 0.6", ["x_0 0.6", "x_1 0.7", "x_2 1.0"]),
         ("REAL[2] @ 6", ["x_0 6.0", "x_1 10.0"]),
         ("REAL[1] @ 6", ["x_0 6.0"]),
+        ("DTL[2] @ 2", ["x_0 2.0", "x_1 14.0"]),
+        ("WSTRING[3][2] @ 0", ["x_0 0.0", "x_1 10.0"]),
         ("STRING[3][2] @ 0", ["x_0 0.0", "x_1 6.0"]),
         ("odd[2] @ 4", ["x_0_r 4.0", "x_0_b 8.0", "x_1_r 10.0", "x_1_b 14.0"]),
         ("packed[2] @ 4", ["x_0_r 4.0", "x_0_b 8.0", "x_1_r 9.0", "x_1_b 13.0"]),
@@ -212,7 +216,7 @@ MISTAKES = {
     "charset of a number": (
         {"it": {"a": {"type": "INT", "at": "0", "charset": "utf-8"}}},
         ("it", "fields", "a", "charset"),
-        "only texts have a charset",
+        "only CHAR and STRING have a charset, not 'INT'",
     ),
     "unknown charset": (
         {"it": {"a": {"type": "CHAR", "at": "0", "charset": "lat1n"}}},
@@ -224,6 +228,37 @@ MISTAKES = {
         ("it", "fields", "a", "charset"),
         "unknown charset 'hex'",
     ),
+    "charset of a wide text": (
+        {"it": {"a": {"type": "WSTRING[4]", "at": "0", "charset": "utf-8"}}},
+        ("it", "fields", "a", "charset"),
+        "only CHAR and STRING have a charset",
+    ),
+    "texts of a float": (
+        {"it": {"a": {"type": "REAL", "at": "0", "enum": {0: "x"}}}},
+        ("it", "fields", "a", "enum"),
+        "only whole numbers and bits can have texts",
+    ),
+    "text of a number that never comes": (
+        {"it": {"a": {"type": "BYTE", "at": "0", "enum": {300: "x"}}}},
+        ("it", "fields", "a", "enum"),
+        "BYTE never is 300",
+    ),
+    "texts of a record": (
+        {"it": {"a": {"type": "two", "at": "0", "enum": {0: "x"}}}, "two": {"x": "INT @ 0"}},
+        ("it", "fields", "a", "enum"),
+        "belongs to the fields of layout 'two'",
+    ),
+    "texts and scaled": (
+        {"it": {"a": {"type": "INT", "at": "0", "scale": 2.0, "enum": {0: "x"}}}},
+        ("it", "fields", "a", "scale"),
+        "given as text can't be scaled",
+    ),
+    "texts and as text": (
+        {"it": {"a": {"type": "INT", "at": "0", "as": "string", "enum": {0: "x"}}}},
+        ("it", "fields", "a", "as"),
+        "the text of its number already",
+    ),
+    "type's other name": ({"dt": {"a": "BYTE @ 0"}}, ("dt",), "'dt' is the name of an S7 type"),
     "unit of a record": (
         {"it": {"a": {"type": "two", "at": "0", "unit": "A"}}, "two": {"x": "INT @ 0"}},
         ("it", "fields", "a", "unit"),
@@ -300,7 +335,7 @@ def test_naming_decides_on_clashes():
 @st.composite
 def records(draw):
     """A layout's fields in any order, none overlapping, with a value for each scalar, and the block's bytes."""
-    fields, values, block = {}, {}, bytearray()
+    fields, expected, block = {}, {}, bytearray()
     for number in range(draw(st.integers(1, 25))):
         block += draw(st.binary(max_size=3))
         kind = TYPES[draw(st.sampled_from(sorted(TYPES)))]
@@ -312,7 +347,7 @@ def records(draw):
         block += bytes(kind.span(bit, max(count, 1), length))
         for index in range(max(count, 1)):
             value, raw = draw(_encoded(kind, length))
-            values[f"{name}_{index}" if count else name] = value
+            expected[f"{name}_{index}" if count else name] = value
             if kind.is_bit:
                 block[start + (bit + index) // 8] |= value << (bit + index) % 8
             else:
@@ -320,35 +355,27 @@ def records(draw):
                 block[place : place + len(raw)] = raw
         fields[name] = f"{shape} @ {start}.{bit}" if kind.is_bit else f"{shape} @ {start}"
     names = draw(st.permutations(list(fields)))
-    return {name: fields[name] for name in names}, values, bytes(block)
+    return {name: fields[name] for name in names}, expected, bytes(block)
 
 
 @st.composite
 def _encoded(draw, kind, length):
+    value = draw(values(kind, length))
     if kind.is_bit:
-        return draw(st.booleans()), b""
-    if kind.code in ("f", "d"):
-        value = draw(st.floats(allow_nan=False, allow_infinity=False, width=kind.size * 8))
-    elif kind.is_integer:
-        signed = kind.code.islower()
-        bits = kind.size * 8 - signed
-        value = draw(st.integers(-(2**bits) if signed else 0, 2**bits - 1))
-    else:
-        size = length or 1
-        value = draw(st.text(alphabet=st.characters(max_codepoint=255), min_size=not length, max_size=size))
-        raw = value.encode("latin-1")
-        return value, bytes([size, len(raw)]) + raw.ljust(size, b"?") if length else raw
-    return value, struct.pack(">" + kind.code, value)
+        return value, b""
+    raw = bytearray(kind.extent(length))
+    write(Leaf("x", kind, 0, 0, len(raw), length), raw, value)
+    return value, bytes(raw)
 
 
 @given(records())
 def test_what_is_encoded_is_decoded(record):
     """Any layout without overlap, any values: from text to leaves to decoder and back, in the order of declaration."""
-    fields, values, block = record
+    fields, expected, block = record
     found = leaves({"it": {**fields, "size": len(block)}}, "it")
     decoded, bad = compile_decoder(found)(block)
     assert bad is None
-    assert decoded == values
+    assert decoded == expected
     assert list(decoded) == [leaf.name for leaf in found]
     assert list(dict.fromkeys(name.partition("_")[0] for name in decoded)) == list(fields)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from snap7.tags import parse_tag
 
-from pipeline.s7.address import Address, Area, parse_address
+from pipeline.s7.address import Address, Area, parse_address, place
 from pipeline.s7.types import TYPES
 
 SHARED = """
@@ -54,6 +54,18 @@ def test_notations_that_python_snap7_reads(text):
         ("DB1.DBD0:REAL[5]", "DB1.DBD0:REAL[5]"),
         ("DB1,REAL4", "DB1.DBD4:REAL"),
         ("DB1,I10:INT", "DB1.DBW10:INT"),
+        ("DB1,WS10.20", "DB1:10:WSTRING[20]"),
+        ("DB1,DT10", "DB1:10:DATE_AND_TIME"),
+        ("DB1,TOD10", "DB1.DBD10:TIME_OF_DAY"),
+        ("DB1.DBW4:S5TIME", "DB1.DBW4:S5TIME"),
+        ("DB1.DBW4:date", "DB1.DBW4:DATE"),
+        ("MD4:TIME", "MD4:TIME"),
+        ("DB1:8:DTL[2]", "DB1:8:DTL[2]"),
+        ("DB1.DBB4:WSTRING[3]", "DB1:4:WSTRING[3]"),
+        ("C5", "C5:COUNTER"),
+        ("Z5", "C5:COUNTER"),
+        ("%t3", "T3:TIMER"),
+        ("T0:timer[8]", "T0:TIMER[8]"),
     ],
 )
 def test_notations_beyond(text, same):
@@ -93,7 +105,13 @@ def test_notations_beyond(text, same):
         ("DB1:W0:INT", "not an S7 address"),
         ("DB1,10:INT", "not an S7 address"),
         ("PIW256:INT", "not an S7 address"),
-        ("T5", "not an S7 address"),
+        ("CW5", "a COUNTER has a number only; write C5"),
+        ("T5.1", "a TIMER has a number only; write T5"),
+        ("T5:S5TIME", "a TIMER has a number only; write T5"),
+        ("C5:TIMER", "a COUNTER has a number only; write C5"),
+        ("T-1", "numbers are counted from 0 to 32767"),
+        ("C32768", "numbers are counted from 0 to 32767"),
+        ("T32760:TIMER[9]", "numbers are counted from 0 to 32767"),
         ("hello", "not an S7 address; write DB1.DBD4:REAL, DB1.DBX0.0"),
         ("", "not an S7 address"),
         (f"DB1:{'9' * 5000}:INT", "not an S7 address"),
@@ -107,19 +125,29 @@ def test_what_is_wrong_is_said(text, message):
     assert message in str(caught.value)
 
 
+def test_counters_and_timers_lie_two_bytes_apart():
+    """Their numbers become bytes, so that neighbours are read together; people see the number."""
+    address = parse_address("T5:TIMER[3]")
+    assert (address.area, address.byte, address.size, address.type.name) == (Area.T, 10, 6, "TIMER")
+    assert place(0x1D, 0, 14) == "T7"
+    assert place(0x1C, 0, 0) == "C0"
+    assert place(0x84, 3, 14) == "DB3 byte 14"
+    assert place(0x83, 0, 7) == "M byte 7"
+
+
 @st.composite
 def addresses(draw):
     """Any address that S7 can have."""
-    kind = TYPES[draw(st.sampled_from(sorted(TYPES)))]
     area = draw(st.sampled_from(Area))
+    kind = area.counted or TYPES[draw(st.sampled_from(sorted(TYPES)))]
     return Address(
         area=area,
         db=draw(st.integers(1, 65535)) if area is Area.DB else 0,
-        byte=draw(st.integers(0, 30000)),
+        byte=draw(st.integers(0, 30000)) * (2 if area.counted else 1),
         bit=draw(st.integers(0, 7)) if kind.is_bit else 0,
         type=kind,
         count=draw(st.integers(1, 100)),
-        length=draw(st.integers(1, 254)) if kind.width else 0,
+        length=draw(st.integers(1, 25)) if kind.width else 0,
     )
 
 
@@ -130,7 +158,7 @@ def test_an_address_reads_back_what_it_writes(address):
     assert parse_address(str(address).lower()) == address
 
 
-@given(st.text(alphabet="DBMIQEAXWRSL0123456789.,:%[]- ", max_size=20))
+@given(st.text(alphabet="DBMIQEACTZXWRSL0123456789.,:%[]- ", max_size=20))
 def test_any_text_is_an_address_or_explained(text):
     """No other exception than the explained one, whatever is written."""
     try:
