@@ -170,7 +170,7 @@ class JournalForeign(JournalError):
     def __init__(self, path: str, stored: str, wanted: str) -> None:
         super().__init__(
             f"journal '{path}' holds frames for {stored}, but the sink sends to {wanted}; "
-            f"run `pipeline journal adopt {path}` to send them there, or set the sink back"
+            f"run `pipeline journal adopt {path} {wanted}` to send them there, or set the sink back"
         )
 
 

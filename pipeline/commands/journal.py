@@ -1,0 +1,157 @@
+"""`journal …`: looks into the store-and-forward logs and mends them.
+
+Looking works beside a running pipeline; what changes a journal wants its pipeline stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from pipeline import journal_tools
+from pipeline.errors import JournalError, UsageError
+from pipeline.units import Duration, Size
+
+__all__ = ["command"]
+
+_DATABASE = "data.mdb"
+
+
+class _Time(click.ParamType[float]):
+    """Seconds since 1970, from ISO 8601 text; without an offset it is this machine's local time."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return datetime.fromisoformat(str(value)).timestamp()
+        except ValueError:
+            self.fail(f"'{value}' is not a time; write it as 2026-11-20T06:00 or 2026-11-20T06:00:00Z", param, ctx)
+
+
+class _Age(click.ParamType[Duration]):
+    """A duration as in graph files."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
+        try:
+            return Duration.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group(name="journal")
+def command() -> None:
+    """Look into the journals of reliable sinks and mend them.
+
+    PATH is a journal's folder, as the graph file's `journal: {path: …}` says.
+
+    \b
+    Examples:
+      pipeline journal ls data                       every journal below a folder
+      pipeline journal show data/line1/broker --dead what the broker refused, and why
+      pipeline journal requeue data/line1/broker     send it again at the next start
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
+
+
+@command.command(name="ls")
+@click.argument("folder", default="data")
+def ls(folder: str) -> None:
+    """List the journals below FOLDER with what waits in them."""
+    if not Path(folder).is_dir():
+        raise UsageError(f"there is no folder '{folder}'")
+    found = sorted(file.parent for file in Path(folder).rglob(_DATABASE) if not _aside(file))
+    if not found:
+        raise UsageError(f"there is no journal below '{folder}'")
+    for path in found:
+        try:
+            shown = journal_tools.summary(str(path))
+        except JournalError as error:
+            click.echo(f"{path}: {error}", err=True)
+            continue
+        oldest = f", oldest of {_when(shown.oldest)}" if shown.oldest else ""
+        click.echo(f"{path}  for {shown.receiver or 'nobody yet'}")
+        click.echo(
+            f"  {shown.frames} frames wait{oldest}; {Size(shown.bytes)} on disk, {Size(shown.kept_bytes)} of it kept"
+        )
+        click.echo(f"  {shown.dead} dead letters" + (f"; moved aside: {', '.join(shown.aside)}" if shown.aside else ""))
+
+
+@command.command(name="show")
+@click.argument("path")
+@click.option("--dead", is_flag=True, help="The dead letters: what was refused for good.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, oldest first.")
+def show(path: str, dead: bool, limit: int) -> None:
+    """Show frames of a journal."""
+    for entry in journal_tools.records(path, dead=dead, limit=limit):
+        reason = f"  refused {_when(entry.refused)}: {entry.reason}" if entry.reason else ""
+        click.echo(f"{entry.id}  {entry.state}  {_when(entry.ts)}  {entry.topic}{reason}")
+        click.echo(f"    {entry.body}")
+
+
+@command.command(name="export")
+@click.argument("path")
+@click.option("--dead", is_flag=True, help="The dead letters.")
+def export(path: str, dead: bool) -> None:
+    """Write a journal's frames to standard output as JSON lines."""
+    out = sys.stdout.buffer
+    for line in journal_tools.export(path, dead=dead):
+        out.write(line)
+
+
+@command.command(name="requeue")
+@click.argument("path")
+@click.argument("ids", nargs=-1, type=int)
+def requeue(path: str, ids: tuple[int, ...]) -> None:
+    """Send dead letters again at the next start: those of IDS, or all."""
+    click.echo(f"{journal_tools.requeue(path, ids or None)} frames will be sent again")
+
+
+@command.command(name="resend")
+@click.argument("path")
+@click.option("--from", "since", type=_Time(), required=True, help="Frames from this time on.")
+@click.option("--to", "until", type=_Time(), required=True, help="And before this time.")
+@click.option("--plc", default="", help="Only of this PLC, as TENANT/PLC.")
+def resend(path: str, since: float, until: float, plc: str) -> None:
+    """Send acknowledged frames again, which `keep_after_ack` has kept, marked as replayed.
+
+    \b
+    Example:
+      pipeline journal resend data/line1/broker --from 2026-11-20T06:00 --to 2026-11-20T14:00
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
+    click.echo(f"{journal_tools.resend(path, since, until, plc)} frames will be sent again")
+
+
+@command.command(name="prune")
+@click.argument("path")
+@click.option("--older-than", type=_Age(), help="Frames written longer ago, acknowledged or not: 7d.")
+@click.option("--dead", is_flag=True, help="All dead letters.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def prune(path: str, older_than: Duration | None, dead: bool, yes: bool) -> None:
+    """Delete frames for good."""
+    if older_than is None and not dead:
+        raise UsageError("say what to delete: --older-than 7d, --dead, or both")
+    if not yes:
+        click.confirm(f"Delete frames of '{path}' for good?", abort=True)
+    click.echo(f"{journal_tools.prune(path, older_than=older_than, dead=dead)} frames deleted")
+
+
+@command.command(name="adopt")
+@click.argument("path")
+@click.argument("receiver")
+def adopt(path: str, receiver: str) -> None:
+    """Let a journal's frames go to another RECEIVER, as the refusal names it: mqtts://host:8883."""
+    before = journal_tools.adopt(path, receiver)
+    click.echo(f"the frames of '{path}' were for {before or 'nobody'} and now go to {receiver}")
+
+
+def _aside(file: Path) -> bool:
+    return file.parent.name.startswith(("damaged-", "newer-"))
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

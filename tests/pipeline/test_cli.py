@@ -1,0 +1,167 @@
+"""The command line as a user meets it: exit codes, one-line errors, every command's help."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import cli, main, shipped_graphs
+from pipeline.clock import VirtualLoop, run_virtual
+from pipeline.codecs import CODECS
+from pipeline.delivery import Delivery
+from pipeline.journal_options import JournalOptions
+from pipeline.units import Duration
+from tests.parts.engine import data, make_context, origin
+from tests.parts.waiting import eventually
+
+PLANT = {"PLC_IP": "192.168.0.121", "MQTT_BROKER": "broker"}
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command in this process."""
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    out = capsys.readouterr()
+    code = end.value.code
+    assert isinstance(code, int)
+    return code, out.out, out.err
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that line1 needs."""
+    for name, value in PLANT.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """A journal with three waiting frames and a dead letter (n = 0)."""
+
+    async def fill(loop: VirtualLoop) -> None:
+        options = JournalOptions(path=str(tmp_path / "broker"), commit_interval=Duration(0))
+        delivery = Delivery(
+            make_context(loop), options, CODECS["full"], lambda _: ("plc/acme/press1", 1), "mqtts://broker:8883"
+        )
+        await delivery.open()
+        delivery.connected(len, 100)
+        delivery.accept([data(origin(), n=0)])
+        await eventually(lambda: delivery.in_flight, "sent once it is on disk")
+        delivery.refuse(0, "payload refused", permanent=True)
+        delivery.accept([data(origin(), n=n) for n in range(1, 4)])
+        assert await delivery.close(5) == 0
+
+    run_virtual(fill)
+    return tmp_path / "broker"
+
+
+@pytest.mark.parametrize("name", cli.list_commands(cli.make_context("pipeline", ["--help"], resilient_parsing=True)))
+def test_every_command_has_help_with_an_example_or_a_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` works and says what the command does."""
+    code, out, _ = run(capsys, name, "--help")
+    assert code == 0
+    assert out.startswith(f"Usage: pipeline {name}")
+    assert len(out.splitlines()[2].strip()) > 10
+
+
+@pytest.mark.usefixtures("plant")
+@pytest.mark.parametrize("name", list(shipped_graphs()))
+def test_check_tells_what_a_shipped_graph_will_cost(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Good graphs exit 0 and end with a verdict; graphs that connect to PLCs tell how often."""
+    code, out, _ = run(capsys, "check", name)
+    assert code == 0
+    assert ": good; " in out.splitlines()[-1]
+
+
+def test_a_wrong_graph_exits_1_with_every_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each problem is a line that begins with file:line:column; no stack trace."""
+    file = tmp_path / "bad.yaml"
+    file.write_text("sources:\n  press: {type: s8, every: 1s}\nsinks:\n  out: {type: mqtt, from: pres, host: b}\n")
+    for command in (["check", str(file)], [str(file)]):
+        code, _, err = run(capsys, *command)
+        assert code == 1
+        assert f"{file}:2:17: node 'press': type: " in err
+        assert "s7" in err
+        assert f"{file}:4:27:" in err
+        assert "Traceback" not in err
+
+
+def test_check_fix_mends_tabs_and_keeps_line_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The difference is shown, the file is mended in place, carriage returns survive."""
+    file = tmp_path / "tabs.yaml"
+    file.write_bytes(b"name: x\r\nservices:\r\n\tplc:\r\n\t\ttype: s7_simulator\r\n\t\tdbs: [{db: 1, size: 4}]\r\n")
+    code, out, _ = run(capsys, "check", str(file), "--fix")
+    assert code == 0
+    assert "mended: " in out
+    assert "-\tplc:" in out
+    mended = file.read_bytes()
+    assert b"\t" not in mended
+    assert mended.count(b"\r\n") == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["chekc", "x"], 1, "did you mean 'check'?"),
+        (["dmo.yaml"], 1, "did you mean 'demo'?"),
+        (["check", "nothing"], 1, "Shipped graphs: "),
+        (["operators", "mqt"], 1, "did you mean 'mqtt'?"),
+        (["run"], 1, "Missing argument 'FILE'"),
+        (["journal", "ls", "/nowhere"], 1, "there is no folder '/nowhere'"),
+        (["journal", "show", "/nowhere"], 2, "there is no journal in '/nowhere'"),
+        (["journal", "prune", "/nowhere"], 1, "say what to delete"),
+        (["journal", "resend", "x", "--from", "yesterday", "--to", "2026-01-01"], 1, "'yesterday' is not a time"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_a_code(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong, the nearest right word, no stack trace."""
+    got, _, err = run(capsys, *arguments)
+    assert got == code
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_schema_and_graph_write_what_tools_read(plant: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """The schema is JSON; the drawings name the nodes."""
+    _, out, _ = run(capsys, "schema")
+    assert json.loads(out)["$schema"].startswith("https://json-schema.org/")
+    for form, mark in (("text", "press"), ("mermaid", "flowchart"), ("dot", "digraph")):
+        code, out, _ = run(capsys, "graph", "line1", "--format", form)
+        assert code == 0
+        assert mark in out
+
+
+def test_operators_tells_all_of_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """The list has a line each; one operator shows behaviour and options."""
+    _, out, _ = run(capsys, "operators")
+    assert "  heartbeat " in out
+    _, out, _ = run(capsys, "operators", "heartbeat")
+    assert "every (" in out
+
+
+def test_journal_commands_show_requeue_and_prune(
+    journal: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead letter is listed with its reason and put back; pruning asks first."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    _, out, _ = run(capsys, "journal", "ls", str(journal.parent))
+    assert "3 frames wait" in out
+    assert "1 dead letters" in out
+    _, out, _ = run(capsys, "journal", "show", str(journal), "--dead")
+    assert "payload refused" in out
+    assert '"n":0' in out
+    _, out, _ = run(capsys, "journal", "requeue", str(journal))
+    assert "1 frames will be sent again" in out
+    _, out, _ = run(capsys, "journal", "export", str(journal))
+    assert sorted(json.loads(json.loads(line)["body"])["seq"] for line in out.splitlines()) == [0, 1, 2, 3]
+    code, _, _ = run(capsys, "journal", "prune", str(journal), "--older-than", "0")
+    assert code == 1, "the answer was no"
+    _, out, _ = run(capsys, "journal", "prune", str(journal), "--older-than", "0", "--yes")
+    assert "4 frames deleted" in out
+    _, out, _ = run(capsys, "journal", "adopt", str(journal), "mqtts://other:8883")
+    assert "were for mqtts://broker:8883 and now go to mqtts://other:8883" in out
