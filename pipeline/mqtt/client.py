@@ -31,7 +31,7 @@ _MID = 2
 logging.getLogger("gmqtt").setLevel(logging.CRITICAL + 1)
 
 Ack = tuple[int, int, str]
-"""(the message's `n`, the reason code, the broker's own words or ""); a client gives the packet identifier for `n`."""
+"""(packet identifier, reason code, the broker's own words or "")."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ table is its caller's. Order: messages leave in the order given, each call in on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from pipeline.errors import LinkError
@@ -15,7 +15,7 @@ from pipeline.mqtt.client import Access, Ack, Client
 from pipeline.mqtt.codec import LARGEST, MOST, Unfit, encode_publish, pack_topic
 from pipeline.mqtt.reasons import explain_failure
 
-__all__ = ["ANNOUNCEMENT", "CLOSED", "Access", "Ack", "Link", "Outgoing"]
+__all__ = ["CLOSED", "DENIED", "HUNG_UP", "Access", "Answer", "Link", "Outgoing"]
 
 HIGH_WATER = 256 * 1024
 """Bytes in the socket's write buffer above which no more messages are taken."""
@@ -23,8 +23,12 @@ TOPICS = 10_000
 """Packed topics kept; more than that are packed anew."""
 CLOSED = "closed"
 """The reason of a link that was ended on purpose."""
-ANNOUNCEMENT = -1
-"""What stands for `n` in the acknowledgement of an announcement."""
+HUNG_UP = "hung up"
+"""The reason of a link that the broker closed in order, but without DISCONNECT."""
+DENIED = "not authorised"
+"""Why a message is unfit whose topic the broker has denied a short while ago."""
+Answer = tuple["Outgoing | None", int, str]
+"""(the message, None for an announcement; the reason code; the broker's own words or "")."""
 
 
 class Outgoing(Protocol):
@@ -62,23 +66,29 @@ class Link:
     """
 
     def __init__(
-        self, access: Access, acknowledged: Callable[[list[Ack]], None], writable: Callable[[], None] = lambda: None
+        self,
+        access: Access,
+        answered: Callable[[list[Answer]], None],
+        writable: Callable[[], None] = lambda: None,
+        denied: Mapping[str, float] | None = None,
     ) -> None:
         """Prepare; nothing is opened.
 
         Args:
             access: how to reach the broker.
-            acknowledged: given all acknowledgements that came with one read of the socket. A message of QoS 0 counts
+            answered: given all acknowledgements that came with one read of the socket. A message of QoS 0 counts
                 as acknowledged one loop turn after it was written.
             writable: called when a `publish` that took less than it was given may be repeated.
+            denied: loop time by topic until which its messages are not sent but called unfit; may change.
         """
         self._access = access
-        self._acknowledged = acknowledged
+        self._answered = answered
         self._writable = writable
+        self._denied = {} if denied is None else denied
         self._loop = asyncio.get_running_loop()
         self._v5 = access.protocol == 5  # noqa: PLR2004 - MQTT's version number
         self._mid = 0
-        self._unacknowledged: dict[int, int] = {}
+        self._unacknowledged: dict[int, Outgoing | None] = {}
         self._topics: dict[str, bytes] = {}
         self._client = Client(self, access)
         self._gone = self._loop.create_future()
@@ -135,7 +145,7 @@ class Link:
             How many were taken, from the front; fewer than given when the socket is full or the connection gone.
         """
         packets: list[bytes] = []
-        at_once: list[Ack] = []
+        at_once: list[Answer] = []
         refused: list[tuple[int, str]] = []
         taken = 0
         transport = self._client.transport
@@ -151,20 +161,20 @@ class Link:
                 refused.append((message.n, str(error)))
                 continue
             if not message.qos:
-                at_once.append((message.n, 0, ""))
+                at_once.append((message, 0, ""))
             room -= len(packet)
             packets.append(packet)
         if packets:
             self._write(b"".join(packets))
         if at_once:
-            self._loop.call_soon(self._acknowledged, at_once)
+            self._loop.call_soon(self._answered, at_once)
         for n, reason in refused:
             self._loop.call_soon(unfit, n, reason)
         return taken
 
     def announce(self, topic: str, body: bytes) -> None:
         """Publish a retained message outside of the window: of QoS 1, unless the window has one place only."""
-        mid = self._next_mid(ANNOUNCEMENT) if min(self.window - 1, self.best_qos) else 0
+        mid = self._next_mid(None) if min(self.window - 1, self.best_qos) else 0
         self._write(encode_publish(pack_topic(topic), body, mid, v5=self._v5, retain=self.retains))
 
     def watch(self) -> None:
@@ -207,9 +217,10 @@ class Link:
         """The socket is gone."""
         if not self._gone.done():
             self._gone.set_result(None)
-        if self._client.answered:
-            detail = f"the connection broke ({error})" if error else "the broker closed the connection"
-            self.end(LinkError("lost", detail))
+        if self._client.answered and error is None:
+            self.end(LinkError(HUNG_UP, "the broker closed the connection without a word"))
+        elif self._client.answered:
+            self.end(LinkError("lost", f"the connection broke ({error})"))
         else:
             access = self._access
             self.end(explain_failure(error, access.host, access.port, tls=access.tls is not None))
@@ -222,11 +233,11 @@ class Link:
 
     def acknowledge(self, pubacks: list[Ack]) -> None:
         """PUBACKs have come: packet identifier, code, the broker's words."""
-        acks = [
+        answers = [
             (self._unacknowledged.pop(mid), code, said) for mid, code, said in pubacks if mid in self._unacknowledged
         ]
-        if acks:
-            self._acknowledged(acks)
+        if answers:
+            self._answered(answers)
 
     def now(self) -> float:
         """Loop time."""
@@ -238,17 +249,19 @@ class Link:
             if len(self._topics) >= TOPICS:
                 self._topics.clear()
             topic = self._topics[message.topic] = pack_topic(message.topic)
+        if self._denied and self._denied.get(message.topic, 0.0) > self._loop.time():
+            raise Unfit(DENIED)
         # 8: the fixed header and its length, the packet identifier, the length of no properties.
         if len(topic) + len(message.body) + 8 > self.largest:
             raise Unfit("packet too large")
-        return encode_publish(topic, message.body, self._next_mid(message.n) if message.qos else 0, v5=self._v5)
+        return encode_publish(topic, message.body, self._next_mid(message) if message.qos else 0, v5=self._v5)
 
-    def _next_mid(self, n: int) -> int:
+    def _next_mid(self, message: Outgoing | None) -> int:
         mid = self._mid % MOST + 1
         while mid in self._unacknowledged:
             mid = mid % MOST + 1
         self._mid = mid
-        self._unacknowledged[mid] = n
+        self._unacknowledged[mid] = message
         return mid
 
     def _write(self, data: bytes) -> None:

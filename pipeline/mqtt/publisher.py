@@ -16,8 +16,8 @@ from pipeline.delivery import Delivery
 from pipeline.errors import LinkError, PartFailed
 from pipeline.frame import Frame
 from pipeline.mqtt.client import Access, check_version
-from pipeline.mqtt.link import ANNOUNCEMENT, CLOSED, Ack, Link
-from pipeline.mqtt.reasons import judge_puback
+from pipeline.mqtt.link import CLOSED, DENIED, HUNG_UP, Answer, Link, Outgoing
+from pipeline.mqtt.reasons import NOT_AUTHORISED, judge_puback
 from pipeline.mqtt.status import Status
 from pipeline.operator import Context
 from pipeline.records import Record
@@ -30,12 +30,17 @@ STABLE = 10.0
 """Seconds after which a connection counts as a good one."""
 CALM = 60.0
 """Seconds without a refusal after which the sink counts as well again."""
+HOLD = 60.0
+"""Seconds before a topic that the broker denied is tried again; its frames go to the dead letters unsent meanwhile."""
 GRACE = 2.0
 """Seconds for acknowledgements at the end."""
 GOODBYE = 0.5
 """Seconds for the last status, and again for the disconnect."""
 RIVAL = Retry(initial=Duration(30), max=Duration(600))
 """Pauses after another client has taken our id: two such clients must not throw each other out all the time."""
+SUSPICIOUS = 3
+"""So many connections in a row that the broker closes without a word look like a rival's work."""
+TAKEN_OVER = "taken over"
 REFUSED, NO_SUBSCRIBER = 0x80, 0x10
 """Reason codes of PUBACK: refusals begin here; taken, though nobody subscribes."""
 
@@ -86,7 +91,11 @@ class Publisher:
         self._client_id = ""
         self._backoff = Backoff(limits.retry)
         self._rival = Backoff(RIVAL)
-        self._refused_at = 0.0
+        self._hang_ups = 0
+        self._denied: dict[str, float] = {}
+        self._refusal = ""
+        self._trouble = ""
+        self._trouble_until = 0.0
         self._probing = False
         self._probe: int | None = None
         label = {"node": context.node}
@@ -133,35 +142,42 @@ class Publisher:
 
     def _unfit(self, n: int, reason: str) -> None:
         self._delivery.refuse(n, reason, permanent=True)
-        self._degrade(f"{reason}: the frame is with the dead letters")
+        # On hold, a topic's trouble has been told already.
+        self._degrade(self._trouble if reason == DENIED else f"{reason}: the frame is with the dead letters")
 
-    def _acknowledged(self, acks: list[Ack]) -> None:
+    def _answered(self, answers: list[Answer]) -> None:
         good: list[int] = []
-        for n, code, said in acks:
-            if n == ANNOUNCEMENT:
+        for message, code, said in answers:
+            if message is None:
                 if code >= REFUSED:
-                    refusal = judge_puback(code)
-                    self._context.log.warning("status refused", topic=self._status.topic, reason=refusal.reason)
+                    reason = judge_puback(code).reason
+                    self._context.log.warning("status refused", topic=self._status.topic, reason=reason)
             elif code < REFUSED and not (code and self._limits.require_subscriber):
-                good.append(n)
+                good.append(message.n)
                 self._unheard.n += code == NO_SUBSCRIBER
             else:
-                self._refused(n, code, said)
+                self._refused(message, code, said)
         self._delivery.acknowledge_all(good)
 
-    def _refused(self, n: int, code: int, said: str) -> None:
+    def _refused(self, message: Outgoing, code: int, said: str) -> None:
         refusal = judge_puback(code)
-        self._delivery.refuse(n, refusal.reason, permanent=refusal.permanent)
-        words = f"{refusal.reason} ({said})" if said else refusal.reason
+        if code == NOT_AUTHORISED:
+            self._denied[message.topic] = self._now() + HOLD
+        self._refusal = refusal.reason
+        self._delivery.refuse(message.n, refusal.reason, permanent=refusal.permanent)
         fate = "the frame is with the dead letters" if refusal.permanent else "kept and tried again"
-        self._degrade("; ".join(part for part in (f"the broker refuses: {words}", refusal.advice, fate) if part))
+        words = f"the broker refuses {message.topic}: {refusal.reason}" + f" ({said})" * bool(said)
+        self._degrade("; ".join(part for part in (words, refusal.advice, fate) if part))
 
     def _degrade(self, reason: str) -> None:
-        self._refused_at = self._now()
-        self._context.actor.become(State.DEGRADED, reason)
+        self._trouble = reason
+        self._trouble_until = self._now() + CALM
+        self._tell()
 
-    def _run_well(self) -> None:
-        trouble = self._delivery.trouble
+    def _tell(self) -> None:
+        """The state of a connected sink: well, or what troubles it or did a short while ago."""
+        recent = self._trouble if self._now() < self._trouble_until else ""
+        trouble = self._delivery.trouble or recent
         self._context.actor.become(State.DEGRADED if trouble else State.RUNNING, trouble)
 
     # links
@@ -174,12 +190,12 @@ class Publisher:
                 link = await self._open()
             except LinkError as failure:
                 error = failure
+                self._hang_ups = 0
             else:
                 error = await self._serve(link)
                 if error.reason == CLOSED:
                     return
-            # Every other reason to be refused or lost ends the rivalry.
-            pause = (self._rival if error.reason == "taken over" else self._backoff).fail()
+            pause = (self._rival if error.reason == TAKEN_OVER else self._backoff).fail()
             self._context.actor.become(State.BACKING_OFF, str(error))
             await asyncio.sleep(pause)
 
@@ -188,7 +204,7 @@ class Publisher:
         self._client_id = access.client_id
         if self._status:
             access = replace(access, will=(self._status.topic, self._status.will))
-        link = Link(access, self._acknowledged, self._delivery.wake)
+        link = Link(access, self._answered, self._delivery.wake, self._denied)
         await link.open(self._limits.connect_timeout)
         if link.best_qos < self._limits.qos:
             link.abort(LinkError(CLOSED))
@@ -198,11 +214,12 @@ class Publisher:
     async def _serve(self, link: Link) -> LinkError:
         """Feed a link until it ends; why it ended."""
         began = self._now()
+        self._refusal = ""
         self._link = link
         self._connects.n += 1
         if self._status:
             link.announce(self._status.topic, self._status.online)
-        self._run_well()
+        self._tell()
         # One place of the broker's window stays free for announcements.
         window = 1 if self._probing else min(self._limits.inflight, max(1, link.window - 1))
         self._delivery.connected(self._send, window)
@@ -220,14 +237,21 @@ class Publisher:
 
     def _judge(self, error: LinkError, lasted: float) -> LinkError:
         """What the end of a link means for the next attempts."""
-        if error.reason != "taken over":
+        if error.reason == HUNG_UP and self._refusal:
+            # Mosquitto with max_queued_messages 0 answers a denied message, and then closes. The topic is on hold now.
+            self._backoff.succeed()
+            detail = f"the broker hung up after it refused a message ({self._refusal})"
+            return LinkError("refused", detail, self._trouble)
+        self._hang_ups = self._hang_ups + 1 if error.reason == HUNG_UP and lasted < RIVAL.max else 0
+        if self._hang_ups >= SUSPICIOUS:
+            # Brokers of MQTT 3.1.1 can't say that another client took over; some of MQTT 5 don't.
+            detail = "the broker hangs up on one connection after the other without a word"
+            advice = f"does another client use the id '{self._client_id}'? else the broker's log may say why"
+            error = LinkError(TAKEN_OVER, detail, advice)
+        if error.reason != TAKEN_OVER:
             self._rival.succeed()
         if lasted >= STABLE:
             self._backoff.succeed()
-        elif self._backoff.attempts and error.reason == "lost" and not error.advice:
-            # Brokers of MQTT 3.1.1 can't say that another client took over; some of MQTT 5 don't.
-            advice = f"connections end soon after they begin: does another client use the id '{self._client_id}'?"
-            return LinkError(error.reason, error.detail, advice)
         return error
 
     def _isolate(self, error: LinkError) -> None:
@@ -246,8 +270,8 @@ class Publisher:
         if age is not None and age > self._limits.ack_timeout:
             detail = f"no acknowledgement within {self._limits.ack_timeout:g} s"
             link.abort(LinkError("timeout", detail, "the broker hangs or drops messages; connecting anew"))
-        elif self._context.actor.state is State.DEGRADED and self._now() - self._refused_at > CALM:
-            self._run_well()
+        else:
+            self._tell()
 
     # end
 

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pipeline.errors import LinkError
 from pipeline.tls import explain_tls
 
-__all__ = ["Refusal", "explain_disconnect", "explain_failure", "explain_refusal", "judge_puback"]
+__all__ = [
+    "NOT_AUTHORISED",
+    "TAKEN_OVER",
+    "Refusal",
+    "explain_disconnect",
+    "explain_failure",
+    "explain_refusal",
+    "judge_puback",
+]
 
 TAKEN_OVER = 0x8E
 
@@ -87,13 +95,19 @@ class Refusal:
     advice: str = ""
 
 
-# Code of PUBACK. "Not authorised" depends on the broker's access list and not on the message: once somebody mends the
-# list, what was kept arrives. So it is retried, and said loudly meanwhile.
+NOT_AUTHORISED = 0x87
+
+# Code of PUBACK. "Not authorised" counts as permanent: a topic that is denied must not keep others waiting, and a
+# wrongly denied stream soon opens the delivery's breaker, so that most of it waits in the journal and not here.
 _PUBACK = {
     0x10: Refusal("no subscriber", permanent=False, advice="start what should store the frames"),
     0x80: Refusal("unspecified error", permanent=False),
     0x83: Refusal("implementation error", permanent=False),
-    0x87: Refusal("not authorised", permanent=False, advice="allow this user to write this topic in the broker's ACL"),
+    NOT_AUTHORISED: Refusal(
+        "not authorised",
+        permanent=True,
+        advice="allow this user to write the topic in the broker's ACL, then run `pipeline journal requeue`",
+    ),
     0x90: Refusal("topic refused", permanent=True, advice="set another topic"),
     0x91: Refusal("packet identifier in use", permanent=False),
     0x95: Refusal("packet too large", permanent=True, advice="raise the broker's limit, or send smaller blocks"),

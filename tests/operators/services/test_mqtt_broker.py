@@ -45,7 +45,7 @@ def with_service(script: Callable[[asyncio.Task[None]], Awaitable[None]], **opti
 
 async def publish(port: int, protocol: int, **access: str) -> int:
     """Publish one message of QoS 1 and give the PUBACK's reason."""
-    acks: list[tuple[int, int, str]] = []
+    acks: list[Any] = []
     options = {"host": "127.0.0.1", "client_id": f"c{protocol}"} | access
     link = Link(Access(port=port, protocol=protocol, **options), acks.extend)
     await link.open(10)

@@ -167,7 +167,7 @@ def test_a_broker_that_comes_late_gets_everything(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "word"), [(0x80, "unspecified"), (0x83, "implementation"), (0x87, "ACL"), (0x97, "quota")]
+    ("code", "word"), [(0x80, "unspecified"), (0x83, "implementation"), (0x91, "identifier"), (0x97, "quota")]
 )
 def test_refusals_that_may_pass_are_kept_and_tried_again(tmp_path, code, word):
     """Degraded with what to do while it lasts; what was refused arrives later, and its neighbours at once."""
@@ -205,6 +205,39 @@ def test_refusals_for_ever_go_to_the_dead_letters(tmp_path, code):
 
     play(tmp_path, script, broker)
     assert seqs(broker.on(TOPIC)) == list(range(10))
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_a_denied_topic_keeps_no_other_waiting(tmp_path, hangs_up):
+    """One PLC's topic is not allowed; some brokers even hang up then. The other PLC's frames all arrive, in time."""
+    broker = Broker()
+
+    def puback(message: Published) -> int:
+        if message.topic == "plc/db1":
+            if hangs_up:
+                asyncio.get_running_loop().call_later(0.001, broker.session.transport.close)
+            return 0x87
+        return 0
+
+    broker.puback = puback
+
+    async def script(stage: Stage) -> None:
+        good, bad = stage.here, origin().replace(plc_id="")
+        for _ in range(300):
+            stage.here = bad
+            stage.put()
+            stage.here = good
+            stage.put()
+            await asyncio.sleep(1)
+        await eventually(lambda: stage.state[0] is State.DEGRADED, "connected")
+        assert "plc/db1" in stage.state[1]
+        assert "ACL" in stage.state[1]
+        await eventually(lambda: len({m.json["seq"] for m in broker.on(TOPIC)}) == 300, "the other's frames", 10)
+        assert 5 <= len(broker.on("plc/db1")) <= 7
+        await eventually(lambda: stage.context.details()["dead_letters"] == 300, "dead letters", 10)
+
+    play(tmp_path, script, broker)
+    assert len(broker.connected) <= (7 if hangs_up else 1)
 
 
 def test_what_no_subscriber_stores_counts_as_delivered_unless_one_is_required(tmp_path):
@@ -327,26 +360,29 @@ def test_a_refused_login_is_named_and_not_hammered(tmp_path, code, word):
     play(tmp_path, script, broker)
 
 
-def test_a_second_client_with_our_id_is_named_and_not_fought(tmp_path):
-    """Whenever we connect we are thrown out: an hour of that takes few connections, and nothing is lost."""
+@pytest.mark.parametrize(("said", "word"), [(True, "client_id"), (False, "another client use the id 'ours'")])
+def test_a_second_client_with_our_id_is_named_and_not_fought(tmp_path, said, word):
+    """Whenever we connect we are thrown out, with or without a word: an hour takes few connections, nothing is lost."""
     broker = Broker()
 
     async def script(stage: Stage) -> None:
         def throw_out() -> None:
-            if len(broker.connected) > seen[0] and broker.published:
-                seen[0] = len(broker.connected)
-                broker.disconnect(0x8E)
+            for session in broker.sessions[seen[0] :]:
+                seen[0] += 1
+                if said:
+                    session.transport.write(b"\xe0\x01\x8e")
+                session.transport.close()
 
         seen = [0]
         leave = stage.context.clock.tick(5.0, lambda _: throw_out())
         await stage.feed(360, 10)
         assert stage.state[0] is State.BACKING_OFF
-        assert "client_id" in stage.state[1]
+        assert word in stage.state[1]
         assert len(broker.connected) < 15
         leave()
         await stage.all_arrive()
 
-    play(tmp_path, script, broker)
+    play(tmp_path, script, broker, client_id="ours")
 
 
 @pytest.mark.parametrize("mute", [False, True])

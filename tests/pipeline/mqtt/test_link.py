@@ -16,7 +16,7 @@ from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.errors import LinkError, PartFailed
 from pipeline.mqtt.client import check_version
 from pipeline.mqtt.codec import MOST, Unfit, encode_publish, pack_topic
-from pipeline.mqtt.link import ANNOUNCEMENT, Access, Link
+from pipeline.mqtt.link import Access, Answer, Link
 from pipeline.mqtt.reasons import explain_disconnect, explain_failure, explain_refusal, judge_puback
 from tests.parts.broker import Broker, maximum_packet_size, receive_maximum
 
@@ -38,10 +38,14 @@ def with_broker(script: Callable[[Broker, Callable[..., Link]], Coroutine[Any, A
         scripted = Broker(**broker)
         await scripted.listen(loop)
 
-        def make(writable: Callable[[], None] = lambda: None, **access: Any) -> Link:
-            acks: list[tuple[int, int, str]] = []
+        def make(writable: Callable[[], None] = lambda: None, denied: Any = None, **access: Any) -> Link:
+            acks: list[tuple[int | None, int, str]] = []
+
+            def answered(answers: list[Answer]) -> None:
+                acks.extend((message and message.n, code, said) for message, code, said in answers)
+
             options = {"host": "broker", "port": 8883, "client_id": "c1"} | access
-            link = Link(Access(**options), acks.extend, writable)
+            link = Link(Access(**options), answered, writable, denied)
             link.acks = acks
             return link
 
@@ -120,6 +124,22 @@ def test_reason_codes_and_the_brokers_words_reach_the_caller():
     with_broker(script, puback=lambda _: next(codes))
 
 
+def test_a_denied_topic_is_not_sent_until_its_time_is_over():
+    """Its messages are unfit meanwhile; others of the same call leave."""
+
+    async def script(broker: Broker, make: Callable[..., Link]) -> None:
+        refused: list[tuple[int, str]] = []
+        link = make(denied={"plc/db1": 10.0})
+        await link.open(5)
+        for n in range(2):
+            link.publish([Message(n, "plc/db1"), Message(n + 10)], lambda *args: refused.append(args))
+            await asyncio.sleep(11)
+        assert refused == [(0, "not authorised")]
+        assert [message.topic for message in broker.published] == ["plc/acme/press1", "plc/db1", "plc/acme/press1"]
+
+    with_broker(script)
+
+
 def test_split_packets_are_joined():
     """A CONNACK and PUBACKs that arrive byte by byte count once each."""
 
@@ -168,7 +188,7 @@ def test_announcements_are_retained_and_leave_a_window_of_one_alone(granted, qos
         await asyncio.sleep(1)
         (message,) = broker.published
         assert (message.retain, message.qos, message.body) == (True, qos, b"online")
-        assert link.acks == [(ANNOUNCEMENT, 0, "")] * qos
+        assert link.acks == [(None, 0, "")] * qos
 
     with_broker(script, properties=receive_maximum(granted))
 
@@ -359,12 +379,12 @@ def test_another_gmqtt_is_refused(monkeypatch):
 
 
 def test_every_code_has_words():
-    """No code, known or not, is without an explanation; 0x87 is kept for the day the access list is mended."""
+    """No code, known or not, is without an explanation; unknown refusals count as transient."""
     for code in range(256):
         assert str(explain_refusal(code, "because"))
         assert "(because)" in str(explain_disconnect(code, "because"))
         assert judge_puback(code).reason
-    assert not judge_puback(0x87).permanent
+    assert not judge_puback(0xEE).permanent
     assert judge_puback(0x99).permanent
 
 
