@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 
@@ -295,7 +296,8 @@ class Commits:
         average = sum(sample) / len(sample) if sample else 1000.0
         self.memory_records = int(min(MEMORY_LIMIT, self._options.max_size) / average)
         room = _rounded(max(0, self.memory_records - len(self._ledger.pending)))
-        self.trouble = f"{explain(error)} ({self._options.path}): frames wait in memory, room for {room} more"
+        reason, path = explain(error, Path(self._options.path)), self._options.path
+        self.trouble = f"{reason} ({path}): frames wait in memory, room for {room} more"
 
 
 def _open(options: JournalOptions, receiver: str, wall: float) -> Journal:

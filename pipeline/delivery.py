@@ -9,9 +9,8 @@ and what waits for its commit.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.actor import State
 from pipeline.admission import Admission
@@ -27,10 +26,11 @@ from pipeline.ledger import Ledger
 from pipeline.operator import Context
 from pipeline.records import Record
 from pipeline.retry import Backoff, Retry
+from pipeline.sender import Send, Sender
 
 __all__ = ["Delivery", "Record"]
 
-Send = Callable[[Sequence[Record]], int]
+_LATEST = 60.0
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -101,17 +101,10 @@ class Delivery:
         )
         self._streams: dict[Origin, _Stream] = {}
         self._plcs: dict[str, _Stream] = {}
-        self._flight: dict[int, Record] = {}
-        self._replaying = 0
-        self._send: Send | None = None
-        self._window = 0
-        self._busy = False
         self._open = False
-        self._settling: asyncio.Future[None] | None = None
         self._epoch = self._asked = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
         self._breaker = Breaker(breaker, self._retry)
+        self._sender = Sender(context.clock, self.lanes, self.ledger, self.commits, self._breaker)
         self._admission = Admission(journal, self.ledger, self.commits, drop=self._give_up, pause=self._pause)
         self._shown = ""
         self._state_before = (State.STARTING, "")
@@ -143,7 +136,6 @@ class Delivery:
         found = await self.commits.open(self._receiver)
         self.unacknowledged = self.ledger.unacknowledged(self.commits.state.frames)
         self._open = True
-        self._settling = None
         for sentence in found:
             self._damaged.n += 1
             self._context.log.error("journal replaced", reason=sentence)
@@ -159,10 +151,7 @@ class Delivery:
         Returns:
             True when nothing is in flight any more.
         """
-        self._settling = self._clock.loop.create_future()
-        if self._flight:
-            await asyncio.wait((self._settling,), timeout=grace)
-        return not self._flight
+        return await self._sender.settle(grace)
 
     async def close(self, grace: float) -> int:
         """End: no more frames are taken; what is unacknowledged is committed, the journal closed, all within `grace`.
@@ -175,11 +164,8 @@ class Delivery:
         """
         self._open = False
         self.disconnected()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_at = None, math.inf
-        self._admission.resume()
         await self.commits.close(grace)
+        self._admission.resume()
         return sum(1 for record in self.ledger.pending.values() if not record.acked)
 
     # --- frames in
@@ -194,7 +180,7 @@ class Delivery:
             self._context.actor.drop("stopping", len(frames))
             return
         now = self._clock.monotonic()
-        shift = now - self._clock.wall()
+        shift = self._shift(now, frames)
         commits, add = self.commits, self.lanes.add
         pending, n = self.ledger.pending, commits.next
         codec, name, boot, ready = self._codec, self._codec.name, self._boot, self._ready
@@ -223,7 +209,7 @@ class Delivery:
         self.intake.count(now, accepted, bytes_in)
         if now + commits.wait < commits.armed:
             commits.poke()
-        self._pump()
+        self._sender.pump()
 
     @property
     def last_seq(self) -> Mapping[str, int]:
@@ -235,6 +221,11 @@ class Delivery:
         stream = self._plcs.setdefault(plc, _Stream(plc))
         self._streams[origin] = stream
         return stream
+
+    def _shift(self, now: float, frames: list[Frame]) -> float:
+        """What makes a monotonic time of a frame's `ts`; a clock that has jumped since may not become a latency."""
+        wall = self._clock.wall()
+        return now - wall if frames and 0.0 <= wall - frames[0].ts < _LATEST else now - frames[0].ts if frames else 0.0
 
     def _unencodable(self, error: Exception) -> None:
         self._context.actor.drop("not_encodable")
@@ -261,28 +252,15 @@ class Delivery:
                 took will be acknowledged or refused, unless the connection is lost.
             window: records in flight at most, at least 1.
         """
-        if self._send is not None:
-            self.disconnected()
-        self._send, self._window = send, max(1, window)
+        self.disconnected()
         self._epoch += 1
-        self.commits.connected = True
-        self.lanes.connect(self._clock.monotonic(), self.commits.next)
-        self._pump()
+        self._sender.connect(send, window)
 
     def disconnected(self) -> None:
         """The connection is gone: everything unacknowledged is sent again, in order, over the next one."""
-        if self._send is None:
-            return
-        self._send = None
-        self._epoch += 1
-        for record in self._flight.values():
-            record.held = False
-        self._flight.clear()
-        self._replaying = 0
-        self.lanes.lose()
-        self.ledger.lose()
-        self.commits.connected = False
-        self._answered()
+        if self._sender.connected:
+            self._epoch += 1
+            self._sender.disconnect()
 
     def acknowledge(self, n: int) -> None:
         """The receiver has the record with ordinal `n`. An unknown one is ignored."""
@@ -291,7 +269,7 @@ class Delivery:
     def acknowledge_all(self, ns: Iterable[int]) -> None:
         """The receiver has these records: the cheaper call when one segment brings many answers."""
         now = self._clock.monotonic()
-        commits, flight, observe = self.commits, self._flight, self._latency.observe
+        sender, flight, observe = self._sender, self._sender.flight, self._latency.observe
         pending, keep = self.ledger.pending, self._keep
         count = 0
         for n in ns:
@@ -302,9 +280,9 @@ class Delivery:
             if record.batch is None and not keep:
                 pending.pop(n, None)
             elif self.ledger.settle(record, now):
-                commits.poke()
+                self.commits.poke()
             if record.replayed:
-                self._replaying -= 1
+                sender.replaying -= 1
             else:
                 observe(now - record.answered)
         self._ok.n += count
@@ -312,8 +290,7 @@ class Delivery:
         if count and self._breaker:
             self._breaker.succeed()
             self._show()
-        self._answered()
-        self._pump()
+        sender.answered()
 
     def refuse(self, n: int, reason: str, *, permanent: bool) -> None:
         """The receiver does not take the record with ordinal `n`.
@@ -324,11 +301,10 @@ class Delivery:
             permanent: it never will: the record goes to the dead letters. Else it is tried again later, and the others
                 don't wait for it.
         """
-        record = self._flight.pop(n, None)
+        record = self._sender.land(n)
         if record is None:
             return
         self._failed.n += 1
-        self._replaying -= record.replayed
         if permanent:
             record.held = False
             self.dead += 1
@@ -342,28 +318,25 @@ class Delivery:
             self.lanes.retry(record, self._clock.monotonic() + pauses.fail())
         self._breaker.refuse(reason, self._clock.monotonic())
         self._show()
-        self._answered()
-        self._pump()
+        self._sender.answered()
 
     def wake(self) -> None:
         """The socket takes records again."""
-        self._pump()
+        self._sender.pump()
 
     def oldest_unacknowledged(self) -> float | None:
         """Seconds since the oldest record in flight was sent; None when nothing is in flight."""
-        for record in self._flight.values():
-            return self._clock.monotonic() - record.sent
-        return None
+        return self._sender.oldest()
 
     @property
     def in_flight(self) -> int:
         """Records sent over this connection and not answered."""
-        return len(self._flight)
+        return len(self._sender.flight)
 
     @property
     def backlog(self) -> int:
         """Frames accepted and not acknowledged, without those on their first flight."""
-        return self.unacknowledged - (len(self._flight) - self._replaying)
+        return self.unacknowledged - (len(self._sender.flight) - self._sender.replaying)
 
     @property
     def trouble(self) -> str:
@@ -373,71 +346,6 @@ class Delivery:
     def stats(self) -> dict[str, object]:
         """What page and API show (JSON-able): backlog, ages, headroom, in flight, dead letters, last `seq`, trouble."""
         return stats(self, self._clock.monotonic())
-
-    def _pump(self) -> None:
-        """Send what window, lanes and breaker allow; plan what comes later."""
-        if self._send is None or self._busy:
-            return
-        self._busy = True
-        try:
-            while self._step():
-                pass
-        finally:
-            self._busy = False
-        if self.lanes.unread() is not None:
-            self.commits.poke()
-        self._plan()
-
-    def _step(self) -> bool:
-        """One call of `send`; True when another may follow."""
-        lanes, flight = self.lanes, self._flight
-        while not self.commits.committed() and (unread := lanes.unread()) is not None:
-            lanes.exhaust(self.ledger.waiting(*unread))
-        now = self._clock.monotonic()
-        room = self._room(now) - len(flight)
-        if room <= 0 or self._send is None:
-            return False
-        share = max(1, self._window - self._window // 4) - self._replaying
-        records = lanes.take(room, max(0, share), now, self.commits.next)
-        if not records:
-            return False
-        for record in records:
-            record.sent = now
-            flight[record.n] = record
-            self._replaying += record.replayed
-        took = 0
-        try:
-            took = self._send(records)
-        finally:
-            back = [record for record in records[took:] if flight.pop(record.n, None) is not None]
-            self._replaying -= sum(record.replayed for record in back)
-            lanes.give_back(back)
-        return took == len(records)
-
-    def _room(self, now: float) -> int:
-        """Records that may be in flight now."""
-        if self._settling is not None and self.lanes.backlogged:
-            return 0
-        return self._breaker.room(self._window, now)
-
-    def _plan(self) -> None:
-        """Come back when a retry, the pace or the breaker says so."""
-        now = self._clock.monotonic()
-        due = self._breaker.until if self._breaker.until > now else self.lanes.due(now)
-        # What is due already waits for room or for the socket: an answer or `wake` goes on with it.
-        if now < due < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = due
-            self._timer = self._clock.loop.call_later(max(0.001, due - now), self._wake_up)
-
-    def _wake_up(self) -> None:
-        self._timer, self._timer_at = None, math.inf
-        self._pump()
-
-    def _answered(self) -> None:
-        if self._settling is not None and not self._flight and not self._settling.done():
-            self._settling.set_result(None)
 
     # --- rounds
 
@@ -453,14 +361,14 @@ class Delivery:
             self._damaged.n += outcome.damaged
             self._give_up("damaged", outcome.damaged, outcome.damaged)
             self._context.log.error("damaged records", count=outcome.damaged, advice="see `pipeline journal ls --dead`")
-        if self._asked == self._epoch and self._send is not None:
+        if self._asked == self._epoch and self._sender.connected:
             for loaded in outcome.loaded:
                 self.lanes.load(self.ledger.adopt(loaded), loaded.records[-1].n + 1)
             if outcome.end and (unread := self.lanes.first()) is not None:
                 self.lanes.exhaust(self.ledger.waiting(*unread))
         self._admission.review()
         self._show()
-        self._pump()
+        self._sender.pump()
 
     def _show(self) -> None:
         """Let the actor say what is wrong, and give its own state back when that is over."""
@@ -473,5 +381,5 @@ class Delivery:
         if trouble:
             actor.become(State.DEGRADED, trouble)
         elif ours:
-            actor.become(*((State.RUNNING, "") if self._send is not None else self._state_before))
+            actor.become(*((State.RUNNING, "") if self._sender.connected else self._state_before))
         self._shown = trouble

@@ -20,22 +20,30 @@ from pipeline.records import VERSION
 __all__ = ["explain", "lock", "mark", "marked", "open_store"]
 
 _MARKER = "clean"
+_NO_ROOM = 1024 * 1024
 
 
-def explain(error: Exception) -> str:
-    """An LMDB or system error in the words of whoever has to mend it."""
+def explain(error: Exception, folder: Path) -> str:
+    """An LMDB or system error in the words of whoever has to mend it.
+
+    Args:
+        error: what was raised.
+        folder: where the journal is.
+    """
     text = str(error)
     number = getattr(error, "errno", None)
     if number == errno.ENOSPC or "No space left" in text or isinstance(error, lmdb.MapFullError):
         return "disk full"
-    if number == errno.EFBIG or "File too large" in text:
-        return "the file may not grow (file size limit of the process or the file system)"
     if number == errno.EROFS or "Read-only file system" in text:
         return "read-only file system"
     if number == errno.EACCES or "Permission denied" in text:
         return "permission denied"
     if number == errno.EIO or "Input/output error" in text:
-        return "input/output error, the medium may be broken"
+        # A write that only succeeds in part is EIO for LMDB: most often that is a disk which has just become full.
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(folder).free < _NO_ROOM:
+                return "disk full"
+        return "input/output error: a limit on the file's size, or the medium is broken"
     return text or type(error).__name__
 
 
@@ -56,7 +64,7 @@ def lock(folder: Path) -> filelock.BaseFileLock:
     except (FileExistsError, NotADirectoryError) as error:
         raise JournalError(f"journal '{folder}': a file is in the way of the folder; name another path") from error
     except OSError as error:
-        advice = f"{explain(error)}; make the folder writable for this user, or name another path"
+        advice = f"{explain(error, folder)}; make the folder writable for this user, or name another path"
         raise JournalUnwritable(str(folder), advice) from error
     return held
 
@@ -106,7 +114,7 @@ def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> St
             found.append(f"the journal has format {version}, this program knows {VERSION}; it was moved to {aside}")
             store = Store(folder, max_size)
     except (lmdb.Error, OSError) as error:
-        raise JournalUnwritable(str(folder), explain(error)) from error
+        raise JournalUnwritable(str(folder), explain(error, folder)) from error
     return store
 
 

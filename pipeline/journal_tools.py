@@ -282,7 +282,7 @@ def _reading(path: str) -> Iterator[tuple[Store, Any]]:
     try:
         store = Store(folder, readonly=True)
     except (lmdb.Error, OSError, msgspec.MsgspecError) as error:
-        raise JournalError(f"journal '{path}' can't be read: {journal_folder.explain(error)}") from error
+        raise JournalError(f"journal '{path}' can't be read: {journal_folder.explain(error, folder)}") from error
     try:
         with store.env.begin() as txn:
             yield store, txn

@@ -145,6 +145,8 @@ class Lanes:
         taken: list[Record] = []
         while self._retries and self._retries[0][0] <= now and len(taken) < room:
             taken.append(heapq.heappop(self._retries)[2])
+        if len(self._retries) >= HELD_LIMIT:
+            return taken
         live = self._live
         if self._fifo:
             count = min(room - len(taken), len(live))

@@ -369,7 +369,7 @@ def test_a_failing_disk_is_an_answer_and_reading_goes_on(folder, monkeypatch, er
         patch.setattr(Store, "append", lambda *_, **__: (_ for _ in ()).throw(error))
         outcome = journal.round(work)
     assert outcome.unwritten
-    assert words in explain(outcome.error)
+    assert words in explain(outcome.error, folder)
     assert [r.n for loaded in outcome.loaded for r in loaded.records] == list(range(5))
     assert outcome.state.frames == 5
     outcome = journal.round(work)
