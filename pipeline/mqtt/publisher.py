@@ -36,6 +36,8 @@ GRACE = 2.0
 """Seconds for acknowledgements at the end."""
 GOODBYE = 0.5
 """Seconds for the last status, and again for the disconnect."""
+COMMIT = 1.5
+"""Seconds for the last commit; with the times above, a sink ends within 4.5 s."""
 RIVAL = Retry(initial=Duration(30), max=Duration(600))
 """Pauses after another client has taken our id: two such clients must not throw each other out all the time."""
 SUSPICIOUS = 3
@@ -123,7 +125,7 @@ class Publisher:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            unsafe = await self._delivery.close(GRACE)
+            unsafe = await self._delivery.close(COMMIT)
         if unsafe:
             raise PartFailed(f"sink '{self._context.node}': {unsafe} frames are neither acknowledged nor on disk")
 
