@@ -19,20 +19,24 @@ from reactivex import Observable
 from pipeline.codecs import FrameJson
 from pipeline.config.layouts import Layout, Naming
 from pipeline.errors import Finding, Severity
-from pipeline.frame import Frame, Kind, Origin
+from pipeline.frame import Frame, Kind, Origin, Scalar
 from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Options, Scope, source
 from pipeline.retry import Retry
-from pipeline.s7.decode import compile_decoder
+from pipeline.s7.cpu import CpuTags
+from pipeline.s7.decode import Leaf, compile_decoder
 from pipeline.s7.plan import plan
 from pipeline.s7.poller import Polled, Poller, Target
 from pipeline.s7.wanted import (
     EVERY,
     BlockOptions,
+    CpuOptions,
     TagOptions,
     Wanted,
     check_blocks,
+    check_cpu,
     check_fixed,
     check_tags,
+    check_timezone,
     want_block,
     want_tags,
 )
@@ -42,6 +46,7 @@ from pipeline.units import Duration, Size
 __all__ = ["S7", "PlcOptions", "TsapOptions", "s7"]
 
 _TYPES = {"pg": 1, "op": 2, "basic": 3}
+_CPU_MEASUREMENT = "s7_cpu"
 _ROUND_TRIP = 0.005
 _IDENTIFIER = r"^[A-Za-z0-9_.-]{0,64}$"
 _TSAP = r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}$"
@@ -99,6 +104,12 @@ class S7(Options, kw_only=True):
     tags: Annotated[
         dict[str, TagOptions | str], Meta(description="single tags by name; they join one frame, `s7_tags`")
     ] = msgspec.field(default_factory=dict)
+    cpu: Annotated[
+        CpuOptions | None, Meta(description="the CPU's own state and clock; they join one frame, `s7_cpu`")
+    ] = None
+    timezone: Annotated[
+        str, Meta(description="where the PLC's clock runs: America/Sao_Paulo; without it dates have no offset")
+    ] = ""
     naming: Annotated[Naming, Meta(description="how flat names are made")] = Naming()
     connection_type: Annotated[
         Literal["pg", "op", "basic"], Meta(description="which of the PLC's connections is taken: pg, op or basic")
@@ -115,11 +126,14 @@ class S7(Options, kw_only=True):
     def check(self, scope: Scope) -> Iterator[Finding]:
         """Mistakes of PLCs, blocks and tags."""
         yield from _check_plcs(self)
-        if not self.blocks and not self.tags:
+        if not self.blocks and not self.tags and self.cpu is None:
             hint = "give `blocks` with layouts, or single `tags` with addresses"
             yield Finding(path=(), message="there is nothing to read", hint=hint)
         yield from check_blocks(self.blocks, scope.layouts, self.naming)
         yield from check_tags(self.tags, self.naming)
+        yield from check_timezone(self.timezone)
+        if self.cpu is not None:
+            yield from check_cpu(self.cpu)
 
     def each(self) -> list[PlcOptions]:
         """The PLCs, however they are written."""
@@ -154,12 +168,13 @@ def _stream(options: S7, plc: PlcOptions, wanted: Sequence[Wanted], context: Con
         phase=options.phase,
     )
     origins = [_origin(each, plc, options) for each in wanted]
+    cpu = _cpu(options.cpu, options, plc) if options.cpu else None
 
     async def run(emit: Emit) -> None:
         groups: dict[float, list[Polled]] = {}
         for each, origin in zip(wanted, origins, strict=True):
             groups.setdefault(each.every, []).append(Polled(origin, each.block, each.leaves))
-        await Poller(context, target, list(groups.items())).run(emit)
+        await Poller(context, target, list(groups.items()), cpu=cpu).run(emit)
 
     return context.observable(run)
 
@@ -203,17 +218,23 @@ def _predict(options: S7, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG0
                 )
                 hint = "ticks will be skipped: read less, or less often"
                 warnings.append(Finding(path=("every",), message=message, hint=hint, severity=Severity.WARNING))
+    if options.cpu is not None:
+        flow += _cpu_flow(options.cpu, len(plcs), _cpu(options.cpu, options, plcs[0]).origin)
+        asked = bool(options.cpu.state) + bool(options.cpu.clock)
+        lines.append(("state and clock of the CPU", f"{asked} request{'s' * (asked != 1)} every {options.cpu.every}"))
     lines.append(("bytes a day", str(Size(flow.frames * flow.size * 86400))))
     return Forecast(flow=flow, lines=tuple(lines), warnings=tuple(warnings))
 
 
 def _wanted(options: S7, layouts: Mapping[str, Layout]) -> list[Wanted]:
     wanted = [
-        want_block(block, layouts[block.layout], options.naming, options.every)
+        want_block(block, layouts[block.layout], options.naming, options.every, options.timezone)
         for block in options.blocks
         if block.layout in layouts
     ]
-    return [*wanted, want_tags(options.tags, options.naming, options.every)] if options.tags else wanted
+    if options.tags:
+        wanted.append(want_tags(options.tags, options.naming, options.every, options.timezone))
+    return wanted
 
 
 def _origin(wanted: Wanted, plc: PlcOptions, options: S7) -> Origin:
@@ -228,15 +249,42 @@ def _origin(wanted: Wanted, plc: PlcOptions, options: S7) -> Origin:
     )
 
 
+def _cpu(cpu: CpuOptions, options: S7, plc: PlcOptions) -> CpuTags:
+    origin = Origin(
+        measurement=_CPU_MEASUREMENT,
+        ip=plc.address,
+        tenant_id=plc.tenant_id or options.tenant_id,
+        plc_id=plc.plc_id,
+        tags=plc.tags,
+    )
+    return CpuTags(origin=origin, state=cpu.state, clock=cpu.clock, every=cpu.every, timezone=options.timezone)
+
+
 def _typical_size(wanted: Wanted, origin: Origin) -> int:
     """Bytes of an encoded frame with everyday values: small whole numbers, and REALs with all their digits."""
     values, _ = compile_decoder(wanted.leaves)(b"\x42" * wanted.block.size)
     for leaf in wanted.leaves:
         if leaf.name not in values:
-            values[leaf.name] = "x" * (leaf.length // 2)
+            values[leaf.name] = _typical_text(leaf)
         elif isinstance(values[leaf.name], int):
             values[leaf.name] = 1234 if leaf.size > 1 else 12
     return len(FrameJson().encode(Frame(Kind.DATA, 1.7e9, origin, values)))
+
+
+def _cpu_flow(options: CpuOptions, plcs: int, origin: Origin) -> Flow:
+    samples = ((options.state, "RUN"), (options.clock, "2024-02-29T23:59:59.123-03:00"))
+    values = {name: text for name, text in samples if name}
+    size = len(FrameJson().encode(Frame(Kind.DATA, 1.7e9, origin, values)))
+    return Flow(frames=plcs / options.every, size=size, blocks=plcs, names=frozenset(values))
+
+
+def _typical_text(leaf: Leaf) -> Scalar:
+    """What stands for bytes that are no value: the longest text of an enum, half a STRING, a date, a number."""
+    if leaf.enum:
+        return max((text for _, text in leaf.enum), key=len)
+    if leaf.type.is_number:
+        return 1234
+    return "x" * (leaf.length // 2 if leaf.type.width else len("2024-02-29T23:59:59.123"))
 
 
 def _check_plcs(options: S7) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from pipeline.frame import Frame, Kind, Origin
 from pipeline.operator import Context, Emit
 from pipeline.retry import Backoff, Retry
 from pipeline.s7.address import place
+from pipeline.s7.cpu import Cpu, CpuTags
 from pipeline.s7.decode import Decoder, Leaf, compile_decoder
 from pipeline.s7.group import Block, Group
 from pipeline.s7.session import Observe, Session, connect
@@ -123,6 +124,7 @@ class Poller:
         target: Target,
         groups: Sequence[tuple[float, Sequence[Polled]]],
         observe: Observe | None = None,
+        cpu: CpuTags | None = None,
     ) -> None:
         """Make a poller.
 
@@ -131,25 +133,28 @@ class Poller:
             target: the PLC.
             groups: (seconds between two readings, blocks).
             observe: told every answer as it came.
+            cpu: what is wanted of the CPU itself.
         """
         self._context = context
         self._clock = context.clock
         self._actor = context.actor
         self._target = target
         self._observe = observe
-        self._groups = [Group([each.block for each in blocks], every, self._clock, self) for every, blocks in groups]
+        block_groups = [Group([each.block for each in blocks], every, self._clock, self) for every, blocks in groups]
         self._polled = {polled.block: polled for _, blocks in groups for polled in blocks}
         self._reads = {
             block: (self._polled[block], _Meters(context, target.name, self._polled[block].origin, group.every), group)
-            for group in self._groups
+            for group in block_groups
             for block in group.blocks
         }
+        self._cpu = [Cpu(cpu, context, self.finished)] if cpu is not None else []
+        self._groups: list[Group | Cpu] = [*block_groups, *self._cpu]
         self._backoff = Backoff(target.retry)
         self._session: Session | None = None
         self._emit: Emit = lambda _: None
-        self._next: dict[Group, float] = {}
-        self._due: set[Group] = set()
-        self._reading: set[Group] = set()
+        self._next: dict[Group | Cpu, float] = {}
+        self._due: set[Group | Cpu] = set()
+        self._reading: set[Group | Cpu] = set()
         self._wake = asyncio.Event()
         self._waits = "disconnected"
         self._settled = False
@@ -158,6 +163,8 @@ class Poller:
     async def run(self, emit: Emit) -> None:
         """Poll until cancelled; then the connection is closed in order."""
         self._emit = emit
+        for cpu in self._cpu:
+            cpu.emit = emit
         tick, phase = self._clock.tick, self._target.phase
         ticks = [tick(group.every, partial(self._tick, group), phase) for group in self._groups]
         if not self._target.persistent:
@@ -233,10 +240,12 @@ class Poller:
         self._actor.become(State.BACKING_OFF, str(error))
         for block in self._reads:
             self.failed(block, error)
+        for cpu in self._cpu:
+            cpu.failed(error)
 
     # ticks
 
-    def _tick(self, group: Group, missed: int) -> None:
+    def _tick(self, group: Group | Cpu, missed: int) -> None:
         self._next[group] = self._clock.loop.time() + group.every
         if missed:
             self._skip("late", missed)
@@ -252,7 +261,7 @@ class Poller:
         elif not group.read():
             self._skip("backing_off")
 
-    def _is_far(self, group: Group) -> bool:
+    def _is_far(self, group: Group | Cpu) -> bool:
         """Whether the next tick is too far away to wait for it."""
         now = self._clock.loop.time()
         return group not in self._next or self._next[group] - now > min(_SOON, group.every / 2)
@@ -316,11 +325,11 @@ class Poller:
         if self._polled[block].bad:
             self.isolated(block, {})
 
-    def finished(self, group: Group) -> None:
+    def finished(self, group: Group | Cpu) -> None:
         """A reading is over: the connection works, whatever the PLC said."""
         if self._backoff.attempts:
             self._backoff.succeed()
-        if not self._settled:
+        if not self._settled or group in self._cpu:
             self._settle()
         if self._reading:
             self._reading.discard(group)
@@ -332,6 +341,7 @@ class Poller:
             if not polled.failing and not polled.bad:
                 polled.trouble = ""
         troubles = [polled.trouble for polled in self._polled.values() if polled.trouble]
+        troubles += [cpu.trouble for cpu in self._cpu if cpu.trouble]
         if troubles:
             more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
             self._actor.become(State.DEGRADED, troubles[0] + more)

@@ -29,6 +29,7 @@ FRAME_ERROR = 0x8104
 """Header error: not a request that this PLC understands or permits."""
 GOOD, NO_SUCH_RANGE, MISMATCH, NO_SUCH_OBJECT = 0xFF, 0x05, 0x07, 0x0A
 
+_MODE_SZL = 0x0424
 BIT = 0x01
 _ELEMENT = {BIT: 1, 0x02: 1, 0x03: 1, 0x04: 2, 0x05: 2, 0x06: 4, 0x07: 4, 0x08: 4, 0x1C: 2, 0x1D: 2}
 """Bytes of one element by a request's transport size: BIT, BYTE, CHAR, WORD, INT, DWORD, DINT, REAL, COUNTER, TIMER."""
@@ -78,6 +79,17 @@ class Item:
         return cls(area, db if area == S7Area.DB else 0, address >> 3, address & 7, size, transport)
 
 
+class _Rest(Server):
+    """python-snap7's server with the operating mode, SZL 0x0424, which it lacks."""
+
+    mode = 8
+
+    def _get_szl_data(self, szl_id: int, szl_index: int) -> bytes | None:
+        if szl_id == _MODE_SZL:
+            return struct.pack(">HHHBB16x", 20, 1, 0x5144, 0xFF, self.mode)
+        return super()._get_szl_data(szl_id, szl_index)
+
+
 class PlcServer:
     """A simulated PLC. Blocks are bytearrays that are shared: what is written in place is what the next read sees.
 
@@ -103,8 +115,7 @@ class PlcServer:
         self.reads = 0
         self.connections: set[Connection] = set()
         self.violations: list[str] = []
-        self._rest = Server(log=False)
-        self._rest.set_cpu_status(8)
+        self._rest = _Rest(log=False)
         self._listener: asyncio.Server | None = None
 
     def register(self, number: int, memory: bytearray, area: S7Area = S7Area.DB) -> None:
@@ -122,6 +133,10 @@ class PlcServer:
             lambda: Connection(self), host, port, backlog=1024
         )
         self.host, self.port = host, port or self._listener.sockets[0].getsockname()[1]
+
+    def switch(self, mode: int) -> None:
+        """Put the CPU into an operating mode: 8 is RUN, 4 STOP."""
+        self._rest.mode = mode
 
     def close(self) -> None:
         """Go away as if the power failed: no farewell, and the port is free again."""

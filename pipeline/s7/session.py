@@ -14,6 +14,7 @@ import re
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from struct import pack_into
 from typing import Protocol
 
@@ -36,12 +37,23 @@ from pipeline.s7.wire import (
     setup_request,
 )
 
-__all__ = ["Observe", "Reader", "Session", "connect", "unreachable"]
+__all__ = ["Observe", "Question", "Reader", "Session", "connect", "unreachable"]
 
 Observe = Callable[[float, bytes], None]
 """Told every S7 PDU that the PLC sends after the handshake, with its wall time of arrival."""
 
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question(Request):
+    """A request about the PLC itself; it reads no items, and its answer's whole PDU is handed over as the only one.
+
+    Attributes:
+        reply: type and group of the answer, the sixth byte of its parameters: 0x84 for SZL, 0x87 for the clock.
+    """
+
+    reply: int
 
 
 class Reader(Protocol):
@@ -216,6 +228,7 @@ class Session(asyncio.Protocol):
         if self._observe is not None:
             self._observe(self._wall(), pdu)
         if is_userdata(pdu):
+            self._answer_question(pdu)
             return
         request, reader, _ = self._pending.pop(sequence(pdu), _NOBODY)
         if request is None:
@@ -229,6 +242,15 @@ class Session(asyncio.Protocol):
             return
         if reader is not None:
             reader.answered(request, items)
+
+    def _answer_question(self, pdu: bytes) -> None:
+        """Hand over the answer to a question; what else the PLC says came unasked and is dropped."""
+        number = sequence(pdu)
+        request, reader, _ = self._pending.get(number, _NOBODY)
+        if isinstance(request, Question) and pdu[_REPLY_AT : _REPLY_AT + 1] == bytes([request.reply]):
+            del self._pending[number]
+            if reader is not None:
+                reader.answered(request, [pdu])
 
     def _handshake(self, code: int, pdu: bytes) -> None:
         if code == DR:
@@ -280,4 +302,5 @@ class Session(asyncio.Protocol):
 
 _SETTING_UP = "the connection is confirmed, but the setup of the communication is not answered"
 _SETUP_NUMBER = int.from_bytes(setup_request()[SEQUENCE_AT : SEQUENCE_AT + 2], "big")
+_REPLY_AT = 15
 _NOBODY = (None, None, 0.0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 from msgspec import Meta
@@ -22,11 +23,14 @@ from pipeline.units import Duration
 __all__ = [
     "EVERY",
     "BlockOptions",
+    "CpuOptions",
     "TagOptions",
     "Wanted",
     "check_blocks",
+    "check_cpu",
     "check_fixed",
     "check_tags",
+    "check_timezone",
     "want_block",
     "want_tags",
 ]
@@ -74,6 +78,16 @@ class TagOptions(Options, kw_only=True):
     enum: Annotated[dict[int, str], Meta(description="texts of its numbers: {0: parado, 1: rodando}")] = msgspec.field(
         default_factory=dict
     )
+
+
+class CpuOptions(Options, kw_only=True):
+    """Values that are the CPU's own."""
+
+    state: Annotated[
+        str, Meta(description="name of the value that is RUN, STOP, STARTUP, …; not asked unless told")
+    ] = ""
+    clock: Annotated[str, Meta(description="name of the value that is its date and time; not asked unless told")] = ""
+    every: Annotated[Duration, Meta(description="time between two questions, 1s to 24h", ge=1, le=86400)] = Duration(10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +235,29 @@ def _check_tag(tag: str, options: TagOptions, address: Address) -> Iterator[Find
         yield Finding(path=(*path, "enum"), message=mistake)
     elif options.enum and options.as_:
         yield Finding(path=(*path, "as"), message="it is given as the text of its number already")
+
+
+def check_cpu(options: CpuOptions) -> Iterator[Finding]:
+    """Mistakes in `cpu`."""
+    if not options.state and not options.clock:
+        hint = "name the values: {state: cpu_state, clock: cpu_clock}"
+        yield Finding(path=("cpu",), message="nothing of the CPU is asked for", hint=hint)
+    elif options.state == options.clock:
+        yield Finding(path=("cpu", "clock"), message=f"'{options.clock}' is also the name of the state")
+    for option, name in (("state", options.state), ("clock", options.clock)):
+        if name in RESERVED:
+            message = f"'{name}' is reserved: frames carry something else by that name"
+            yield Finding(path=("cpu", option), message=message, hint="choose another name")
+
+
+def check_timezone(timezone: str) -> Iterator[Finding]:
+    """A mistake in `timezone`."""
+    try:
+        ZoneInfo(timezone or "UTC")
+    except (KeyError, ValueError, OSError):
+        likely = nearest(timezone, available_timezones())
+        hint = f"did you mean {likely}?" if likely else "write it as America/Sao_Paulo, Europe/Berlin or UTC"
+        yield Finding(path=("timezone",), message=f"unknown time zone '{timezone}'", hint=hint)
 
 
 def check_fixed(tags: Mapping[str, str], path: tuple[str | int, ...], names: Sequence[str] = ()) -> Iterator[Finding]:

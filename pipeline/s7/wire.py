@@ -39,6 +39,7 @@ __all__ = [
     "read_answer",
     "read_request",
     "refused",
+    "request_frame",
     "sequence",
     "setup_request",
 ]
@@ -197,7 +198,7 @@ def read_request(spans: Iterable[Span]) -> bytearray:
     """The frame that reads these spans; its sequence number is 0, to be patched at `SEQUENCE_AT`."""
     items = b"".join(map(_item, spans))
     parameters = bytes([_READ, len(items) // 12]) + items
-    return bytearray(_data(struct.pack(">BBHHHH", 0x32, 0x01, 0, 0, len(parameters), 0) + parameters))
+    return request_frame(struct.pack(">BBHHHH", 0x32, 0x01, 0, 0, len(parameters), 0) + parameters)
 
 
 def _item(span: Span) -> bytes:
@@ -206,6 +207,11 @@ def _item(span: Span) -> bytes:
     if span.area in _COUNTED:
         kind, count, address = span.area, span.size // 2, span.start // 2
     return struct.pack(">BBBBHHBBH", 0x12, 0x0A, 0x10, kind, count, span.db, span.area, address >> 16, address & 0xFFFF)
+
+
+def request_frame(pdu: bytes) -> bytearray:
+    """The frame of a request's PDU; its sequence number can be patched at `SEQUENCE_AT`."""
+    return bytearray(_data(pdu))
 
 
 def read_answer(pdu: bytes, spans: Sequence[Span]) -> list[bytes | int]:
@@ -254,7 +260,7 @@ def _item_size(transport: int, length: int) -> int:
 
 
 def is_userdata(pdu: bytes) -> bool:
-    """True for what a PLC says unasked (alarms, diagnostics)."""
+    """True for what a PLC says unasked (alarms, diagnostics), and for answers to questions about itself."""
     return pdu[1:2] == bytes([_USERDATA])
 
 

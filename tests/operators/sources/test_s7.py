@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from datetime import datetime
 
 import pytest
 from hypothesis import given, settings
@@ -10,12 +11,13 @@ from snap7.datatypes import S7Area
 
 from operators.sources.s7 import S7, PlcOptions, TsapOptions, s7
 from pipeline.clock import run_virtual
-from pipeline.config.layouts import LayoutOptions, Naming, build_layouts
-from pipeline.errors import Severity
+from pipeline.config import load
+from pipeline.config.layouts import FieldOptions, LayoutOptions, Naming, build_layouts
+from pipeline.errors import ConfigurationError, Severity
 from pipeline.frame import Kind
 from pipeline.operator import Flow, NodeKind, Scope
 from pipeline.retry import Retry
-from pipeline.s7.wanted import BlockOptions, TagOptions
+from pipeline.s7.wanted import BlockOptions, CpuOptions, TagOptions
 from pipeline.units import Duration
 from tests.parts import plc as faults
 from tests.parts.engine import make_context
@@ -40,6 +42,15 @@ LAYOUTS, _ = build_layouts(
         "one": LayoutOptions(fields={"n": "INT @ 0"}),
         "nested": LayoutOptions(fields={"db": "INT @ 0"}),
         "outer": LayoutOptions(fields={"part": "nested @ 0"}),
+        "state": LayoutOptions(
+            fields={
+                "estado": FieldOptions(type="BYTE", at="0", enum={0: "parado", 1: "rodando"}),
+                "feito": "DTL @ 2",
+                "hora": "DT @ 14",
+                "ciclo": "TIME @ 22",
+                "nome": "WSTRING[4] @ 26",
+            }
+        ),
     }
 )
 SCOPE = Scope(graph="test", node="press", layouts=LAYOUTS)
@@ -482,6 +493,154 @@ def test_a_value_that_is_none_is_named_and_harms_nothing_else():
     play(script)
 
 
+@pytest.mark.parametrize(("zone", "offset"), [("", ""), ("America/Sao_Paulo", "-03:00")])
+def test_texts_dates_and_durations(zone, offset):
+    """Enum, dates in the zone of the PLC's clock, durations, wide texts; what was never set is named, not guessed."""
+    dtl, dt = "07e8021d05173b3b00000001", "2402291234561235"
+    content = bytes.fromhex("0100" + dtl + dt + "fffffc18" + "0004000200e120ac00000000")
+    chosen = options(
+        blocks=[BlockOptions(db=2, layout="state")],
+        tags={
+            "last": "DB2:2:DTL",
+            "modo": TagOptions(address="DB2.DBB0", enum={1: "auto"}),
+            "none": TagOptions(address="DB2.DBB1", enum={1: "auto"}),
+        },
+        timezone=zone,
+    )
+
+    async def script(line, plc):
+        plc.register(2, bytearray(content))
+        await asyncio.sleep(0.55)
+        frames = {frame.origin.measurement: frame for frame in line.taken()}
+        at = "2024-02-29T23:59:59.000000001" + offset
+        assert frames["s7_db2"].values == {
+            "estado": "rodando",
+            "feito": at,
+            "hora": "2024-02-29T12:34:56.123" + offset,
+            "ciclo": -1000,
+            "nome": "á€",
+        }
+        assert frames["s7_tags"].values == {"last": at, "modo": "auto"}
+        assert frames["s7_tags"].bad == {"none": "0 has no text"}
+        plc.blocks[0x84, 2][:] = bytes(len(content))
+        await asyncio.sleep(0.1)
+        (frame,) = [frame for frame in line.taken() if frame.origin.db == 2]
+        assert frame.bad == {"feito": "never set", "hora": "never set"}
+        assert frame.values == {"estado": "parado", "ciclo": 0, "nome": ""}
+        assert line.state == "running"
+
+    play(script, chosen)
+
+
+@pytest.mark.parametrize("size", [112, 480])
+def test_counters_and_timers_are_read_by_their_number(size):
+    """BCD values; near ones in one item; one that the CPU doesn't have is named by its number."""
+    chosen = options(tags={"parts": "C5", "all": "Z0:COUNTER[40]", "pause": "T3", "late": "T9", "gone": "T200"})
+
+    async def script(line, plc):
+        plc.register(0, bytearray(b"".join(int(str(n), 16).to_bytes(2, "big") for n in range(40))), S7Area.CT)
+        plc.register(0, bytearray(struct.pack(">10H", *range(9), 0x2127)), S7Area.TM)
+        await asyncio.sleep(0.5)
+        frame = line.taken()[-1]
+        assert frame.values["parts"] == 5
+        assert [frame.values[f"all_{n}"] for n in range(40)] == list(range(40))
+        assert (frame.values["pause"], frame.values["late"]) == (30, 127_000)
+        assert frame.bad == {"gone": "address out of range"}
+        assert "gone (T200)" in line.part.actor.reason
+
+    play(script, chosen, pdu=size)
+
+
+@pytest.mark.parametrize("connection", ["persistent", "per_read"])
+def test_state_and_clock_of_the_cpu_come_at_their_own_pace(connection):
+    """Every 10 s on the connection of the blocks, whose frames go on at every tick."""
+    chosen = options(every="1s", connection=connection, cpu=CpuOptions(state="cpu_state", clock="cpu_clock"))
+
+    async def script(line, plc):
+        await asyncio.sleep(0.5)
+        plc.switch(4)
+        await asyncio.sleep(15)
+        frames = line.taken()
+        asked = [frame for frame in frames if frame.origin.measurement == "s7_cpu"]
+        assert [frame.values["cpu_state"] for frame in asked] == ["RUN", "STOP"]
+        assert asked[1].ts - asked[0].ts == pytest.approx(10, abs=0.1)
+        assert all("T" in frame.values["cpu_clock"] for frame in asked)
+        assert (asked[0].origin.db, asked[0].origin.plc_id, asked[0].origin.tenant_id) == (None, "press1", "acme")
+        assert len(frames) - len(asked) == 16
+        assert line.state == "running"
+        assert len(plc.connections) == (connection == "persistent")
+
+    play(script, chosen)
+
+
+def test_a_cpu_that_does_not_tell_its_state_harms_nothing():
+    """Refused: told once, named in `bad` and the state; silent: two connections, then all flows again."""
+    chosen = options(every="1s", cpu=CpuOptions(state="cpu_state", clock="cpu_clock", every=Duration(5)))
+
+    async def script(line, plc):
+        await asyncio.sleep(1)
+        plc.switch(0)
+        await asyncio.sleep(10)
+        assert line.part.actor.reason.startswith("s7_cpu: cpu_state: unknown operating mode 0")
+        line.taken()
+        answer = plc.answer
+        plc.answer = lambda connection, pdu: None if pdu[1] == 7 and pdu[15] == 0x44 else answer(connection, pdu)
+        await asyncio.sleep(60)
+        line.taken()
+        await asyncio.sleep(60)
+        frames = line.taken()
+        assert len([frame for frame in frames if frame.origin.db == 1]) == 60
+        assert {frame.kind for frame in frames} == {Kind.DATA}
+        assert {len(frame.values) for frame in frames if frame.origin.measurement == "s7_cpu"} == {1}
+        (bad,) = {tuple(frame.bad.items()) for frame in frames if frame.origin.measurement == "s7_cpu"}
+        assert bad == (("cpu_state", "no answer"),)
+        assert line.state == "degraded"
+
+    play(script, chosen)
+
+
+def test_the_cpu_fails_with_its_connection():
+    """One failure frame when the PLC goes; its state again when it is back."""
+
+    async def script(line, plc):
+        await asyncio.sleep(1)
+        plc.close()
+        await asyncio.sleep(1)
+        failed = [(frame.origin.measurement, frame.error) for frame in line.taken() if frame.kind is Kind.FAILURE]
+        assert failed.count(("s7_cpu", "connection lost")) == 1
+        await plc.power_on()
+        await asyncio.sleep(60)
+        assert [frame.values for frame in line.taken() if frame.origin.measurement == "s7_cpu"][-1] == {"state": "RUN"}
+        assert line.state == "running"
+
+    play(script, options(cpu=CpuOptions(state="state")))
+
+
+@pytest.mark.real("native_plc")
+def test_the_cpp_server_tells_its_state_and_clock(native_plc):
+    """Over TCP: RUN, then STOP, and a clock that reads as a date."""
+    plc = native_plc({1: PRESS})
+    cpu = CpuOptions(state="state", clock="clock", every=Duration(1))
+
+    async def main():
+        line = Line(asyncio.get_running_loop(), options(every="50ms", address="127.0.0.1", port=plc.port, cpu=cpu))
+
+        def state():
+            told = [frame.values for frame in line.frames if frame.origin.measurement == "s7_cpu"]
+            return told[-1]["state"] if told else ""
+
+        await eventually(lambda: state() == "RUN", "it runs")
+        await asyncio.to_thread(plc.cpu, "stop")
+        await eventually(lambda: state() == "STOP", "it has stopped")
+        clock = next(frame.values["clock"] for frame in line.frames if frame.origin.measurement == "s7_cpu")
+        assert datetime.fromisoformat(clock).year >= 2024
+        assert line.state == "running"
+        line.subscription.dispose()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+
+
 def test_a_source_can_be_subscribed_to_again():
     """Nothing is left of the first subscription; frames keep their origin."""
 
@@ -611,6 +770,17 @@ PLC = PlcOptions(address="a")
         (options(tags={"a": "DB1:0:INT[2]", "a_1": "DB1.DBW8:INT"}), "tags.a_1", "also a value of tag 'a'"),
         (options(tags={"a": TagOptions(address="M0.0", scale=2.0)}), "tags.a", "only numbers can be scaled"),
         (options(tags={"a": TagOptions(address="MD0:REAL", as_="string")}), "tags.a", "only whole numbers"),
+        (options(tags={"a": TagOptions(address="MD0:REAL", enum={1: "x"})}), "tags.a.enum", "REAL is none"),
+        (options(tags={"a": TagOptions(address="MB0", enum={-1: "x"})}), "tags.a.enum", "BYTE never is -1"),
+        (options(tags={"a": TagOptions(address="MB0", enum={1: "x"}, as_="string")}), "tags.a.as", "already"),
+        (options(tags={"a": TagOptions(address="MB0", enum={1: "x"}, scale=2)}), "tags.a", "can be scaled"),
+        (options(tags={"a": "C5:WORD"}), "tags.a", "a COUNTER has a number only; write C5"),
+        (options(timezone="America/SaoPaulo"), "timezone", "did you mean America/Sao_Paulo?"),
+        (options(timezone="../etc/passwd"), "timezone", "unknown time zone"),
+        (options(timezone="America"), "timezone", "unknown time zone"),
+        (options(cpu=CpuOptions()), "cpu", "nothing of the CPU is asked for"),
+        (options(cpu=CpuOptions(state="a", clock="a")), "cpu.clock", "also the name of the state"),
+        (options(cpu=CpuOptions(clock="seq")), "cpu.clock", "reserved"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_with_their_place_and_cure(chosen, path, words):
@@ -629,6 +799,69 @@ def test_what_is_right_has_no_findings():
     ]
     tags = {"a": "DB2.DBD4:REAL", "b": TagOptions(address="IW4:INT", unit="A", scale=0.1), "c": "Q0.0"}
     assert found(options(blocks=parts, tags=tags, naming=Naming(separator=".", first_index=1))) == []
+
+
+GRAPH = """\
+name: line
+layouts:
+  press:
+    fields:
+      estado: {{type: BYTE, at: 0, enum: {enum}}}
+      feito: DTL @ 2
+sources:
+  press:
+    type: s7
+    address: 10.0.0.1
+    every: 1s
+    timezone: {timezone}
+    blocks: [{{db: 1, layout: press}}]
+    tags: {{pecas: C5, modo: {{address: MB4, enum: {{0: manual, 1: auto}}}}}}
+    cpu: {cpu}
+sinks:
+  broker: {{type: mqtt, from: press, host: 127.0.0.1}}
+"""
+RIGHT = {"enum": "{0: parado, 1: rodando}", "timezone": "America/Sao_Paulo", "cpu": "{state: s, clock: c, every: 1m}"}
+
+
+def test_texts_of_numbers_zone_and_cpu_as_people_write_them(tmp_path):
+    """From YAML to options: numbers as keys, off and on as they stand."""
+    (tmp_path / "line.yaml").write_text(GRAPH.format(**RIGHT | {"enum": "{0: off, 0x10: on, 2: 7}"}), encoding="utf-8")
+    graph = load(tmp_path / "line.yaml", {})
+    chosen = graph.nodes["press"].options
+    leaf, _ = graph.layouts["press"].leaves(Naming())
+    assert leaf.enum == ((0, "off"), (16, "on"), (2, "7"))
+    assert chosen.tags["modo"].enum == {0: "manual", 1: "auto"}
+    assert (chosen.timezone, chosen.cpu) == (RIGHT["timezone"], CpuOptions(state="s", clock="c", every=Duration(60)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place", "words"),
+    [
+        ({"enum": "{300: x}"}, "line.yaml:5:41:", "BYTE never is 300"),
+        ({"enum": "{parado: 0}"}, "line.yaml:5:42:", "must be a whole number, found the text 'parado'"),
+        ({"enum": "[parado]"}, "line.yaml:5:41:", "must be a mapping, found a list"),
+        ({"timezone": "Brasil"}, "line.yaml:12:15:", "unknown time zone 'Brasil'"),
+        ({"cpu": "{stat: s}"}, "line.yaml:15:11:", "did you mean 'state'?"),
+        ({"cpu": "{state: s, every: 1ms}"}, "line.yaml:15:", "must be >= 1s, got 1ms"),
+        ({"cpu": "{}"}, "line.yaml:15:", "nothing of the CPU is asked for"),
+    ],
+)
+def test_mistakes_in_a_file_are_told_where_they_stand(tmp_path, wrong, place, words):
+    """Line and column, what was found, what is allowed."""
+    (tmp_path / "line.yaml").write_text(GRAPH.format(**RIGHT | wrong), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path / "line.yaml", {})
+    assert place in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_a_cpu_alone_is_something_to_read():
+    """No block and no tag is needed to watch a PLC; `check` counts its questions."""
+    chosen = options(blocks=[], cpu=CpuOptions(state="state"), timezone="UTC")
+    assert found(chosen) == []
+    forecast = s7.forecast(chosen, SCOPE, Flow())
+    assert dict(forecast.lines)["state and clock of the CPU"] == "1 request every 10s"
+    assert (forecast.flow.frames, forecast.flow.names) == (0.1, {"state"})
 
 
 def test_claims_name_each_connection_once():

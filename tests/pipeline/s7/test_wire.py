@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snap7.datatypes import S7Area, S7WordLen
 from snap7.s7protocol import S7Protocol
 
 from pipeline.errors import ReadError, Refused
@@ -53,6 +54,16 @@ def test_read_requests_are_those_of_python_snap7(wanted, number):
     reference.sequence = number - 1
     expected = reference.build_multi_read_request([(s.area, s.db, s.start, s.size) for s in wanted])
     frame = wire.read_request(wanted)
+    struct.pack_into(">H", frame, wire.SEQUENCE_AT, int.from_bytes(expected[4:6], "big"))
+    assert bytes(frame) == data(expected)
+
+
+@pytest.mark.parametrize("area", [S7Area.CT, S7Area.TM])
+@given(first=st.integers(0, 2047), count=st.integers(1, 40))
+def test_counters_and_timers_are_asked_for_by_number(area, first, count):
+    """Two bytes each in our plan; on the wire their own transport size, and a number instead of a bit address."""
+    expected = S7Protocol().build_read_request(area, 0, first, S7WordLen(int(area)), count)
+    frame = wire.read_request([span(2 * count, 2 * first, 0, int(area))])
     struct.pack_into(">H", frame, wire.SEQUENCE_AT, int.from_bytes(expected[4:6], "big"))
     assert bytes(frame) == data(expected)
 
