@@ -177,7 +177,8 @@ class Mosquitto:
         self._acl.write_text(acl)
         self._config.write_text(
             f"user {getpass.getuser()}\nper_listener_settings false\nallow_anonymous false\n"
-            f"password_file {passwords}\nacl_file {self._acl}\n{(_FAST if fast else _DURABLE).format(folder=folder)}\n{options}\n"
+            f"password_file {passwords}\nacl_file {self._acl}\n"
+            f"{(_FAST if fast else _DURABLE).format(folder=folder)}\n{options}\n"
             f"listener {self.plain_port} 127.0.0.1\n"
             f"listener {self.port} 127.0.0.1\ncafile {self.ca_file}\ncertfile {certificate}\nkeyfile {key}\n"
             f"{tls_options}\n"

@@ -1,0 +1,65 @@
+"""What a process costs, as the kernel tells in `/proc`: CPU time, memory, bytes written; its children included."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import ceil
+
+import psutil
+
+__all__ = ["Usage", "Watch", "percentile"]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What was used between two moments.
+
+    Attributes:
+        seconds: between them.
+        cpu: seconds of user and system time.
+        memory: resident bytes at the end.
+        written: bytes handed to the disk.
+    """
+
+    seconds: float
+    cpu: float
+    memory: int
+    written: int
+
+    @property
+    def share(self) -> float:
+        """Percent of one core."""
+        return 100 * self.cpu / self.seconds
+
+
+class Watch:
+    """Watches a process from now on."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._begin = time.monotonic()
+        self._cpu, _, self._written = self._read()
+
+    def _read(self) -> tuple[float, int, int]:
+        cpu, memory, written = 0.0, 0, 0
+        for process in (self._process, *self._process.children(recursive=True)):
+            with process.oneshot():
+                times = process.cpu_times()
+                cpu += times.user + times.system
+                if process is self._process:
+                    cpu += times.children_user + times.children_system
+                memory += process.memory_info().rss
+                written += process.io_counters().write_bytes
+        return cpu, memory, written
+
+    def read(self) -> Usage:
+        """What it has used since."""
+        cpu, memory, written = self._read()
+        return Usage(time.monotonic() - self._begin, cpu - self._cpu, memory, written - self._written)
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """The smallest value that so many percent of the values don't exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)]

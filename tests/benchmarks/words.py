@@ -1,0 +1,98 @@
+"""The words of the tables, in the two languages of the README."""
+
+from __future__ import annotations
+
+__all__ = ["FIGURES", "LOADS", "NOTES", "Language"]
+
+Language = int
+"""0: English, 1: Portuguese."""
+
+LOADS: dict[str, tuple[str, str]] = {
+    "frame": ("20 PLCs x 50 Hz, 14 bytes, 7 tags, QoS 1", "20 CLPs x 50 Hz, 14 bytes, 7 tags, QoS 1"),
+    "dense": ("50 PLCs x 100 Hz, same", "50 CLPs x 100 Hz, idem"),
+    "wide": ("100 PLCs x 200 REALs, 1 Hz", "100 CLPs x 200 REALs, 1 Hz"),
+    "fleet": (
+        "10 to 1,000 PLCs x 50 mixed tags, 1 Hz, one process",
+        "10 a 1.000 CLPs x 50 tags mistas, 1 Hz, um processo",
+    ),
+    "top": ("as fast as it goes, 14 bytes", "o mais rápido possível, 14 bytes"),
+    "latency": ("PLC's answer to subscriber, 20 x 50 Hz", "da resposta do CLP ao assinante, 20 x 50 Hz"),
+    "drain": ("1,000,000 frames stored, the broker returns", "1.000.000 de quadros guardados, o broker volta"),
+    "append": ("20 x 50 Hz, broker away", "20 x 50 Hz, sem broker"),
+    "write_ahead": ("20 x 50 Hz, on disk before it is sent", "20 x 50 Hz, em disco antes do envio"),
+    "idle": ("1 PLC x 1 Hz, everything on", "1 CLP x 1 Hz, tudo ligado"),
+    "start": ("process start to first frame", "do início do processo ao primeiro quadro"),
+    "decode": ("a block's bytes to values", "dos bytes do bloco aos valores"),
+    "scrape": ("`/metrics` with 20,000 values, without a pause", "`/metrics` com 20.000 valores, sem pausa"),
+    "rx": ("source to sink, in the process", "da fonte ao destino, no processo"),
+}
+
+FIGURES: dict[str, tuple[str, str]] = {
+    "ratio": ("Telegraf's CPU per frame / ours", "CPU por quadro do Telegraf / nossa"),
+    "cpu": ("CPU per frame", "CPU por quadro"),
+    "telegraf_cpu": ("Telegraf's CPU per frame", "CPU por quadro do Telegraf"),
+    "delivered": ("delivered", "entregue"),
+    "telegraf_delivered": ("Telegraf delivered", "entregue pelo Telegraf"),
+    "memory": ("memory", "memória"),
+    "telegraf_memory": ("Telegraf's memory", "memória do Telegraf"),
+    "core": ("of a core", "de um núcleo"),
+    "plcs": ("PLCs with every tick kept", "CLPs com todos os ciclos cumpridos"),
+    "skipped": ("ticks missed", "ciclos perdidos"),
+    "memory_each": ("memory for each PLC more", "memória por CLP a mais"),
+    "rate": ("frames acknowledged", "quadros confirmados"),
+    "rate_of_core": ("frames a second of CPU", "quadros por segundo de CPU"),
+    "latency_50": ("median", "mediana"),
+    "latency_99": ("p99", "p99"),
+    "latency_99_9": ("p99.9", "p99.9"),
+    "latency_100": ("largest", "máximo"),
+    "drain_rate": ("drained", "escoados"),
+    "live_50": ("live median meanwhile", "mediana ao vivo enquanto isso"),
+    "live_99": ("live p99 meanwhile", "p99 ao vivo enquanto isso"),
+    "away_cpu": ("CPU per frame / with the broker", "CPU por quadro / com o broker"),
+    "disk": ("disk / encoded bytes", "disco / bytes codificados"),
+    "disk_zstd": ("disk / encoded bytes, zstd", "disco / bytes codificados, zstd"),
+    "cpu_away": ("CPU per frame, broker away", "CPU por quadro, sem broker"),
+    "cpu_away_zstd": ("the same with zstd", "o mesmo com zstd"),
+    "written": ("written / encoded bytes", "escritos / bytes codificados"),
+    "cpu_default": ("CPU per frame by default", "CPU por quadro no padrão"),
+    "cpu_ahead": ("on disk first", "primeiro em disco"),
+    "latency_50_default": ("median by default", "mediana no padrão"),
+    "latency_50_ahead": ("on disk first", "primeiro em disco"),
+    "latency_99_default": ("p99 by default", "p99 no padrão"),
+    "latency_99_ahead": ("on disk first", "primeiro em disco"),
+    "written_kB_default": ("written by default", "escritos no padrão"),
+    "written_kB_ahead": ("on disk first", "primeiro em disco"),
+    "first_frame": ("first frame", "primeiro quadro"),
+    "faster_7": ("faster than python-snap7, 7 fields", "mais rápido que python-snap7, 7 campos"),
+    "faster_200": ("200 fields", "200 campos"),
+    "faster_2000": ("2,000 fields", "2.000 campos"),
+    "decode_7": ("7 fields", "7 campos"),
+    "decode_200": ("200 fields", "200 campos"),
+    "decode_2000": ("2,000 fields", "2.000 campos"),
+    "late_max": ("latest tick", "maior atraso de um ciclo"),
+    "late_99": ("p99 of the ticks", "p99 dos ciclos"),
+    "late_max_quiet": ("latest tick without scrapes", "maior atraso sem leituras"),
+    "scrape_time": ("a scrape takes", "uma leitura leva"),
+    "rx_none": ("directly", "diretamente"),
+    "rx_transform": ("a transform of Rx adds", "uma transformação de Rx acrescenta"),
+    "rx_operator": ("each further operator adds", "cada operador a mais acrescenta"),
+}
+
+NOTES: dict[str, str] = {
+    "frame": (
+        "Both sides read the same PLCs and publish to the same Mosquitto with QoS 1, without TLS, one JSON message for "
+        "each PLC and reading. We also journal what is not acknowledged in time, number each frame, serve page and "
+        "metrics, and publish at once. Telegraf gathers for 100 ms and keeps what is unsent in memory only."
+    ),
+    "wide": "The block of 800 bytes is two requests for us; `s7comm` asks for each of the 200 values, 20 in a request.",
+    "latency": (
+        "A proxy before the PLCs numbers each answer and notes when it sent it on; the subscriber finds that number in "
+        "the frame. Proxy, broker and subscriber share the machine with the pipeline, and their time is in it."
+    ),
+    "start": "Seen at a subscriber.",
+    "append": "Disk is what the journal's files take when the minute is over.",
+    "write_ahead": "With `commit_interval: 0s` and `keep_after_ack: 1h`.",
+    "top": "S7 servers, broker and subscriber share the two cores with the pipeline, which uses one.",
+    "scrape": "A tick's lateness is that of its frame's time stamp against the usual one, in whole milliseconds.",
+    "rx": "A frame through the port alone, through an Rx transform with one operator, and for each operator more.",
+}
