@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Frame", "Kind", "Origin", "Scalar"]
+__all__ = ["Extent", "Frame", "Kind", "Origin", "Scalar"]
 
 Scalar = bool | int | float | str
 """What a value may be: `values` is flat and scalar, since the ingest loses arrays and merges nested keys."""
@@ -22,6 +22,41 @@ class Kind(Enum):
     FAILURE = "failure"
 
 
+class Extent(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of bytes in a device. `str()` writes it as allow-lists do: `DB101.0..13`.
+
+    Attributes:
+        device: where it lies, `address:port` in lower case.
+        plc: what people call that device.
+        db: number of the data block.
+        start: first byte.
+        size: number of bytes, at least 1.
+        solid: (offset, size) of what belongs together, such as a REAL: ascending, without overlap.
+    """
+
+    device: str
+    plc: str = ""
+    db: int
+    start: int
+    size: int
+    solid: tuple[tuple[int, int], ...] = ()
+
+    def __str__(self) -> str:
+        return f"DB{self.db}.{self.start}..{self.start + self.size - 1}"
+
+    def covers(self, other: Extent) -> bool:
+        """Whether all bytes of `other` are among these; devices are not compared."""
+        return self.db == other.db and self.start <= other.start and other.start + other.size <= self.start + self.size
+
+    def overlaps(self, other: Extent) -> bool:
+        """Whether the two share a byte of one device."""
+        return (
+            (self.device, self.db) == (other.device, other.db)
+            and self.start < other.start + other.size
+            and other.start < self.start + self.size
+        )
+
+
 class Origin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Where frames come from: one block of one PLC. Made once, shared by all its frames, compared by identity.
 
@@ -33,6 +68,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         plc_id: empty when unset.
         tags: the block's own tags, fixed.
         units: unit by value name, for the page; never on the wire.
+        extent: which bytes `raw` holds; None where it holds none.
         cache: constant parts that codecs keep, by codec name.
     """
 
@@ -43,6 +79,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     plc_id: str = ""
     tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     units: Mapping[str, str] = msgspec.field(default_factory=dict)
+    extent: Extent | None = None
     cache: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def replace(self, **changes: Any) -> Origin:

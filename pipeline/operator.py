@@ -14,7 +14,7 @@ import asyncio
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -27,7 +27,7 @@ from reactivex import Observable, abc, create
 from reactivex.disposable import Disposable
 
 from pipeline.errors import Finding
-from pipeline.frame import Frame
+from pipeline.frame import Extent, Frame
 
 if TYPE_CHECKING:
     import structlog
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Claim",
     "Context",
+    "Copy",
     "Emit",
     "Flow",
     "Forecast",
@@ -106,6 +107,21 @@ class Claim:
 
     what: str
     key: str
+    path: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """Bytes of one device that a sink writes into another.
+
+    Attributes:
+        source: what is read.
+        target: where it is written.
+        path: the option that says so.
+    """
+
+    source: Extent
+    target: Extent
     path: tuple[str | int, ...]
 
 
@@ -192,6 +208,8 @@ class Operator(Generic[OptionsT]):
     overflow: Overflow = Overflow.DROP_NEWEST
     _predict: Callable[[Any, Scope, Flow], Forecast] | None = None
     _claims: Callable[[Any, Scope], Iterable[Claim]] | None = None
+    _reads: Callable[[Any, Scope], Iterable[Extent]] | None = None
+    _writes: Callable[[Any, Scope, Sequence[Extent]], Iterable[Copy | Finding]] | None = None
 
     @property
     def doc(self) -> str:
@@ -212,6 +230,20 @@ class Operator(Generic[OptionsT]):
         self._claims = function
         return function
 
+    def reads(
+        self, function: Callable[[OptionsT, Scope], Iterable[Extent]]
+    ) -> Callable[[OptionsT, Scope], Iterable[Extent]]:
+        """Decorate a source's function that lists which bytes its frames carry as `raw`."""
+        self._reads = function
+        return function
+
+    def writes(
+        self, function: Callable[[OptionsT, Scope, Sequence[Extent]], Iterable[Copy | Finding]]
+    ) -> Callable[[OptionsT, Scope, Sequence[Extent]], Iterable[Copy | Finding]]:
+        """Decorate a sink's function that lists, from what its sources read, what it writes, or why it must not."""
+        self._writes = function
+        return function
+
     def forecast(self, options: Options, scope: Scope, inflow: Flow) -> Forecast:
         """The operator's prediction; without one, what flows in flows out."""
         return self._predict(options, scope, inflow) if self._predict else Forecast(flow=inflow)
@@ -219,6 +251,14 @@ class Operator(Generic[OptionsT]):
     def claimed(self, options: Options, scope: Scope) -> tuple[Claim, ...]:
         """The operator's claims; without a function, none."""
         return tuple(self._claims(options, scope)) if self._claims else ()
+
+    def extents(self, options: Options, scope: Scope) -> tuple[Extent, ...]:
+        """What the operator reads; without a function, nothing that anybody could copy."""
+        return tuple(self._reads(options, scope)) if self._reads else ()
+
+    def copies(self, options: Options, scope: Scope, incoming: Sequence[Extent]) -> tuple[Copy | Finding, ...]:
+        """What the operator writes of `incoming`; without a function, nothing."""
+        return tuple(self._writes(options, scope, incoming)) if self._writes else ()
 
 
 def source(build: Callable[[OptionsT, Context], Any]) -> Operator[OptionsT]:

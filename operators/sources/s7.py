@@ -19,7 +19,7 @@ from reactivex import Observable
 from pipeline.codecs import FrameJson
 from pipeline.config.layouts import Layout, Naming
 from pipeline.errors import Finding, Severity
-from pipeline.frame import Frame, Kind, Origin, Scalar
+from pipeline.frame import Extent, Frame, Kind, Origin, Scalar
 from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Options, Scope, source
 from pipeline.retry import Retry
 from pipeline.s7.cpu import CpuTags
@@ -188,6 +188,14 @@ def _claims(options: S7, scope: Scope) -> Iterable[Claim]:  # noqa: ARG001 - the
         yield Claim(what="PLC connection", key=f"{plc.address.lower()}:{plc.port}/{place}", path=path)
 
 
+@s7.reads
+def _reads(options: S7, scope: Scope) -> Iterable[Extent]:
+    for plc in options.each():
+        for wanted in _wanted(options, scope.layouts):
+            if extent := _extent(wanted, plc):
+                yield extent
+
+
 @s7.predict
 def _predict(options: S7, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
     """Round trips from the read plan, one request at a time: what a PLC grants in parallel shows only online."""
@@ -246,7 +254,19 @@ def _origin(wanted: Wanted, plc: PlcOptions, options: S7) -> Origin:
         plc_id=plc.plc_id,
         tags={**plc.tags, **wanted.tags},
         units=wanted.units,
+        extent=_extent(wanted, plc),
     )
+
+
+def _extent(wanted: Wanted, plc: PlcOptions) -> Extent | None:
+    """Where the bytes of a block lie; single tags lie nowhere together."""
+    block = wanted.block
+    if block.whole is None:
+        return None
+    _, db, start = block.whole
+    solid = tuple((cell.offset, cell.size) for cell in block.cells)
+    device = f"{plc.address.lower()}:{plc.port}"
+    return Extent(device=device, plc=plc.name, db=db, start=start, size=block.size, solid=solid)
 
 
 def _cpu(cpu: CpuOptions, options: S7, plc: PlcOptions) -> CpuTags:

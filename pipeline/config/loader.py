@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from pipeline.config.bind import FAILED, Binder, Failed, OptionPath, nested
+from pipeline.config.copies import check_copies
 from pipeline.config.document import Entry, Listing, Record, Scalar, Value, decode, locate, parse, resolve
 from pipeline.config.http import Http
 from pipeline.config.layouts import Layout, LayoutOptions, build_layouts
@@ -106,7 +107,9 @@ class _Loader:
         scopes = [(draft, self._scope(name, draft, layouts)) for draft in drafts.values()]
         for draft, scope in scopes:
             self._check(draft, scope)
-        check_claims([(draft, scope) for draft, scope in scopes if draft.enabled], self._problems)
+        enabled = [(draft, scope) for draft, scope in scopes if draft.enabled]
+        check_claims(enabled, self._problems)
+        check_copies(enabled, self._problems)
         if self._problems.errors:
             return None
         nodes = {draft.name: _node(draft) for draft in in_data_order(drafts)}

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.s7.wire import DATA_OVERHEAD, ITEM_OVERHEAD, read_request
+from pipeline.s7.wire import DATA_OVERHEAD, ITEM_OVERHEAD, read_answer, read_request
 
-__all__ = ["GAP", "MOST_ITEMS", "Item", "Part", "Range", "Request", "largest_item", "plan"]
+__all__ = ["GAP", "MOST_ITEMS", "Item", "Part", "Range", "Request", "cut", "largest_item", "plan"]
 
 GAP = 16
 """Bytes between two ranges that are read along rather than asked for twice: an item costs 12 + 4 bytes by itself."""
@@ -84,6 +84,10 @@ class Request:
     items: tuple[Item, ...]
     frame: bytearray
 
+    def answer(self, pdu: bytes) -> list[bytes | int]:
+        """Each item's bytes, or its return code; raises as `read_answer` does."""
+        return read_answer(pdu, self.items)
+
 
 def largest_item(pdu: int) -> int:
     """Bytes that one answer of one item can carry."""
@@ -104,14 +108,14 @@ def plan(ranges: Iterable[Range], pdu: int, gap: int | None = GAP, most: int = M
     """
     limit = largest_item(pdu)
     parts = sorted(
-        (part for wanted in ranges for part in _cut(wanted, limit)),
+        (part for wanted in ranges for part in cut(wanted, limit)),
         key=lambda part: (part.range.area, part.range.db, part.range.start + part.offset),
     )
     most = min(most, (pdu - _REQUEST_OVERHEAD) // _REQUEST_ITEM)
     return tuple(Request(tuple(items), read_request(items)) for items in _pack(_merge(parts, limit, gap), pdu, most))
 
 
-def _cut(wanted: Range, limit: int) -> Iterator[Part]:
+def cut(wanted: Range, limit: int) -> Iterator[Part]:
     """Pieces of at most `limit` bytes, cut where nothing solid stands, or where a solid longer than that forces it."""
     starts = [offset for offset, _ in wanted.solid]
     begin = 0

@@ -31,7 +31,6 @@ from pipeline.s7.wire import (
     connect_request,
     is_userdata,
     parse_setup,
-    read_answer,
     refused,
     sequence,
     setup_request,
@@ -235,7 +234,7 @@ class Session(asyncio.Protocol):
             self.stale += 1
             return
         try:
-            items = read_answer(pdu, request.items)
+            items = request.answer(pdu)
         except Refused as error:
             if reader is not None:
                 reader.refused(error)

@@ -16,6 +16,7 @@ OPERATORS = [(kind, name) for kind in NodeKind for name in names(kind)]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 ENVIRONMENT = {
     "PLC_IP": "192.0.2.10",
+    "MIRROR_IP": "192.0.2.11",
     "MQTT_BROKER": "broker.example",
     "TENANT_ID": "acme",
     "PLC_ID": "press1",

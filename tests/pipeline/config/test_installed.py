@@ -13,7 +13,7 @@ from pipeline.config.schema import describe, schema
 from pipeline.operator import NodeKind, find, names
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-ENVIRON = {"PLC_IP": "10.0.0.1", "MQTT_BROKER": "broker.local"}
+ENVIRON = {"PLC_IP": "10.0.0.1", "MQTT_BROKER": "broker.local", "MIRROR_IP": "10.0.0.2"}
 START = """\
 layouts:
   press:

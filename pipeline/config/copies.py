@@ -1,0 +1,110 @@
+"""What a graph writes into devices: every byte has one writer, and none comes back to where it was read.
+
+Only this graph is seen: another process that writes the same bytes, or one PLC under two addresses, is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+
+from pipeline.config.document import locate
+from pipeline.config.problems import Problems
+from pipeline.config.wiring import Draft
+from pipeline.errors import Finding
+from pipeline.frame import Extent
+from pipeline.operator import Copy, Scope
+
+__all__ = ["check_copies"]
+
+
+def check_copies(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
+    """Ask what is read and what is written of it, and tell what must not be written.
+
+    Args:
+        drafts: the enabled nodes; those with mistakes are left out.
+        problems: told of every mistake.
+    """
+    sound = {draft.name: (draft, scope) for draft, scope in drafts if draft.sound and draft.operator and draft.options}
+    reads = {name: _extents(draft, scope) for name, (draft, scope) in sound.items()}
+    written: list[tuple[Draft, Copy]] = []
+    for draft, scope in sound.values():
+        givers = _upstream(draft, {enabled.name: enabled for enabled, _ in drafts})
+        if not sound.keys() >= set(givers):
+            continue  # what comes in can't be known before the mistakes there are mended
+        incoming = [extent for name in givers for extent in reads[name]]
+        for found in _copies(draft, scope, incoming):
+            if isinstance(found, Finding):
+                place = locate(draft.record, found.path) if found.path else draft.place
+                draft.tell(problems, place, found.message, found.hint, path=found.path, severity=found.severity)
+            else:
+                written.append((draft, found))
+    _check_writers(written, problems)
+    _check_circles(written, [extent for extents in reads.values() for extent in extents], problems)
+
+
+def _extents(draft: Draft, scope: Scope) -> tuple[Extent, ...]:
+    return draft.operator.extents(draft.options, scope) if draft.operator and draft.options else ()
+
+
+def _copies(draft: Draft, scope: Scope, incoming: list[Extent]) -> tuple[Copy | Finding, ...]:
+    return draft.operator.copies(draft.options, scope, incoming) if draft.operator and draft.options else ()
+
+
+def _upstream(draft: Draft, known: Mapping[str, Draft]) -> list[str]:
+    """The nodes whose frames reach this one, itself left out, each once."""
+    found: dict[str, None] = {}
+    waiting = [name for name, _ in draft.inputs]
+    while waiting:
+        name = waiting.pop(0)
+        if name in known and name not in found:
+            found[name] = None
+            waiting.extend(giver for giver, _ in known[name].inputs)
+    return list(found)
+
+
+def _check_writers(written: list[tuple[Draft, Copy]], problems: Problems) -> None:
+    for index, (draft, copy) in enumerate(written):
+        for other, before in written[:index]:
+            if not copy.target.overlaps(before.target):
+                continue
+            who = "" if other is draft else f" by node '{other.name}' (line {other.place.line})"
+            message = (
+                f"{_named(copy.source)} would be written to {copy.target} of {copy.target.device}, "
+                f"where {_named(before.source)} is written{who}"
+            )
+            hint = "a range has one writer: give each its own, or leave one out"
+            draft.tell(problems, locate(draft.record, copy.path), message, hint, path=copy.path)
+            break
+
+
+def _check_circles(written: list[tuple[Draft, Copy]], reads: list[Extent], problems: Problems) -> None:
+    steps = [(draft, copy, extent) for draft, copy in written for extent in reads if copy.target.overlaps(extent)]
+    givers: dict[Extent, set[Extent]] = {}
+    for _, copy, extent in steps:
+        givers.setdefault(extent, set()).add(copy.source)
+    try:
+        TopologicalSorter(givers).prepare()
+    except CycleError as error:
+        circle: list[Extent] = error.args[1]
+        draft, copy = _last_step(steps, circle)
+        words = " -> ".join(_named(extent) for extent in circle)
+        hint = "what is written must not be read again: mirror in one direction, or into bytes that nobody mirrors"
+        draft.tell(
+            problems,
+            locate(draft.record, copy.path),
+            f"bytes would go round in a circle: {words}",
+            hint,
+            path=copy.path,
+        )
+
+
+def _last_step(steps: list[tuple[Draft, Copy, Extent]], circle: list[Extent]) -> tuple[Draft, Copy]:
+    """The writer that closes a circle: the last in the file."""
+    pairs = set(pairwise(circle))
+    return next((draft, copy) for draft, copy, extent in reversed(steps) if (copy.source, extent) in pairs)
+
+
+def _named(extent: Extent) -> str:
+    return f"{extent.plc or extent.device} {extent}"
