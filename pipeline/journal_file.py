@@ -101,10 +101,15 @@ class Store:
             raise
 
     def _open_tables(self, *, readonly: bool) -> None:
-        # Not inside a transaction of ours: handles from a read-only one would end with it.
-        self._log, self._kept, self._dead, self._state = (
-            self.env.open_db(name, create=not readonly) for name in (b"log", b"kept", b"dead", b"state")
-        )
+        names = (b"log", b"kept", b"dead", b"state")
+        if readonly:
+            # Not inside a transaction of ours: handles from a read-only one would end with it.
+            tables = [self.env.open_db(name, create=False) for name in names]
+        else:
+            # In one transaction, so that a power cut leaves all tables or none.
+            with self.env.begin(write=True) as txn:
+                tables = [self.env.open_db(name, txn=txn) for name in names]
+        self._log, self._kept, self._dead, self._state = tables
         with self.env.begin() as txn:
             stored = txn.get(b"state", db=self._state)
         self.state = msgspec.msgpack.decode(stored, type=State) if stored else State()

@@ -378,6 +378,14 @@ def test_a_failing_disk_is_an_answer_and_reading_goes_on(folder, monkeypatch, er
     journal.close(1.0)
 
 
+def test_a_new_journal_has_all_its_tables_or_none(folder):
+    """They come in one transaction, so that no power cut can leave some of them and look like damage."""
+    folder.mkdir(exist_ok=True)
+    store = Store(folder)
+    assert store.env.info()["last_txnid"] == 1
+    store.close()
+
+
 def test_a_map_that_is_too_small_grows(folder, monkeypatch):
     """The map begins small; a full one is no failure until it has reached its limit."""
     monkeypatch.setattr("pipeline.journal_file._FIRST_MAP", 256 * 1024)
