@@ -380,7 +380,7 @@ def test_a_failing_disk_is_an_answer_and_reading_goes_on(folder, monkeypatch, er
 
 def test_a_new_journal_has_all_its_tables_or_none(folder):
     """They come in one transaction, so that no power cut can leave some of them and look like damage."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True)
     store = Store(folder)
     assert store.env.info()["last_txnid"] == 1
     store.close()
