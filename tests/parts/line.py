@@ -8,7 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -47,18 +47,19 @@ class Line:
         log_file: all that it has written, over all starts.
     """
 
-    def __init__(self, file: Path, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, file: Path, environment: Mapping[str, str], folder: Path, wrapper: Sequence[str] = ()) -> None:
         """Describe it; `start` or `with` starts it.
 
         Args:
             file: the graph file.
             environment: added to this process's own; without a METRICS_PORT a free one is taken.
             folder: its working folder, where its log goes too.
+            wrapper: what runs it, such as `strace -D …`; it must leave the process id to the pipeline.
         """
         environment = {"METRICS_PORT": str(free_port()), **environment}
         self.url = f"http://127.0.0.1:{environment['METRICS_PORT']}"
         self.log_file = folder / "pipeline.log"
-        self._command = [sys.executable, "-m", "pipeline", "run", str(file)]
+        self._command = [*wrapper, sys.executable, "-m", "pipeline", "run", str(file)]
         self._folder = folder
         self._environment = {
             **os.environ,
@@ -86,6 +87,11 @@ class Line:
         """The process's id."""
         assert self._process is not None, "the pipeline does not run"
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process that has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def exit_code(self) -> int | None:

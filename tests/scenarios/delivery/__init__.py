@@ -1,0 +1,1 @@
+"""The proof of delivery: `python -m tests.scenarios.delivery`. What each scenario does stands in its test."""
