@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
@@ -96,7 +97,7 @@ class Mailbox:
         self._overflow = overflow
         self._dropped = dropped
         self._frames: deque[Frame] = deque()
-        self._closed = False
+        self._closed = asyncio.Event()
         self._notify: Callable[[], None] | None = None
         self._scheduled = False
 
@@ -107,7 +108,7 @@ class Mailbox:
     @property
     def closed(self) -> bool:
         """True when no more frames come; those that wait still do."""
-        return self._closed
+        return self._closed.is_set()
 
     def put(self, frame: Frame) -> None:
         """Add a frame; never blocks. A full mailbox gives one up by its policy."""
@@ -123,9 +124,16 @@ class Mailbox:
 
     def close(self) -> None:
         """Say that no more frames come."""
-        self._closed = True
+        self._closed.set()
         if self._notify is not None:
             self._notify()
+
+    async def closed_within(self, seconds: float) -> bool:
+        """Pause for so long, or until no more frames come; whether that is so. For sinks that wait for a receiver."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        return self.closed
 
     async def consume(self, handler: Callable[[list[Frame]], None]) -> None:
         """Give each loop turn's frames to `handler` as one list, until the mailbox is closed and empty.
@@ -146,7 +154,7 @@ class Mailbox:
                 except Exception as error:  # noqa: BLE001 - ends consume(), whose supervisor counts and logs it
                     done.set_exception(error)
                     return
-            if self._closed:
+            if self.closed:
                 done.set_result(None)
 
         def schedule() -> None:
@@ -167,7 +175,7 @@ class Mailbox:
         wake = asyncio.Event()
         self._listen(wake.set)
         try:
-            while self._frames or not self._closed:
+            while self._frames or not self.closed:
                 wake.clear()
                 if self._frames:
                     batch = list(self._frames)

@@ -74,6 +74,17 @@ def test_a_raising_handler_ends_consume_and_the_rest_waits() -> None:
     assert run_virtual(main) == [FRAMES[1]]
 
 
+def test_who_waits_for_a_receiver_wakes_up_at_the_end() -> None:
+    """The pause lasts as long as told, or until the mailbox is closed; once it is, there is none."""
+
+    async def main(loop: VirtualLoop) -> list[tuple[bool, float]]:
+        mailbox = Mailbox(loop, 10, Overflow.DROP_NEWEST, lambda _: None)
+        loop.call_at(15, mailbox.close)
+        return [(await mailbox.closed_within(10), loop.time()) for _ in range(3)]
+
+    assert run_virtual(main) == [(False, 10), (True, 15), (True, 15)]
+
+
 def test_states_remember_why_and_since_when() -> None:
     """A change is kept with its reason and time; repeating it changes nothing."""
 
