@@ -87,6 +87,9 @@ class _Output:
     def __init__(self, descriptor: int, context: Context) -> None:
         self._descriptor = descriptor
         self._context = context
+        self._written = context.metrics.counter(
+            "plc_publish_ok", "frames given to the receiver", mode="stdout", node=context.node
+        )
 
     async def write(self, lines: list[bytes], mailbox: Mailbox) -> bool:
         """Write lines, one a frame, as fast as the reader takes them; False when there is no use in going on.
@@ -116,6 +119,7 @@ class _Output:
         except OSError as error:
             actor.drop("unwritable", _unwritten(lines, written))
             raise PipelineError(f"standard output can't be written: {error.strerror}") from error
+        self._written.n += len(lines)
         return True
 
 
