@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.s7.wire import DATA_OVERHEAD, ITEM_OVERHEAD, read_answer, read_request
+from pipeline.s7.wire import DATA_OVERHEAD, ITEM_OVERHEAD, read_answer, read_request, usual_answer
 
 __all__ = ["GAP", "MOST_ITEMS", "Item", "Part", "Range", "Request", "cut", "largest_item", "plan"]
 
@@ -79,10 +79,16 @@ class Request:
     Attributes:
         items: what it reads, in order.
         frame: from the TPKT header on; the sequence number is patched in place.
+        usual: see `usual_answer`; None where there is none.
     """
 
     items: tuple[Item, ...]
     frame: bytearray
+    usual: tuple[bytes, bytes, int] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Know the usual answer beforehand."""
+        object.__setattr__(self, "usual", usual_answer(self.items))
 
     def answer(self, pdu: bytes) -> list[bytes | int]:
         """Each item's bytes, or its return code; raises as `read_answer` does."""

@@ -29,6 +29,7 @@ __all__ = [
     "PDU_LEAST",
     "REFUSALS",
     "SEQUENCE_AT",
+    "USUAL_DATA_AT",
     "Grant",
     "Span",
     "Stream",
@@ -42,6 +43,7 @@ __all__ = [
     "request_frame",
     "sequence",
     "setup_request",
+    "usual_answer",
 ]
 
 CC, DR, DT = 0xD0, 0x80, 0xF0
@@ -50,6 +52,8 @@ SEQUENCE_AT = 11
 """Where the two bytes of the sequence number stand in a request frame, counted from the TPKT header."""
 PDU_ASKED = 960
 PDU_LEAST = 112
+USUAL_DATA_AT = 25
+"""Where the data of an answer with one item begin, counted from the TPKT header."""
 DATA_OVERHEAD = 14
 """Bytes of a read answer before its first item: header 12, function and item count."""
 ITEM_OVERHEAD = 4
@@ -253,6 +257,22 @@ def read_answer(pdu: bytes, spans: Sequence[Span]) -> list[bytes | int]:
     return items
 
 
+def usual_answer(spans: Sequence[Span]) -> tuple[bytes, bytes, int] | None:
+    """What nearly all answers to a request of one item are, so that a comparison can take the place of parsing.
+
+    Returns:
+        The frame from the TPKT header to the sequence number, from there to the data (of transport size BYTE), and the
+        length of the whole; None for more items, and for one that no PDU can carry.
+    """
+    if len(spans) != 1 or spans[0].size > PDU_ASKED:
+        return None
+    size = spans[0].size
+    item = struct.pack(">BBH", _GOOD, 0x04, size * 8)
+    pdu = _HEADER.pack(0x32, 3, 0, 0, 2, ITEM_OVERHEAD + size, 0) + bytes([_READ, 1]) + item
+    frame = _tpkt(b"\x02\xf0\x80" + pdu + bytes(size))
+    return frame[:SEQUENCE_AT], frame[SEQUENCE_AT + 2 : USUAL_DATA_AT], len(frame)
+
+
 def _item_size(transport: int, length: int) -> int:
     if transport in _COUNTED_IN_BITS:
         return length + 7 >> 3
@@ -296,6 +316,11 @@ class Stream:
         self.pdu = PDU_ASKED
         self._rest = b""
         self._fragments = b""
+
+    @property
+    def empty(self) -> bool:
+        """True when no part of a frame is kept."""
+        return not self._rest and not self._fragments
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """Take bytes; the complete TPDUs as (code, S7 PDU; empty for CC and DR).

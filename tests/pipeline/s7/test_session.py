@@ -125,6 +125,31 @@ def test_what_can_not_be_trusted_ends_the_connection(fault, reason, after):
     run_virtual(main)
 
 
+@pytest.mark.parametrize("at", range(25))
+def test_an_answer_with_a_wrong_byte_means_the_same_whether_it_comes_whole_or_in_pieces(at):
+    """A whole answer is compared, one in pieces is parsed: whichever byte of its header is wrong, they agree."""
+
+    def spoiled(frame):
+        return frame[:at] + bytes([frame[at] ^ 0x40]) + frame[at + 1 :]
+
+    async def main(loop):
+        async with strict() as plc:
+            found = []
+            for fault in (lambda frame: [spoiled(frame)], lambda frame: faults.one_byte_at_a_time(spoiled(frame))):
+                plc.fault = None
+                session = await opened(loop)
+                plc.fault = fault
+                asker = Asker(loop)
+                session.read(plan([Range(0x84, 1, 0, 14)], 960), asker)
+                await asyncio.sleep(3)
+                ended = session.ended.result().reason if session.ended.done() else ""
+                found.append((ended, session.stale, [told[1:] for told in asker.told]))
+                session.close()
+            assert found[0] == found[1]
+
+    run_virtual(main)
+
+
 def test_a_peer_that_drips_bytes_can_not_hold_a_read_beyond_the_deadline():
     """One byte each 0.5 s is progress, but not an answer: the deadline is from send to complete answer."""
 

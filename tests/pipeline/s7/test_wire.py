@@ -118,6 +118,17 @@ def test_items_are_those_of_python_snap7(contents, random):
     assert [bytes(item) for item in extracted] == contents
 
 
+@given(st.binary(min_size=1, max_size=942), st.integers(1, 0xFFFF))
+def test_the_usual_answer_is_that_of_one_good_item(content, number):
+    """Known beforehand but for its number and data; two items, or one that no PDU carries, have none."""
+    frame = data(answer([good(content)], sequence=number))
+    before, after, length = wire.usual_answer([span(len(content))])
+    assert before + number.to_bytes(2, "big") + after + content == frame
+    assert length == len(frame)
+    assert len(frame) - len(content) == wire.USUAL_DATA_AT
+    assert wire.usual_answer([span(1), span(1)]) is wire.usual_answer([span(5000)]) is None
+
+
 @pytest.mark.parametrize(
     ("pdu", "wanted"),
     [
