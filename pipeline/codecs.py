@@ -5,15 +5,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
 from pipeline.frame import Frame, Origin
 
-__all__ = ["CODECS", "Codec", "FrameJson", "SeedJson"]
+__all__ = ["CODECS", "Codec", "Envelope", "FrameJson", "SeedJson"]
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Envelope(StrEnum):
+    """How a sink writes frames, by the codec's name: ours, or exactly as the first system wrote them."""
+
+    FULL = "full"
+    SEED = "seed"
 
 
 class Codec(Protocol):

@@ -7,10 +7,13 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pipeline.operator import Options
+from pipeline.operator import Flow, Options
 from pipeline.units import Duration, Size
 
 __all__ = ["Compression", "JournalOptions", "Order", "WhenFull"]
+
+_RECORD = 24
+"""Bytes a frame around its payload on disk."""
 
 
 class WhenFull(StrEnum):
@@ -58,3 +61,12 @@ class JournalOptions(Options):
         Duration, Meta(description="keep acknowledged frames this long, to send them again by hand", ge=0)
     ] = Duration(0.0)
     compression: Annotated[Compression, Meta(description="less disk for more CPU")] = Compression.NONE
+
+    def forecast(self, flow: Flow) -> tuple[tuple[str, str], ...]:
+        """How long the journal holds what comes (frames a second, bytes of one), as `check` shows it."""
+        kept = flow.frames * (flow.size + _RECORD)
+        if not kept:
+            return ()
+        hours = min(self.max_size / kept, self.max_age) / 3600
+        limit = "max_size" if self.max_size / kept < self.max_age else "max_age"
+        return (("journal headroom", f"{hours:.3g} h without the receiver ({limit})"),)

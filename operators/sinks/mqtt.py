@@ -24,7 +24,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from pipeline.actor import Mailbox
-from pipeline.codecs import CODECS
+from pipeline.codecs import CODECS, Envelope
 from pipeline.delivery import Delivery
 from pipeline.errors import Finding, LinkError, Severity
 from pipeline.journal_options import JournalOptions
@@ -37,14 +37,12 @@ from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
 from pipeline.units import Duration, Secret, Size, Topic
 
-__all__ = ["Envelope", "MqttOptions", "Version", "mqtt"]
+__all__ = ["MqttOptions", "Version", "mqtt"]
 
 OVERHEAD = 120
 """Bytes a message around its payload: topic, MQTT, TLS, TCP, IP, and its acknowledgement."""
 STAMP = 47
 """Bytes of `seq` and `boot` in a payload."""
-RECORD = 24
-"""Bytes a frame around its payload in the journal."""
 
 
 class Version(StrEnum):
@@ -52,13 +50,6 @@ class Version(StrEnum):
 
     V5 = "5"
     V311 = "3.1.1"
-
-
-class Envelope(StrEnum):
-    """How frames are written: ours, or exactly as the first system wrote them."""
-
-    FULL = "full"
-    SEED = "seed"
 
 
 class MqttOptions(Options):
@@ -185,16 +176,12 @@ def _predict(options: MqttOptions, scope: Scope, inflow: Flow) -> Forecast:
     journal = _journal(options, scope.graph, scope.node)
     stamp = STAMP if options.envelope is Envelope.FULL else 0
     flow = Flow(frames=inflow.frames, size=inflow.size + stamp)
-    kept = flow.frames * (flow.size + RECORD)
-    lines = [
+    lines = (
         ("messages a second", f"{flow.frames:.4g}"),
         ("bytes a day", f"{Size(flow.frames * 86400 * (flow.size + OVERHEAD))}"),
-    ]
-    if kept:
-        hours = min(journal.max_size / kept, journal.max_age) / 3600
-        limit = "max_size" if journal.max_size / kept < journal.max_age else "max_age"
-        lines.append(("journal headroom", f"{hours:.3g} h without the broker ({limit})"))
-    return Forecast(flow=flow, lines=tuple(lines))
+        *journal.forecast(flow),
+    )
+    return Forecast(flow=flow, lines=lines)
 
 
 def _journal(options: MqttOptions, graph: str, node: str) -> JournalOptions:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from operators.sinks.mqtt import Envelope, MqttOptions, Version, mqtt
+from operators.sinks.mqtt import MqttOptions, Version, mqtt
 from pipeline.actor import Mailbox, State
 from pipeline.clock import VirtualLoop, run_virtual
+from pipeline.codecs import Envelope
 from pipeline.errors import Severity
 from pipeline.journal_options import JournalOptions
 from pipeline.operator import Context, Flow, Overflow, Scope
