@@ -5,6 +5,7 @@ from that by more than its band; without a band, and for booleans and texts, any
 that appears or vanishes. Heartbeats, failures and frames that name a bad value always pass, and so does a block's first
 data frame after a failure. A receiver can tell apart: *changed* is a frame before `refresh` is over; *same but fresh* a
 frame with the values as just read, once it is over; *no data* is a failure, or no frame for longer than `refresh`.
+With `send: changed` no frame can stand for an earlier one, so `rate_limit` must come before this node, not behind it.
 
 Ordering: kept. Delivery: frames within the bands are held back on purpose, never delayed. Memory: of each block, the
 values that were last passed on. Disconnects: the failure passes, and so does the next data frame, whatever its values.
