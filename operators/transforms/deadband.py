@@ -14,7 +14,7 @@ values that were last passed on. Disconnects: the failure passes, and so does th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -45,7 +45,8 @@ class Band(Options):
 
     def holds(self, value: float, last: float) -> bool:
         """Whether `value` is within the band around `last`; never for NaN."""
-        return abs(value - last) <= max(self.absolute, abs(last) * self.percent / 100) < math.inf
+        width = max(self.absolute, abs(last) * self.percent / 100) if self.percent else self.absolute
+        return abs(value - last) <= width < math.inf
 
 
 class Deadband(Options):
@@ -109,24 +110,31 @@ class _Gate:
         if passed is None or frame.bad or now >= passed.until or len(passed.values) > len(frame.values):
             self._passed[frame.origin] = _Passed(frame.values, now + self._refresh)
             return frame
+        moved = _moved(frame.values, passed.values, self._band)
         if self._whole:
-            if not any(self._moved(name, value, passed.values) for name, value in frame.values.items()):
+            if next(moved, None) is None:
                 return None
             passed.values, passed.until = frame.values, now + self._refresh
             return frame
-        changed = {name: value for name, value in frame.values.items() if self._moved(name, value, passed.values)}
+        changed = {name: frame.values[name] for name in moved}
         if not changed:
             return None
         passed.values = {**passed.values, **changed}
         return frame.replace(values=changed)
 
-    def _moved(self, name: str, value: Scalar, last: Mapping[str, Scalar]) -> bool:
+
+def _moved(
+    values: Mapping[str, Scalar], last: Mapping[str, Scalar], band: Callable[[str], Band | None]
+) -> Iterator[str]:
+    """The names of the values that differ from the last ones by more than their bands."""
+    for name, value in values.items():
         before = last.get(name)
         if value == before:
-            return isinstance(value, bool) is not isinstance(before, bool)
-        if isinstance(value, bool | str) or before is None or isinstance(before, bool | str):
-            return True
-        if value != value and before != before:  # noqa: PLR0124 - NaN is the only value that differs from itself
-            return False
-        band = self._band(name)
-        return band is None or not band.holds(value, before)
+            if isinstance(value, bool) is not isinstance(before, bool):
+                yield name
+        elif isinstance(value, bool | str) or before is None or isinstance(before, bool | str):
+            yield name
+        elif value == value or before == before:  # noqa: PLR0124 - NaN is the only value that differs from itself
+            found = band(name)
+            if found is None or not found.holds(value, before):
+                yield name
