@@ -114,7 +114,9 @@ async def _written(frames: list[Frame], writer: _Writer, options: File, context:
             actor.become(State.RUNNING)
             return True
         if last:
-            actor.drop("stopped", len(frames) + len(mailbox))
+            lost = len(frames) + len(mailbox)
+            actor.drop("stopped", lost)
+            context.log.error("the graph ends before its frames could be written", lost=lost, reason=actor.reason)
             return False
         await mailbox.closed_within(backoff.fail())
 

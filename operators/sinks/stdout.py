@@ -107,7 +107,9 @@ class _Output:
                 if taken:
                     actor.become(State.RUNNING)
                 elif mailbox.closed:
-                    actor.drop("stopped", _unwritten(lines, written))
+                    lost = _unwritten(lines, written) + len(mailbox)
+                    actor.drop("stopped", lost)
+                    self._context.log.warning("the graph ends before its frames could be written", lost=lost)
                     return False
                 else:
                     actor.become(State.DEGRADED, "the reader of standard output stands still; frames wait for it")

@@ -109,7 +109,7 @@ def test_a_reader_that_stands_still_delays_neither_the_loop_nor_the_end(pipe):
             mailbox.put(data(PRESS, n=n))
 
     context = run(script, capacity=10)
-    assert context.actor.drops == {"mailbox_full": 5, "stopped": 1}
+    assert context.actor.drops == {"mailbox_full": 5, "stopped": 11}
     written = pipe.read()
     assert written.startswith(b'{"ts":')
     assert b"\n" not in written
