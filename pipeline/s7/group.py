@@ -97,7 +97,7 @@ class _Reading:
 
     __slots__ = (
         *("attempts", "bad", "block", "known", "parts", "retry_at", "split"),
-        *("doubtful", "failed", "left", "pieces", "singly"),
+        *("doubtful", "failed", "left", "pieces", "singly", "used"),
     )
 
     def __init__(self, block: Block) -> None:
@@ -116,6 +116,7 @@ class _Reading:
         self.failed: dict[int, int] = {}
         self.doubtful: set[int] = set()
         self.singly = False
+        self.used = False
 
     def heal(self) -> None:
         """Try the whole again."""
@@ -175,6 +176,7 @@ class Group:
         self._pdu = 0
         self._open = 0
         self._asked: list[_Reading] = []
+        self._plain: dict[Request, _Reading] = {}
         self._dirty = True
         self._retry_at = 0.0
         self._refusals = 0
@@ -213,15 +215,24 @@ class Group:
         self.busy = True
         self._open = len(self._asked)
         for reading in self._asked:
-            reading.restart()
+            if reading.used:
+                reading.restart()
+            else:
+                reading.left = reading.parts
         self._session.read(self.requests, self)
         return True
 
     def answered(self, request: Request, items: Sequence[bytes | int]) -> None:
         """Hand each item's bytes to the blocks that want them; a block that is complete is reported."""
+        if (plain := self._plain.get(request)) is not None and not isinstance(items[0], int):
+            plain.left = 0
+            self._report.read(plain.block, items[0], plain.bad, True)
+            self._close()
+            return
         for item, data in zip(request.items, items, strict=True):
             for part in item.parts:
                 reading, base, _ = part.range.owner
+                reading.used = True
                 if isinstance(data, int):
                     reading.refuse(part, data, len(item.parts) == 1)
                 elif part.size == len(data):
@@ -257,6 +268,10 @@ class Group:
         elif reading.attempts and not reading.bad and reading.split is (reading.block.whole is None):
             self._recover(reading)
         self._deliver(reading)
+        self._close()
+
+    def _close(self) -> None:
+        """A block has been reported; after the last one the reading is over."""
         self._open -= 1
         if not self._open:
             self.busy = False
@@ -287,6 +302,7 @@ class Group:
     def _recover(self, reading: _Reading) -> None:
         reading.attempts = 0
         reading.known = {}
+        self._dirty = True
         self._report.recovered(reading.block)
 
     def _heal(self, now: float) -> None:
@@ -306,5 +322,16 @@ class Group:
                 for part in item.parts:
                     part.range.owner[0].parts += 1
         self._asked = [reading for reading in self._readings if reading.parts]
+        self._plain = {
+            request: request.items[0].parts[0].range.owner[0] for request in self.requests if _is_whole_block(request)
+        }
         self._retry_at = min((reading.retry_at for reading in self._readings if reading.retry_at), default=0.0)
         self._dirty = False
+
+
+def _is_whole_block(request: Request) -> bool:
+    """True when its answer's only item is a healthy block and nothing else."""
+    (item, *others) = request.items
+    (part, *more) = item.parts
+    reading, _, _ = part.range.owner
+    return not (others or more or reading.attempts or reading.split) and part.size == item.size == reading.block.size
