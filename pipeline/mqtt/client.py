@@ -19,7 +19,7 @@ from gmqtt.mqtt.package import Package
 from gmqtt.mqtt.protocol import BaseMQTTProtocol, MQTTProtocol
 
 from pipeline.errors import LinkError, PartFailed
-from pipeline.mqtt.codec import find_packet
+from pipeline.mqtt.codec import find_packet, good_pubacks
 from pipeline.mqtt.reasons import explain_disconnect, explain_refusal
 
 __all__ = ["Access", "Ack", "Client", "check_version"]
@@ -145,6 +145,10 @@ class _Protocol(MQTTProtocol):  # type: ignore[misc]
         link = self._client.link
         link.heard = link.now()
         data = self._rest + data if self._rest else data
+        if self._client.answered and (good := good_pubacks(data)):
+            self._rest = b""
+            link.acknowledge([(mid, 0, "") for mid in good])
+            return
         pubacks: list[Ack] = []
         position = 0
         try:
@@ -154,7 +158,8 @@ class _Protocol(MQTTProtocol):  # type: ignore[misc]
                 kind, body, position = data[position], data[found[0] : found[1]], found[1]
                 if kind == _PUBACK:
                     code = body[2] if len(body) > _MID else 0
-                    pubacks.append((body[0] << 8 | body[1], code, self._client.said(body[_MID + 1 :])))
+                    said = self._client.said(body[_MID + 1 :]) if len(body) > _MID + 1 else ""
+                    pubacks.append((body[0] << 8 | body[1], code, said))
                 else:
                     self._client.receive(kind, body)
         except (IndexError, ValueError) as error:

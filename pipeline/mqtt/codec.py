@@ -5,7 +5,9 @@ Integers are big-endian; lengths are MQTT's variable byte integers. Sections are
 
 from __future__ import annotations
 
-__all__ = ["LARGEST", "MOST", "Unfit", "encode_publish", "find_packet", "pack_topic"]
+from struct import unpack
+
+__all__ = ["LARGEST", "MOST", "Unfit", "encode_publish", "find_packet", "good_pubacks", "pack_topic"]
 
 LARGEST = 0xFFFFFFF
 """What a packet can carry after its length."""
@@ -68,3 +70,14 @@ def find_packet(data: bytes, position: int) -> tuple[int, int] | None:
     if len(data) >= position + 5:
         raise ValueError("a length of more than four bytes")
     return None
+
+
+def good_pubacks(data: bytes) -> tuple[int, ...]:
+    """The packet identifiers, when all of `data` are PUBACKs without reason code (section 3.4); else none.
+
+    That is how brokers acknowledge what all is well with, many at a time.
+    """
+    count = len(data) >> 2
+    if len(data) & 3 or data[::4] != b"\x40" * count or data[1::4] != b"\2" * count:
+        return ()
+    return unpack(f">{2 * count}H", data)[1::2]

@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.errors import LinkError, PartFailed
 from pipeline.mqtt.client import check_version
-from pipeline.mqtt.codec import MOST, Unfit, encode_publish, pack_topic
+from pipeline.mqtt.codec import MOST, Unfit, encode_publish, good_pubacks, pack_topic
 from pipeline.mqtt.link import Access, Answer, Link
 from pipeline.mqtt.reasons import explain_disconnect, explain_failure, explain_refusal, judge_puback
 from tests.parts.broker import Broker, maximum_packet_size, receive_maximum
@@ -159,6 +159,15 @@ def test_split_packets_are_joined():
         assert link.acks == [(1, 0, ""), (2, 0x10, "")]
 
     with_broker(script, connack=None, puback=lambda _: None)
+
+
+@given(some.lists(some.integers(1, MOST), min_size=1), some.integers(0, 3))
+def test_good_pubacks_are_read_at_once_when_nothing_else_is_among_them(mids, rest):
+    """Each four bytes; a piece of a packet, another packet or a reason code sends them the longer way."""
+    data = b"".join(b"\x40\2" + mid.to_bytes(2, "big") for mid in mids)
+    assert list(good_pubacks(data)) == mids
+    assert good_pubacks(data + b"\x40\2\0\1"[:rest]) == (tuple(mids) if not rest else ())
+    assert good_pubacks(data + b"\xd0\0\xd0\0") == good_pubacks(b"\x40\3\0\1\x10\xd0\0" + data[:1]) == ()
 
 
 def test_packet_identifiers_wrap_and_pass_over_those_in_use():
