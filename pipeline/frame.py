@@ -22,7 +22,7 @@ class Kind(Enum):
     FAILURE = "failure"
 
 
-class Extent(msgspec.Struct, frozen=True, kw_only=True):
+class Extent(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """A stretch of bytes in a device. `str()` writes it as allow-lists do: `DB101.0..13`.
 
     Attributes:

@@ -17,6 +17,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 ENVIRONMENT = {
     "PLC_IP": "192.0.2.10",
     "MIRROR_IP": "192.0.2.11",
+    "HTTP_URL": "https://server.example/ingest",
     "MQTT_BROKER": "broker.example",
     "TENANT_ID": "acme",
     "PLC_ID": "press1",

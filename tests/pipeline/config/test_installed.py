@@ -13,7 +13,12 @@ from pipeline.config.schema import describe, schema
 from pipeline.operator import NodeKind, find, names
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-ENVIRON = {"PLC_IP": "10.0.0.1", "MQTT_BROKER": "broker.local", "MIRROR_IP": "10.0.0.2"}
+ENVIRON = {
+    "PLC_IP": "10.0.0.1",
+    "MQTT_BROKER": "broker.local",
+    "MIRROR_IP": "10.0.0.2",
+    "HTTP_URL": "https://server.local/ingest",
+}
 START = """\
 layouts:
   press:
