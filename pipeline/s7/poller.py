@@ -27,6 +27,8 @@ __all__ = ["Polled", "Poller", "Target"]
 
 _SOON = 1.0
 """Seconds: a tick that is farther away than that is not waited for after a connection."""
+_SKIPS = ("late", "paused", "disconnected", "backing_off", "busy")
+"""Why a tick is skipped; all are shown from the start, so that the first one is an increase."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +148,12 @@ class Poller:
             block: (self._polled[block], _Meters(context, target.name, self._polled[block].origin, group.every), group)
             for group in block_groups
             for block in group.blocks
+        }
+        self._skipped = {
+            reason: context.metrics.counter(
+                "edge_ticks_skipped", "ticks that no read followed", plc=target.name, reason=reason
+            )
+            for reason in _SKIPS
         }
         self._cpu = [Cpu(cpu, context, self.finished)] if cpu is not None else []
         self._groups: list[Group | Cpu] = [*block_groups, *self._cpu]
@@ -269,9 +277,7 @@ class Poller:
     def _skip(self, reason: str, count: int = 1) -> None:
         if self._actor.state is State.STARTING:
             return  # the first connection follows the first tick, however long it takes
-        self._context.metrics.counter(
-            "edge_ticks_skipped", "ticks that no read followed", plc=self._target.name, reason=reason
-        ).n += count
+        self._skipped[reason].n += count
 
     # what the groups tell
 
