@@ -13,6 +13,7 @@ import mmap
 import struct
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 __all__ = ["LIMIT", "number_of"]
@@ -38,7 +39,7 @@ class _Stamps:
         self._number = 0
 
     def pass_on(self, frame: bytearray, writer: asyncio.WriteTransport) -> None:
-        if len(frame) == _ANSWER and frame[8] == 3 and frame[19] == 4:  # noqa: PLR2004 - an answer to a read
+        if len(frame) == _ANSWER and frame[8] == 3 and frame[19] == 4:
             self._number += 1
             struct.pack_into(">HH", frame, _ANSWER - 4, self._number >> 15, self._number & 0x7FFF)
             struct.pack_into("=d", self._memory, 8 * self._number, time.monotonic())
@@ -89,7 +90,7 @@ async def _serve(addresses: list[str], port: int, plc_port: int, times: str) -> 
         return client
 
     for address in addresses:
-        await loop.create_server(lambda address=address: accept(address), address, port)
+        await loop.create_server(partial(accept, address), address, port)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await loop.run_in_executor(None, sys.stdin.read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["COMMITTED", "Figure", "Results", "Row", "Run", "Spread", "load", "save", "this_run"]
+__all__ = ["COMMITTED", "Figure", "Results", "Row", "Run", "Spread", "digest", "load", "save", "this_run"]
 
 COMMITTED = Path(__file__).with_name("results.json")
 _PACKAGES = ("gmqtt", "lmdb", "msgspec", "python-snap7", "reactivex", "uvloop")
@@ -110,6 +111,11 @@ def load(file: Path) -> Results:
 def save(results: Results, file: Path) -> None:
     """Write the file, with sorted keys, so that a difference shows what has changed."""
     file.write_bytes(msgspec.json.format(msgspec.json.encode(results, order="sorted"), indent=1) + b"\n")
+
+
+def digest(rows: list[Row]) -> str:
+    """A name for these rows: another one when any figure in them changes."""
+    return hashlib.sha256(msgspec.json.encode(rows, order="sorted")).hexdigest()[:16]
 
 
 def this_run(*, quick: bool) -> Run:

@@ -61,7 +61,7 @@ def _mark(figure: Figure) -> str:
 
 
 def _number(value: float) -> str:
-    if value >= 1000:  # noqa: PLR2004 - from here on whole numbers in groups
+    if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
