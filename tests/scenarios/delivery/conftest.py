@@ -57,10 +57,10 @@ def plant(tmp_path: Path) -> Iterator[Callable[..., Plant]]:
 def conclude(row: Callable[..., Row]) -> Callable[..., Row]:
     """End a scenario by `conclude(plant, group, title, …)`: finish, judge, publish, insist that nothing was lost."""
 
-    def end(plant: Plant, group: int, title: str, **fields: Any) -> Row:
+    def end(plant: Plant, group: int, title: str, *, retried: bool = False, **fields: Any) -> Row:
         plant.finish()
         made = row(group, title, **fields)
-        verdict = plant.verdict()
+        verdict = plant.verdict(retried=retried)
         made.take(verdict)
         made.dropped, made.recovered, made.rate = plant.dropped, plant.recovered(), plant.rate()
         assert verdict.proper, f"{verdict}\n{plant.line.log[-3000:]}"

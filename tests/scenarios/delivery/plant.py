@@ -1,6 +1,7 @@
 """A plant for one scenario: PLCs that count, a Mosquitto, the referee, and the pipeline between them as a process."""
 
 import random
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,12 +17,13 @@ from tests.parts.mosquitto import PASSWORDS, Mosquitto
 from tests.parts.waiting import wait_until
 from tests.scenarios.delivery.referee import Kill, Referee, Verdict, judge, recovery
 
-__all__ = ["DURABLE", "Plant", "pass_time"]
+__all__ = ["DURABLE", "SAVED", "Plant", "pass_time"]
 
 DURABLE = "persistence true\nautosave_on_changes true\nautosave_interval 1\n"
 """Mosquitto writes its database after every change, as far as its loop comes around to it."""
-_STOP = 8.0
-"""Seconds that a stop may take."""
+SAVED = "persistence true\nautosave_interval 0\n"
+"""It writes its database when it is told to end."""
+_MEMORY = Path("/dev/shm")  # noqa: S108 - no file of ours has a guessable name there
 
 
 def pass_time(seconds: float) -> None:
@@ -86,15 +88,17 @@ class Plant:
         self._wrapper = wrapper(folder / "trace")
         files = folder / "mosquitto"
         files.mkdir()
-        self.broker = Mosquitto(files, fast=True, options=broker + f"persistence_location {files}/\n")
-        self.plcs = CountingPlcs(folder, plcs, size=size, seed=seed, **(plc or {}))
         self._stack = ExitStack()
+        # Mosquitto writes its whole database at each change. In memory that is fast enough; nobody cuts its power.
+        database = self._stack.enter_context(tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None))
+        self.broker = Mosquitto(files, fast=True, options=f"{broker}persistence_location {database}/\n")
+        self.plcs = CountingPlcs(folder, plcs, size=size, seed=seed, **(plc or {}))
 
     def __enter__(self) -> Self:
         self._stack.callback(self.broker.close)
         self.broker.start()
         self.referee = Referee(self.broker)
-        self._stack.callback(self.referee.stop)
+        self._stack.callback(self.referee.leave)
         self._stack.enter_context(self.plcs)
         self.line = Line(self._write(), self.environment, self.folder, self._wrapper)
         self._stack.callback(self._end_line)
@@ -153,6 +157,13 @@ class Plant:
         before = len(self.referee.arrivals)
         wait_until(lambda: len(self.referee.arrivals) >= before + frames, f"{frames} more frames", 60)
 
+    def restart_broker(self) -> None:
+        """Start the broker again; returns when the referee has subscribed, which is when a fault is over."""
+        before = self.referee.connections
+        self.broker.start()
+        self.referee.wait_connected(before)
+        self.heal()
+
     def kill(self, window: float) -> None:
         """`kill -9` of the pipeline.
 
@@ -201,10 +212,11 @@ class Plant:
         """Connected, and nothing left."""
         return self.line.metric("edge_connects_total") > 0 and self.backlog() == 0
 
-    def verdict(self) -> Verdict:
-        """Compare truth and arrivals."""
+    def verdict(self, *, retried: bool = False) -> Verdict:
+        """Compare truth and arrivals; see `judge`."""
+        dropped = sum(self.dropped.values())
         arrivals = list(self.referee.arrivals)
-        return judge(self.plcs.entries(), arrivals, kills=self.kills, dropped=sum(self.dropped.values()))
+        return judge(self.plcs.entries(), arrivals, kills=self.kills, dropped=dropped, retried=retried)
 
     def recovered(self) -> float:
         """See `recovery`."""

@@ -57,34 +57,33 @@ class Referee:
     Attributes:
         arrivals: all frames, in the order in which they came.
         statuses: payloads of the status topic.
+        connections: how often it has subscribed.
     """
 
     def __init__(self, broker: Mosquitto) -> None:
         """Subscribe; returns when the broker has confirmed it."""
         self.arrivals: list[Arrival] = []
         self.statuses: list[dict[str, Any]] = []
-        self._ready = threading.Event()
+        self.connections = 0
         command = ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(broker.plain_port), "-q", "1", "-c", "-i", "referee"]
-        command += [
-            "-u",
-            "monitor",
-            "-P",
-            PASSWORDS["monitor"],
-            "-F",
-            "%t %p",
-            "-t",
-            "plc/#",
-            "-t",
-            "$SYS/broker/version",
-        ]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self._thread = threading.Thread(target=self._read, name="referee", daemon=True)
-        self._thread.start()
-        # Topics are subscribed in order, so the retained version comes when all of them are.
-        assert self._ready.wait(30), "mosquitto_sub did not subscribe"
+        command += ["-u", "monitor", "-P", PASSWORDS["monitor"], "-F", "%t %p", "-t", "plc/#"]
+        self._command = [*command, "-t", "$SYS/broker/version"]
+        self.come()
 
-    def stop(self) -> None:
-        """Leave."""
+    def come(self) -> None:
+        """Subscribe, or subscribe again after `leave`; returns when the broker has confirmed it."""
+        before = self.connections
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._thread = threading.Thread(target=self._read, args=(self._process,), name="referee", daemon=True)
+        self._thread.start()
+        self.wait_connected(before)
+
+    def wait_connected(self, before: int) -> None:
+        """Return when there have been more connections than `before`."""
+        wait_until(lambda: self.connections > before, "mosquitto_sub has subscribed")
+
+    def leave(self) -> None:
+        """Go away; the broker keeps the session."""
         self._process.kill()
         self._process.wait()
         self._thread.join(10)
@@ -95,14 +94,15 @@ class Referee:
         """Return when nothing has arrived for a while."""
         wait_until(lambda: not self.arrivals or time.monotonic() - self.arrivals[-1].at > _PATIENCE, "silence", 120)
 
-    def _read(self) -> None:
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
         decode = msgspec.json.Decoder(_Frame).decode
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        assert process.stdout is not None
+        for line in process.stdout:
             now = time.monotonic()
             topic, _, body = line.partition(b" ")
             if topic.startswith(b"$SYS"):
-                self._ready.set()
+                # Topics are subscribed in order, so the retained version comes when all of them are.
+                self.connections += 1
             elif topic.endswith(b"/status"):
                 self.statuses.append(msgspec.json.decode(body))
             else:
@@ -137,6 +137,7 @@ class Verdict:
         gaps: holes in `seq`, which the receiver can see.
         twice: arrivals of a frame beyond its first.
         disorder: frames behind a later one of their PLC, boot and lane.
+        again: frames that were refused, or asked for by hand, and came behind later ones of the replay lane.
         invented: arrivals that no answer stands behind, or that repeat another frame's answer.
         late: seconds from an answer to its arrival, the longest.
     """
@@ -152,6 +153,7 @@ class Verdict:
     gaps: int = 0
     twice: int = 0
     disorder: int = 0
+    again: int = 0
     invented: int = 0
     late: float = 0.0
     missing: list[tuple[int, int, float]] = field(default_factory=list)
@@ -163,7 +165,12 @@ class Verdict:
 
 
 def judge(
-    truth: Iterable[Entry], arrivals: Sequence[Arrival], *, kills: Sequence[Kill] = (), dropped: int = 0
+    truth: Iterable[Entry],
+    arrivals: Sequence[Arrival],
+    *,
+    kills: Sequence[Kill] = (),
+    dropped: int = 0,
+    retried: bool = False,
 ) -> Verdict:
     """Compare.
 
@@ -172,12 +179,15 @@ def judge(
         arrivals: in the order in which they came.
         kills: see there.
         dropped: frames given up with a counted reason.
+        retried: frames were refused or asked for again, and nobody waits for those: the replay lane has them later.
     """
     verdict = Verdict(dropped=dropped)
     good, event, over = _answers(truth)
     first: dict[tuple[int, int], Arrival] = {}
     _walk(arrivals, verdict, first, event)
     verdict.gaps = _gaps(arrivals)
+    if not retried:
+        verdict.disorder, verdict.again = verdict.disorder + verdict.again, 0
     for key, at in good.items():
         if (arrival := first.get(key)) is not None:
             verdict.delivered += 1
@@ -230,7 +240,9 @@ def _walk(
         seen.add(name)
         lane = (arrival.plc, arrival.boot, arrival.replayed)
         seq, count = latest.get(lane, (-1, 0))
-        verdict.disorder += arrival.seq < seq or 0 < arrival.count < count
+        behind = arrival.seq < seq or 0 < arrival.count < count
+        verdict.again += behind and arrival.replayed
+        verdict.disorder += behind and not arrival.replayed
         latest[lane] = (max(seq, arrival.seq), max(count, arrival.count))
         if arrival.count:
             key = (arrival.plc, arrival.count)

@@ -44,7 +44,7 @@ or invented value is seen too.
 | dropped | given up with a reason in `edge_frames_dropped_total` |
 | lost | all that is left. Must be 0 |
 | twice | arrivals beyond a frame's first: what "at least once" means |
-| disorder | frames behind a later one of their PLC and lane. Must be 0 |
+| disorder | frames behind a later one of their PLC and lane, except what was refused and sent again. Must be 0 |
 | invented | arrivals without an answer behind them, or with another frame's. Must be 0 |
 | latest | the longest way from an answer to its arrival |
 | recovered | from a fault's end until everything older had arrived and new frames came, the longest |
@@ -86,6 +86,7 @@ class Row(msgspec.Struct, omit_defaults=True):
     lost: int = 0
     twice: int = 0
     disorder: int = 0
+    again: int = 0
     invented: int = 0
     late: float = 0.0
     recovered: float = 0.0
@@ -96,7 +97,8 @@ class Row(msgspec.Struct, omit_defaults=True):
         """Copy what the referee says."""
         self.answered, self.wire, self.lost = verdict.answered, verdict.wire, verdict.lost
         self.memory, self.memory_age = verdict.hand, verdict.hand_age
-        self.twice, self.disorder, self.invented = verdict.twice, verdict.disorder, verdict.invented
+        self.twice, self.disorder, self.again = verdict.twice, verdict.disorder, verdict.again
+        self.invented = verdict.invented
         self.late = verdict.late
 
     @property
@@ -155,6 +157,8 @@ def render(results: Results) -> str:
             text += "\n".join([_COLUMNS, "|---" * 13 + "|", *table]) + "\n\n"
         for row in rows:
             note = f" {row.note}" if row.note else ""
+            if row.again:
+                note += f" {row.again:,} of those sent again came behind later ones of the replay lane."
             text += f"- {row.title}: `{row.command}`.{note}\n"
     return text
 
