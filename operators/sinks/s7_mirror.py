@@ -6,8 +6,9 @@ Memory: one frame per block. Disconnects: connects again with back-off for ever;
 young enough.
 
 Each frame's range is read from the target first, and what differs is written: one PDU at a time, which the target takes
-over in one piece. A block that needs several PDUs is cut between its fields. With `verify: true` it is read back, and
-written again at most `repeats` times. Transforms before a mirror may drop frames; the bytes are those that were read.
+over in one piece. A block that needs several PDUs is cut between its fields; its pieces are not of one instant. With
+`verify: true` it is read back, and written again at most `repeats` times. Transforms before a mirror may drop frames;
+the bytes are those that were read.
 
 `check` refuses what `allow` doesn't cover, two blocks in one range, and bytes that would go round in a circle. It can't
 see other programs that write there, nor that two addresses are one PLC. The mirror takes one connection of the target.
@@ -27,7 +28,8 @@ from pipeline.errors import Finding, Severity
 from pipeline.frame import Extent
 from pipeline.operator import Context, Copy, Flow, Forecast, Options, Overflow, RunSink, Scope, sink
 from pipeline.retry import Retry
-from pipeline.s7.mirror import Guards, Mirror, Partner
+from pipeline.s7.mirror import Mirror, Partner
+from pipeline.s7.route import Guards
 from pipeline.s7.wire import Tsaps
 from pipeline.units import Duration
 

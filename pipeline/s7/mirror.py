@@ -8,7 +8,7 @@ A newer frame takes the place of one that waits. Every change between writing an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.actor import Mailbox, State
@@ -16,17 +16,14 @@ from pipeline.errors import ReadError, Refused
 from pipeline.frame import Extent, Frame, Kind
 from pipeline.operator import Context
 from pipeline.retry import Backoff, Retry
-from pipeline.s7.address import Area
-from pipeline.s7.plan import Range, Request, plan
+from pipeline.s7.exchange import read_extent, write_extent
+from pipeline.s7.route import Guards, Route, Routes
 from pipeline.s7.session import Session, connect
 from pipeline.s7.wire import Tsaps
-from pipeline.s7.write import refused_write, writes
+from pipeline.s7.write import writes
 from pipeline.units import Duration
 
-__all__ = ["Guards", "Mirror", "Partner"]
-
-_HOLD = Retry(initial=Duration(1), max=Duration(60))
-"""Pauses of a range that the target refuses."""
+__all__ = ["Mirror", "Partner"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,68 +45,6 @@ class Partner:
     retry: Retry
 
 
-@dataclass(frozen=True, kw_only=True)
-class Guards:
-    """What holds a mirror back.
-
-    Attributes:
-        allow: ranges that may be written.
-        max_age: seconds after the source's answer from which on a frame is not written.
-        dry_run: compare, and write nothing.
-        repeats: how often a write is repeated that reads back otherwise; None doesn't read back.
-    """
-
-    allow: Sequence[Extent]
-    max_age: float
-    dry_run: bool
-    repeats: int | None
-
-
-class _Route:
-    """One block's way.
-
-    Attributes:
-        source: what is read.
-        target: where it is written.
-        forbidden: it is never written, and why.
-        waiting: the latest frame's bytes, and the monotonic time of the source's answer.
-        reason: why it is not written now; "" while it is.
-        started: it has been in step once.
-        held_until: monotonic seconds before which the target is not asked again.
-    """
-
-    def __init__(self, source: Extent, target: Extent, forbidden: str) -> None:
-        self.source = source
-        self.target = target
-        self.forbidden = forbidden
-        self.waiting: tuple[bytes, float] | None = None
-        self.reason = ""
-        self.started = False
-        self.held_until = 0.0
-        self.backoff = Backoff(_HOLD)
-
-    def __str__(self) -> str:
-        return f"{self.source.plc or self.source.device} {self.source} -> {self.target}"
-
-
-class _Answers:
-    """Collects the answers to some requests; `done` gets the refusal of one of them as a whole, or None."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
-        self.done: asyncio.Future[Refused | None] = loop.create_future()
-        self.found: list[tuple[Request, list[bytes | int]]] = []
-        self._count = count
-
-    def answered(self, request: Request, items: list[bytes | int]) -> None:
-        self.found.append((request, items))
-        if len(self.found) == self._count and not self.done.done():
-            self.done.set_result(None)
-
-    def refused(self, error: Refused) -> None:
-        if not self.done.done():
-            self.done.set_result(error)
-
-
 class Mirror:
     """One mirror; `run` is its life."""
 
@@ -127,10 +62,9 @@ class Mirror:
         self._context = context
         self._clock = context.clock
         self._partner = partner
-        self._where = route
         self._guards = guards
-        self._routes: dict[Extent, _Route | None] = {}
-        self._due: dict[_Route, None] = {}
+        self._routes = Routes(route, guards.allow)
+        self._due: dict[Route, None] = {}
         self._wake = asyncio.Event()
         self._session: Session | None = None
         self._backoff = Backoff(partner.retry)
@@ -160,7 +94,7 @@ class Mirror:
 
     def _accept(self, frames: list[Frame]) -> None:
         for frame in frames:
-            route = self._route(frame.origin.extent)
+            route = self._routes.of(frame.origin.extent)
             if route is None or frame.kind is Kind.HEARTBEAT:
                 continue
             if frame.kind is Kind.FAILURE:
@@ -178,21 +112,6 @@ class Mirror:
         if self._due:
             self._wake.set()
 
-    def _route(self, source: Extent | None) -> _Route | None:
-        """The way of a block's bytes, made when its first frame comes."""
-        if source is None:
-            return None
-        if source not in self._routes:
-            target = self._where(source)
-            self._routes[source] = None if target is None else _Route(source, target, self._forbidden(target))
-        return self._routes[source]
-
-    def _forbidden(self, target: Extent) -> str:
-        if not any(allowed.covers(target) for allowed in self._guards.allow):
-            return f"{target} is outside of `allow`"
-        taken = next((route for route in self._routes.values() if route and route.target.overlaps(target)), None)
-        return f"{taken} has the same target" if taken else ""
-
     # connections
 
     async def _stay_connected(self) -> None:
@@ -209,9 +128,8 @@ class Mirror:
                 failure = await self._serve(session)
             if failure is None:
                 return
-            for route in self._routes.values():
-                if route is not None:
-                    self._stop(route, f"no connection to the target ({failure.reason})")
+            for route in self._routes:
+                self._stop(route, f"no connection to the target ({failure.reason})")
             self._context.actor.become(State.BACKING_OFF, str(failure))
             await asyncio.sleep(self._backoff.fail())
 
@@ -241,7 +159,7 @@ class Mirror:
 
     # one block
 
-    async def _copy(self, session: Session, route: _Route) -> None:
+    async def _copy(self, session: Session, route: Route) -> None:
         """Bring one range into step with its latest frame."""
         waiting, route.waiting = route.waiting, None
         if waiting is None:
@@ -277,7 +195,7 @@ class Mirror:
             ReadError: the connection has to end.
         """
         guards = self._guards
-        held = await self._read(session, target)
+        held = await read_extent(session, target)
         if held == data:
             return "unchanged"
         for _ in range((guards.repeats or 0) + 1):
@@ -290,55 +208,28 @@ class Mirror:
                 for piece in writes(target, data, session.grant.pdu)
                 if held[piece.at : piece.at + len(piece.data)] != piece.data
             ]
-            await self._ask(session, pieces)
+            await write_extent(session, pieces)
             if guards.repeats is None:
                 return "written"
-            held = await self._read(session, target)
+            held = await read_extent(session, target)
             if held == data:
                 return "written"
         return "unverified"
 
-    async def _read(self, session: Session, target: Extent) -> bytes:
-        wanted = Range(Area.DB.value, target.db, target.start, target.size, target.solid)
-        data = bytearray(target.size)
-        for request, items in await self._ask(session, plan((wanted,), session.grant.pdu)):
-            for item, found in zip(request.items, items, strict=True):
-                for part in item.parts:
-                    data[part.offset : part.offset + part.size] = found[part.at : part.at + part.size]
-        return bytes(data)
-
-    async def _ask(self, session: Session, requests: Sequence[Request]) -> list[tuple[Request, list[bytes]]]:
-        """The answers to some requests, all of them good."""
-        answers = _Answers(self._clock.loop, len(requests))
-        session.read(requests, answers)
-        await asyncio.wait((answers.done, session.ended), return_when=asyncio.FIRST_COMPLETED)
-        if not answers.done.done():
-            raise session.ended.result()
-        if error := answers.done.result():
-            session.forget(answers)
-            raise error
-        good: list[tuple[Request, list[bytes]]] = []
-        for request, items in answers.found:
-            for item in items:
-                if isinstance(item, int):
-                    raise refused_write(item)
-            good.append((request, [item for item in items if isinstance(item, bytes)]))
-        return good
-
     # what is told
 
-    def _give_up(self, route: _Route, reason: str, why: str) -> None:
+    def _give_up(self, route: Route, reason: str, why: str) -> None:
         self._context.actor.drop(reason)
         self._stop(route, why)
 
-    def _stop(self, route: _Route, reason: str) -> None:
+    def _stop(self, route: Route, reason: str) -> None:
         """The route is not written any more, or for another reason."""
         if route.reason != reason:
             route.reason = reason
             self._context.log.warning("mirror stopped", audit=True, route=str(route), reason=reason)
             self._settle()
 
-    def _start(self, route: _Route, result: str) -> None:
+    def _start(self, route: Route, result: str) -> None:
         """The route is in step."""
         route.backoff.succeed()
         if route.started and not route.reason:
@@ -351,7 +242,7 @@ class Mirror:
     def _settle(self) -> None:
         if self._session is None:
             return
-        stopped = [route for route in self._routes.values() if route is not None and route.reason]
+        stopped = [route for route in self._routes if route.reason]
         if stopped:
             more = f" (and {len(stopped) - 1} more)" if len(stopped) > 1 else ""
             self._context.actor.become(State.DEGRADED, f"{stopped[0]} is not written: {stopped[0].reason}{more}")
@@ -364,10 +255,11 @@ class Mirror:
 
     def _details(self) -> dict[str, object]:
         """For page and API."""
-        routes = [route for route in self._routes.values() if route is not None]
         return {
             "target": f"{self._partner.address}:{self._partner.port}",
             "dry_run": self._guards.dry_run,
             "pdu": self._session.grant.pdu if self._session else None,
-            "routes": {str(route): route.reason or ("in step" if route.started else "waiting") for route in routes},
+            "routes": {
+                str(route): route.reason or ("in step" if route.started else "waiting") for route in self._routes
+            },
         }

@@ -11,7 +11,9 @@ import asyncio
 import gzip
 import json
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-__all__ = ["Post", "Receiver"]
+__all__ = ["Post", "Receiver", "ThreadedReceiver", "receiver_thread"]
 
 Said = int | tuple[int, dict[str, str], bytes]
 
@@ -137,3 +139,45 @@ def _frames(headers: dict[str, str], body: bytes) -> list[dict[str, Any]]:
         return [json.loads(line) for line in text.splitlines()]
     found = json.loads(text)
     return found if isinstance(found, list) else [found]
+
+
+class ThreadedReceiver(Receiver):
+    """The same, killed and revived from another thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def kill(self) -> None:
+        """Go away; returns when that is done."""
+        self._call(self._kill())
+
+    def revive(self) -> None:
+        """Listen again, on the same port."""
+        self._call(self.listen(self._loop))
+
+    async def _kill(self) -> None:
+        Receiver.kill(self)
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+
+@contextmanager
+def receiver_thread() -> Iterator[ThreadedReceiver]:
+    """A server on a loop and thread of its own, for tests of whole processes."""
+    loop = asyncio.new_event_loop()
+    receiver = ThreadedReceiver(loop)
+    loop.run_until_complete(receiver.listen(loop))
+    thread = threading.Thread(target=loop.run_forever, name="receiver")
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.kill()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()

@@ -16,8 +16,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.frame import Extent, Frame, Kind
 from pipeline.operator import Flow, Overflow, Scope
 from pipeline.retry import Retry
-from pipeline.s7.address import parse_address
-from pipeline.s7.plan import Range, plan
+from pipeline.s7.exchange import read_extent
 from pipeline.s7.session import connect
 from pipeline.s7.wire import Tsaps
 from pipeline.units import Duration
@@ -542,22 +541,7 @@ def test_a_round_trip_through_the_cpp_server(native_plc):
 async def stored(clock, port):
     """The target block's bytes, read over another connection."""
     session = await connect(clock, "127.0.0.1", port, Tsaps.of(3, 0, 1), patience=5)
-    place = parse_address("DB101:0:BYTE[20]")
-    done = clock.loop.create_future()
-
-    class Reader:
-        """Hands over what was read."""
-
-        def answered(self, _, items):
-            """The block."""
-            done.set_result(items[0])
-
-        def refused(self, error):
-            """No block."""
-            done.set_exception(error)
-
-    session.read(plan([Range(place.area.value, place.db, 0, place.size)], 240), Reader())
-    data = await done
+    data = await read_extent(session, extent(db=101, size=20))
     session.close()
     return data
 
