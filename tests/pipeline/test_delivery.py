@@ -24,6 +24,8 @@ from pipeline.errors import JournalForeign
 from pipeline.journal import Journal
 from pipeline.journal_file import Store
 from pipeline.journal_options import JournalOptions, Order, WhenFull
+from pipeline.lanes import Lanes
+from pipeline.records import Record
 from pipeline.retry import Retry
 from pipeline.units import Duration, Size
 from tests.parts.engine import data, make_context, origin
@@ -347,6 +349,69 @@ def test_an_hour_without_the_broker_is_drained_with_memory_flat(tmp_path, order)
     receiver.assert_lanes_ascend()
 
 
+@pytest.mark.parametrize("order", list(Order))
+@pytest.mark.parametrize("interval", [0.0, 1.0])
+def test_more_than_the_receiver_takes_goes_through_the_disk_once(tmp_path, monkeypatch, order, interval):
+    """Overload on a standing connection, with pauses: memory stays bounded, every frame arrives exactly once."""
+    monkeypatch.setattr("pipeline.lanes.HELD_LIMIT", 40)
+
+    async def main(loop):
+        delivery = make_delivery(loop, tmp_path / "j", order=order, commit_interval=Duration(interval))
+        receiver = Receiver(loop, window=5, latency=0.1)
+        await delivery.open()
+        receiver.connect(delivery)
+        for _ in range(4):
+            await produce(delivery, 10, rate=25)
+            assert len(delivery.lanes) < 1100
+            await asyncio.sleep(8)
+        await until(lambda: not delivery.unacknowledged)
+        assert await delivery.close(2) == 0
+        return receiver
+
+    receiver = run_virtual(main)
+    assert len(receiver.got) == len(receiver.seqs()) == 3000
+    receiver.assert_lanes_ascend()
+
+
+def test_a_record_whose_commit_comes_after_the_overload_is_still_read_from_disk(tmp_path, monkeypatch):
+    """Its ordinal lies in a closed range: adding it to the live lane too would send it twice."""
+    monkeypatch.setattr("pipeline.lanes.HELD_LIMIT", 4)
+    lanes = Lanes(Order.LIVE_FIRST, 0.0)
+    lanes.connect(0.0, 0)
+    lanes.exhaust(())
+    written = [Record(n, b"", "t", 1, "full", "p", 0.0, b"") for n in range(8)]
+    for record in written[:4]:
+        lanes.add(record)
+    assert lanes.open
+    assert lanes.take(4, 4, 1.0, 7) == written[:4]
+    lanes.add(written[5])
+    assert (len(lanes), lanes.first()) == (0, (4, 7))
+    lanes.add(written[7])
+    assert len(lanes) == 1
+
+
+def test_what_was_read_for_a_lost_connection_is_not_taken_for_the_next(tmp_path):
+    """The connection changes while the disk reads: the drain begins again from the oldest, nothing is skipped."""
+
+    async def main(loop):
+        delivery = make_delivery(loop, tmp_path / "j")
+        receiver = Receiver(loop, window=500, latency=1e6)
+        await delivery.open()
+        await produce(delivery, 100)
+        receiver.connect(delivery)
+        await asyncio.sleep(0.1)
+        receiver.latency = 0.01
+        while delivery.commits._round is None:
+            delivery.acknowledge_all(list(delivery._sender.flight)[100:])
+        receiver.cut()
+        receiver.connect(delivery)
+        await until(lambda: not delivery.unacknowledged, seconds=60)
+        await delivery.close(2)
+        return receiver
+
+    assert len(run_virtual(main).seqs()) == 6000
+
+
 def test_live_first_sends_the_present_at_once_and_the_past_at_its_pace(tmp_path):
     """While 6000 old frames leave at 500 a second, new ones wait for nothing."""
 
@@ -537,7 +602,8 @@ def test_a_disk_that_stays_full_ends_in_the_policy_and_an_honest_count(tmp_path,
         delivery._context.pause = paused.append
         await delivery.open()
         await produce(delivery, 30)
-        assert len(delivery.ledger.pending) <= delivery.commits.memory_records < 900
+        # The cap follows the average size of what waits, so it moves a little.
+        assert 0.5 * delivery.commits.memory_records < len(delivery.ledger.pending) < 1000
         unsafe = await delivery.close(2)
         given_up = drops(delivery)["journal_unwritable"]
         assert unsafe + given_up == 1800
