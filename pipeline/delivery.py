@@ -100,7 +100,8 @@ class Delivery:
             finished=self._round_ended,
         )
         self._streams: dict[Origin, _Stream] = {}
-        self._plcs: dict[str, _Stream] = {}
+        # Kept over a changed graph: `boot` is the process's, so the numbers of its PLCs must go on.
+        self._plcs: dict[str, _Stream] = context.kept.setdefault("seq", {})
         self._open = False
         self._epoch = self._asked = 0
         self._breaker = Breaker(breaker, self._retry)

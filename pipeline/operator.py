@@ -349,6 +349,7 @@ class Context:
         pause: a sink calls it with True to stop the sources in front of it, with False to let them go on.
         stop: ends the graph in order, as SIGTERM does, when there is nobody left to work for.
         tasks: the running tasks of `observable`.
+        kept: what the node of this name remembers while its process lives, though the graph is loaded anew.
         details: set it to a function that gives what page and API show beside state and counters (JSON-able).
     """
 
@@ -369,6 +370,7 @@ class Context:
     stop: Callable[[], object] = bool
     details: Callable[[], Mapping[str, object]] | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def part(self, name: str) -> Context:
         """The context of one part of a source (one PLC), with an actor of its own named `<node>/<name>`."""

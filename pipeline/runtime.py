@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import structlog
 from reactivex import Observable, abc
@@ -101,11 +102,21 @@ class Runtime:
         failures: the failure frame of each block that fails now.
     """
 
-    def __init__(self, graph: Graph, clock: Clock) -> None:
+    def __init__(self, graph: Graph, clock: Clock, before: Runtime | None = None) -> None:
+        """Prepare; nothing starts.
+
+        Args:
+            graph: what will run.
+            clock: the one clock.
+            before: what ran in this process until now, and has ended: its `boot`, its start and what its nodes keep
+                go on.
+        """
         self.graph = graph
         self.clock = clock
-        self.boot = str(ULID())
-        self.started = clock.wall()
+        self.boot: str = before.boot if before else str(ULID())
+        self.started: float = before.started if before else clock.wall()
+        self._kept: dict[str, dict[str, Any]] = before._kept if before else {}
+        self._is_first = before is None
         self.metrics = Metrics()
         self.actors: dict[str, Actor] = {}
         self.ports: dict[str, Port] = {}
@@ -133,7 +144,8 @@ class Runtime:
         Raises:
             PipelineError: a part failed for good; everything else was stopped in order.
         """
-        self.clock.loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="pipeline-io"))
+        if self._is_first:
+            self.clock.loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="pipeline-io"))
         stopped = self.clock.loop.create_task(stop.wait())
         try:
             await self._start(stopped)
@@ -180,6 +192,7 @@ class Runtime:
             log=log,
             actor=actor,
             stop=self._end,
+            kept=self._kept.setdefault(name, {}),
         )
         self._contexts[name] = context
         return context

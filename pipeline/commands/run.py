@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
+import itertools
 import os
 import signal
-import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import structlog
@@ -18,8 +17,7 @@ from pipeline.cli import graph_file
 from pipeline.clock import Clock
 from pipeline.config import load
 from pipeline.graph import Graph
-from pipeline.runtime import Runtime
-from pipeline.web import server
+from pipeline.lifetime import Lifetime
 
 __all__ = ["command", "run"]
 
@@ -35,29 +33,37 @@ _SECOND_SIGNAL = 130
     default="auto",
     help="auto: text on a terminal, else JSON.",
 )
-def command(file: str, log_level: str, log_format: str) -> None:
+@click.option("--watch", is_flag=True, help="Take a changed graph file as SIGHUP does, as soon as it is saved.")
+def command(file: str, log_level: str, log_format: str, watch: bool) -> None:
     """Run a graph. Ctrl-C or SIGTERM stop it in order; a second one at once.
+
+    SIGHUP reads the file anew. One with mistakes is refused, with all of them in the log, and what runs goes on. Else
+    the graph starts anew in the same process, with its journals; `boot` stays and `seq` goes on without a gap.
 
     \b
     Examples:
       pipeline run configs/demo.yaml
       PLC_IP=192.168.0.121 MQTT_BROKER=broker.plant pipeline configs/line1.yaml
+      pipeline line.yaml --watch
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     log.configure(log_level, None if log_format == "auto" else log_format == "json")
-    run(load(graph_file(file), os.environ))
+    path = graph_file(file)
+    run(load(path, os.environ), lambda: load(path, os.environ), path if watch else None)
 
 
-def run(graph: Graph) -> None:
+def run(graph: Graph, read: Callable[[], Graph] | None = None, watched: Path | None = None) -> None:
     """Run a graph in this process until a signal or the end of its sources.
+
+    Args:
+        graph: what runs first.
+        read: gives the graph anew, when SIGHUP or a changed file asks for it; without it, it stays as it is.
+        watched: the file whose changes count.
 
     Raises:
         PipelineError: a part failed for good; the rest was stopped in order.
     """
-    logger = structlog.get_logger()
-    for warning in graph.warnings:
-        logger.warning("graph warning", problem=str(warning))
     with asyncio.Runner(loop_factory=_new_loop()) as runner:
-        runner.run(_main(graph))
+        runner.run(_main(graph, read or (lambda: graph), watched))
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -69,47 +75,39 @@ def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _main(graph: Graph) -> None:
+async def _main(graph: Graph, read: Callable[[], Graph], watched: Path | None) -> None:
     loop = asyncio.get_running_loop()
-    sockets = server.bind(graph.http) if graph.http else []
-    logger = structlog.get_logger().bind(graph=graph.name)
-    runtime = Runtime(graph, Clock(loop))
-    stop = asyncio.Event()
-    _on_signals(loop, stop)
-    logger.info("started", boot=runtime.boot, nodes=len(graph.running()), pid=os.getpid())
-    page = _page(graph, runtime, sockets, logger)
-    # What was made so far lives as long as the process: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
+    lifetime = Lifetime(graph, Clock(loop), read)
+    _on_signals(loop, lifetime)
+    watching = loop.create_task(lifetime.watch(watched)) if watched else None
     try:
-        await runtime.run(stop)
+        await lifetime.run()
     finally:
-        if page is not None:
-            page.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await page
-        logger.info("stopped")
+        if watching is not None:
+            watching.cancel()
 
 
-def _page(
-    graph: Graph, runtime: Runtime, sockets: list[socket.socket], logger: structlog.typing.FilteringBoundLogger
-) -> asyncio.Task[None] | None:
-    if graph.http is None:
-        return None
-    return asyncio.get_running_loop().create_task(
-        server.serve(graph.http, runtime, lambda url: logger.info("page", url=url), sockets), name="page"
-    )
+def _on_signals(loop: asyncio.AbstractEventLoop, lifetime: Lifetime) -> None:
+    stops = itertools.count()
+    terminal = os.isatty(0)
 
-
-def _on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     def stopping() -> None:
-        if stop.is_set():
+        if next(stops):
             os._exit(_SECOND_SIGNAL)
         structlog.get_logger().info("stopping", hint="a second signal ends at once")
-        stop.set()
+        lifetime.stop()
+
+    def hangup() -> None:
+        # The kernel sends the same signal when the terminal is closed: then nobody is there who would stop us.
+        if terminal and not os.isatty(0):
+            stopping()
+        else:
+            lifetime.reload()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, stopping)
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping))
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, hangup)

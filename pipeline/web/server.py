@@ -23,7 +23,7 @@ from pipeline.web.access import is_loopback
 from pipeline.web.app import LONGEST_HEAD, make_app
 from pipeline.web.view import Running
 
-__all__ = ["bind", "serve", "url"]
+__all__ = ["bind", "check_login", "serve", "url"]
 
 _CONNECTIONS = 128  # file descriptors are shared with PLCs, broker and journal
 _REQUEST_SECONDS = 10.0
@@ -56,14 +56,26 @@ def bind(http: Http) -> list[socket.socket]:
         port = port or sockets[0].getsockname()[1]
     if not sockets:
         raise UsageError(_refusal(http, f"'{host}' is not an address of this machine"))
-    if not (http.token or http.users or http.insecure or _private(sockets)):
+    try:
+        check_login(http, sockets)
+    except UsageError:
         for taken in sockets:
             taken.close()
+        raise
+    return sockets
+
+
+def check_login(http: Http, sockets: list[socket.socket]) -> None:
+    """Judge who could connect to these sockets.
+
+    Raises:
+        UsageError: other machines, and nobody would have to log in.
+    """
+    if not (http.token or http.users or http.insecure or _private(sockets)):
         raise UsageError(
             f"http.listen: {http.listen} can be reached by other machines and nobody would have to log in; "
             "set http.token or http.users, listen on 127.0.0.1, or allow it with http.insecure: true"
         )
-    return sockets
 
 
 def url(sockets: list[socket.socket]) -> str:

@@ -47,7 +47,14 @@ class Line:
         log_file: all that it has written, over all starts.
     """
 
-    def __init__(self, file: Path, environment: Mapping[str, str], folder: Path, wrapper: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        file: Path,
+        environment: Mapping[str, str],
+        folder: Path,
+        wrapper: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> None:
         """Describe it; `start` or `with` starts it.
 
         Args:
@@ -55,11 +62,12 @@ class Line:
             environment: added to this process's own; without a METRICS_PORT a free one is taken.
             folder: its working folder, where its log goes too.
             wrapper: what runs it, such as `strace -D …`; it must leave the process id to the pipeline.
+            options: of the command, such as `--watch`.
         """
         environment = {"METRICS_PORT": str(free_port()), **environment}
         self.url = f"http://127.0.0.1:{environment['METRICS_PORT']}"
         self.log_file = folder / "pipeline.log"
-        self._command = [*wrapper, sys.executable, "-m", "pipeline", "run", str(file)]
+        self._command = [*wrapper, sys.executable, "-m", "pipeline", "run", str(file), *options]
         self._folder = folder
         self._environment = {
             **os.environ,
