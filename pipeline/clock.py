@@ -114,11 +114,21 @@ class _VirtualSelector(selectors.DefaultSelector):
             return super().select(0)
         if self.loop.pending_jobs:
             return super().select(_JOB_POLL)
+        if timeout is not None and self.loop.speed < math.inf:
+            return self._pass(timeout)
         events = super().select(0)
         if not events:
             if timeout is None:
                 raise RuntimeError("virtual time stands still: every task waits and no timer is set")
             self.loop.advance(timeout)
+        return events
+
+    def _pass(self, timeout: float) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait in real time, for as long as the loop's speed makes of it."""
+        began = time.perf_counter()
+        events = super().select(timeout / self.loop.speed)
+        waited = (time.perf_counter() - began) * self.loop.speed
+        self.loop.advance(min(timeout, waited) if events else timeout)
         return events
 
 
@@ -131,6 +141,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     Attributes:
         pending_jobs: executor jobs not yet done; while there are any, time stands still.
         latency: seconds from a write to its arrival.
+        speed: simulated seconds in a real one; infinite unless told: waiting takes no time.
         mute: addresses that accept no connection and give no answer: connecting to one waits for ever.
         connections: living connections, as pairs (client transport, server transport).
     """
@@ -141,6 +152,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self.pending_jobs = 0
         self.latency = 0.0
+        self.speed = math.inf
         self.mute: set[tuple[str, int]] = set()
         self.connections: list[tuple[MemoryTransport, MemoryTransport]] = []
         self._servers: dict[tuple[str, int], Callable[[], asyncio.BaseProtocol]] = {}

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import msgspec
 
-from pipeline.frame import Frame, Origin
+from pipeline.frame import Frame, Kind, Origin, Scalar
 
-__all__ = ["CODECS", "Codec", "Envelope", "FrameJson", "SeedJson"]
+__all__ = ["CODECS", "Codec", "Envelope", "FrameJson", "SeedJson", "decode"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -112,6 +112,55 @@ class SeedJson:
     def mark_replayed(self, body: bytes) -> bytes:
         """The seed's form carries no mark."""
         return body
+
+
+class _Written(msgspec.Struct):
+    """A frame as `FrameJson` writes it, with the node that it left where somebody wrote that too."""
+
+    ts: float
+    values: dict[str, Scalar]
+    ip: str = ""
+    db: int | None = None
+    tenant_id: str = ""
+    plc_id: str = ""
+    error: str | None = None
+    tags: dict[str, str] = {}
+    measurement: str = ""
+    bad: dict[str, str] | None = None
+    node: str = ""
+
+
+_read = msgspec.json.Decoder(_Written).decode
+
+
+def decode(body: bytes | str, origins: dict[object, Origin]) -> tuple[str, Frame]:
+    """The frame that `FrameJson` has written, and its `node` ("" where it has none). Units and bytes are not in it.
+
+    Args:
+        body: one JSON object.
+        origins: those met so far, to be handed in again: frames of one block share theirs.
+
+    Raises:
+        msgspec.MsgspecError: it is no such object.
+    """
+    found = _read(body)
+    measurement = found.measurement or f"s7_db{found.db}"
+    key = (measurement, found.ip, found.db, found.tenant_id, found.plc_id, tuple(found.tags.items()))
+    origin = origins.get(key)
+    if origin is None:
+        origin = origins[key] = Origin(
+            measurement=measurement,
+            ip=found.ip,
+            db=found.db,
+            tenant_id=found.tenant_id,
+            plc_id=found.plc_id,
+            tags=found.tags,
+        )
+    if found.error is not None:
+        kind = Kind.FAILURE
+    else:
+        kind = Kind.HEARTBEAT if found.values == {"heartbeat": 1} else Kind.DATA
+    return found.node, Frame(kind, found.ts, origin, found.values, found.bad, error=found.error)
 
 
 def _head(origin: Origin) -> bytes:

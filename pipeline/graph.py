@@ -13,6 +13,7 @@ from pipeline.operator import NodeKind, Operator, Options, Scope
 if TYPE_CHECKING:
     from pipeline.config.http import Http
     from pipeline.config.layouts import Layout
+    from pipeline.config.recorder import RecorderOptions
 
 __all__ = ["Graph", "Node"]
 
@@ -48,6 +49,7 @@ class Graph:
         name: the file's `name:`, or the file's own name without ending.
         path: the file.
         http: where page, metrics and API listen; None when nowhere.
+        recorder: the flight recorder; None for a graph that no file declares.
         layouts: by name.
         nodes: all nodes by name, services first, then in data order: each node after those it takes from.
         warnings: what the user should know though the graph runs.
@@ -56,6 +58,7 @@ class Graph:
     name: str
     path: Path
     http: Http | None = None
+    recorder: RecorderOptions | None = None
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     nodes: Mapping[str, Node] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()

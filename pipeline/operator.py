@@ -20,13 +20,13 @@ from enum import StrEnum
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, dataclass_transform, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, dataclass_transform, get_type_hints
 
 import msgspec
 from reactivex import Observable, abc, create
 from reactivex.disposable import Disposable
 
-from pipeline.errors import Finding
+from pipeline.errors import Finding, ReadError
 from pipeline.frame import Extent, Frame
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pipeline.clock import Clock
     from pipeline.config.layouts import Layout
     from pipeline.metrics import Metrics
+    from pipeline.recording.tape import Tape
 
 __all__ = [
     "Claim",
@@ -53,6 +54,7 @@ __all__ = [
     "RunSink",
     "Scope",
     "Transform",
+    "Witness",
     "find",
     "names",
     "service",
@@ -187,6 +189,22 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 Build = Callable[[Any, "Context"], Any]
 
 
+class Witness(Protocol):
+    """Told what the device of a source's actor says, as on the wire, so that it can be recorded and played again.
+
+    `wall` is the wall clock of the moment, in seconds.
+    """
+
+    def opened(self, wall: float, asked: bytes, answer: bytes) -> None:
+        """A connection was granted: the last request of its handshake, and the answer to it."""
+
+    def answered(self, wall: float, asked: bytes | bytearray, answer: bytes) -> None:
+        """A request was answered. Its number may be written into `asked` again later; nothing else of it changes."""
+
+    def lost(self, wall: float, error: ReadError) -> None:
+        """The connection is gone, or can't be had."""
+
+
 @dataclass
 class Operator(Generic[OptionsT]):
     """A registered operator: its factory and what it says of itself.
@@ -210,6 +228,7 @@ class Operator(Generic[OptionsT]):
     _claims: Callable[[Any, Scope], Iterable[Claim]] | None = None
     _reads: Callable[[Any, Scope], Iterable[Extent]] | None = None
     _writes: Callable[[Any, Scope, Sequence[Extent]], Iterable[Copy | Finding]] | None = None
+    _plays: Callable[[Any, Tape], Callable[[], asyncio.BaseProtocol]] | None = None
 
     @property
     def doc(self) -> str:
@@ -243,6 +262,29 @@ class Operator(Generic[OptionsT]):
         """Decorate a sink's function that lists, from what its sources read, what it writes, or why it must not."""
         self._writes = function
         return function
+
+    def plays(
+        self, function: Callable[[OptionsT, Tape], Callable[[], asyncio.BaseProtocol]]
+    ) -> Callable[[OptionsT, Tape], Callable[[], asyncio.BaseProtocol]]:
+        """Decorate a source's function that gives, from a recording, the device's end of each connection."""
+        self._plays = function
+        return function
+
+    @property
+    def is_playable(self) -> bool:
+        """Whether its devices can be recorded and played again."""
+        return self._plays is not None
+
+    @property
+    def is_copying(self) -> bool:
+        """Whether it writes into devices."""
+        return self._writes is not None
+
+    def player(self, options: Options, tape: Tape) -> Callable[[], asyncio.BaseProtocol]:
+        """What plays the device of one actor; `is_playable` says whether there is such a thing."""
+        if self._plays is None:
+            raise RuntimeError(f"{self.name} has no player")
+        return self._plays(options, tape)
 
     def forecast(self, options: Options, scope: Scope, inflow: Flow) -> Forecast:
         """The operator's prediction; without one, what flows in flows out."""
@@ -350,6 +392,7 @@ class Context:
         stop: ends the graph in order, as SIGTERM does, when there is nobody left to work for.
         tasks: the running tasks of `observable`.
         kept: what the node of this name remembers while its process lives, though the graph is loaded anew.
+        witness: told what a source's device says; None where nobody records.
         details: set it to a function that gives what page and API show beside state and counters (JSON-able).
     """
 
@@ -371,6 +414,7 @@ class Context:
     details: Callable[[], Mapping[str, object]] | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     kept: dict[str, Any] = field(default_factory=dict)
+    witness: Witness | None = None
 
     def part(self, name: str) -> Context:
         """The context of one part of a source (one PLC), with an actor of its own named `<node>/<name>`."""

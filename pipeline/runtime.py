@@ -23,6 +23,7 @@ from pipeline.graph import Graph, Node
 from pipeline.metrics import Metrics
 from pipeline.operator import Context, NodeKind, RunService, RunSink, Transform
 from pipeline.port import Port
+from pipeline.recording.recorder import Recorder
 from pipeline.retry import Backoff, Retry
 
 __all__ = ["Runtime"]
@@ -100,6 +101,7 @@ class Runtime:
         ports: outputs of sources and transforms by node name.
         latest: the newest data frame of each block.
         failures: the failure frame of each block that fails now.
+        recorder: told what the sources' devices say; None for nobody.
     """
 
     def __init__(self, graph: Graph, clock: Clock, before: Runtime | None = None) -> None:
@@ -122,6 +124,7 @@ class Runtime:
         self.ports: dict[str, Port] = {}
         self.latest: dict[Origin, Frame] = {}
         self.failures: dict[Origin, Frame] = {}
+        self.recorder: Recorder | None = None
         self._log = structlog.get_logger().bind(graph=graph.name)
         self._scheduler = AsyncIOScheduler(clock.loop)
         self._contexts: dict[str, Context] = {}
@@ -193,6 +196,7 @@ class Runtime:
             actor=actor,
             stop=self._end,
             kept=self._kept.setdefault(name, {}),
+            witness=self.recorder.witness(name) if self.recorder and node.kind is NodeKind.SOURCE else None,
         )
         self._contexts[name] = context
         return context

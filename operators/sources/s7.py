@@ -9,7 +9,8 @@ with back-off for ever, and a late answer is never taken for a current one. Noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from asyncio import BaseProtocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -21,11 +22,13 @@ from pipeline.config.layouts import Layout, Naming
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Extent, Frame, Kind, Origin, Scalar
 from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Options, Scope, source
+from pipeline.recording.tape import Tape
 from pipeline.retry import Retry
 from pipeline.s7.cpu import CpuTags
 from pipeline.s7.decode import Leaf, compile_decoder
 from pipeline.s7.plan import plan
 from pipeline.s7.poller import Polled, Poller, Target
+from pipeline.s7.recorded import play
 from pipeline.s7.wanted import (
     EVERY,
     BlockOptions,
@@ -186,6 +189,11 @@ def _claims(options: S7, scope: Scope) -> Iterable[Claim]:  # noqa: ARG001 - the
         place = f"tsap {tsap.remote}" if tsap else f"{plc.rack}.{plc.slot}"
         path = ("plcs", index, "address") if options.plcs else ("address",)
         yield Claim(what="PLC connection", key=f"{plc.address.lower()}:{plc.port}/{place}", path=path)
+
+
+@s7.plays
+def _plays(options: S7, tape: Tape) -> Callable[[], BaseProtocol]:
+    return play(tape, options.timeout)
 
 
 @s7.reads

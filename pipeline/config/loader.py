@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
@@ -14,6 +14,7 @@ from pipeline.config.document import Entry, Listing, Record, Scalar, Value, deco
 from pipeline.config.http import Http
 from pipeline.config.layouts import Layout, LayoutOptions, build_layouts
 from pipeline.config.problems import Problems
+from pipeline.config.recorder import RecorderOptions
 from pipeline.config.wiring import Draft, check_claims, check_names, check_wiring, in_data_order
 from pipeline.errors import ConfigurationError, Finding, Problem, Severity, nearest
 from pipeline.graph import Graph, Node
@@ -21,7 +22,9 @@ from pipeline.operator import NodeKind, Options, Scope, find, names
 
 __all__ = ["NODE_KEYS", "TOP_KEYS", "GraphName", "load", "load_text"]
 
-TOP_KEYS = ("name", "http", "layouts", *(kind.value for kind in NodeKind))
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+TOP_KEYS = ("name", "http", "recorder", "layouts", *(kind.value for kind in NodeKind))
 """What may stand at the left margin of a graph file, besides `x-…` for anchors."""
 
 NODE_KEYS = ("type", "from", "enabled")
@@ -98,7 +101,8 @@ class _Loader:
                 hint = f"did you mean '{similar}'?" if similar else f"allowed: {', '.join(TOP_KEYS)}"
                 self._problems.add(_place(key, entry), f"unknown key '{key}'", hint)
         name = self._name()
-        http = self._http(name)
+        http = self._top("http", Http, name)
+        recorder = self._top("recorder", RecorderOptions, name) or RecorderOptions()
         layouts = self._layouts()
         drafts = check_names([d for kind in NodeKind for d in self._section(kind)], self._problems)
         check_wiring(drafts, self._problems)
@@ -113,7 +117,15 @@ class _Loader:
         if self._problems.errors:
             return None
         nodes = {draft.name: _node(draft) for draft in in_data_order(drafts)}
-        return Graph(name=name, path=self._path, http=http, layouts=layouts, nodes=nodes, warnings=self._problems.all)
+        return Graph(
+            name=name,
+            path=self._path,
+            http=http,
+            recorder=recorder,
+            layouts=layouts,
+            nodes=nodes,
+            warnings=self._problems.all,
+        )
 
     def _name(self) -> str:
         place: Value = Scalar(self._path.stem, 1, 1, plain=False)
@@ -122,17 +134,18 @@ class _Loader:
         bound = Binder(self._environ, self._problems.reporter()).value(GraphName, place, ("name",))
         return self._path.stem if bound is FAILED else str(bound)
 
-    def _http(self, name: str) -> Http | None:
-        entry = self._root.entries.get("http")
+    def _top(self, key: str, kind: type[OptionsT], name: str) -> OptionsT | None:
+        """A section of the file that is one set of options; None when it is not there, or wrong."""
+        entry = self._root.entries.get(key)
         if entry is None:
             return None
-        report = self._problems.reporter(prefix=("http",))
-        http: Http | Failed = Binder(self._environ, report).value(Http, entry.value)
-        if isinstance(http, Failed):
+        report = self._problems.reporter(prefix=(key,))
+        options: OptionsT | Failed = Binder(self._environ, report).value(kind, entry.value)
+        if isinstance(options, Failed):
             return None
-        for finding in http.check(Scope(graph=name, node="http", folder=self._path.parent)):
+        for finding in options.check(Scope(graph=name, node=key, folder=self._path.parent)):
             report(locate(entry.value, finding.path), finding.path, finding.message, finding.hint, finding.severity)
-        return http
+        return options
 
     def _layouts(self) -> dict[str, Layout]:
         options: dict[str, LayoutOptions] = {}

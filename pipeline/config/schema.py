@@ -13,6 +13,7 @@ from pipeline.config.convert import choices, expected, is_options, is_union, mem
 from pipeline.config.http import Http
 from pipeline.config.layouts import LayoutOptions
 from pipeline.config.loader import GraphName
+from pipeline.config.recorder import RecorderOptions
 from pipeline.operator import NodeKind, find, names
 from pipeline.units import Duration, Secret, Size
 
@@ -72,6 +73,7 @@ def schema() -> dict[str, Any]:
         "properties": {
             "name": builder.of(GraphName),
             "http": builder.of(Http),
+            "recorder": builder.of(RecorderOptions),
             "layouts": {
                 "description": "Records of named fields; they nest and repeat.",
                 "type": ["object", "null"],

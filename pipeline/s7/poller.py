@@ -20,7 +20,7 @@ from pipeline.s7.address import place
 from pipeline.s7.cpu import Cpu, CpuTags
 from pipeline.s7.decode import Decoder, Leaf, compile_decoder
 from pipeline.s7.group import Block, Group
-from pipeline.s7.session import Observe, Session, connect
+from pipeline.s7.session import Session, connect
 from pipeline.s7.wire import Tsaps, refused
 
 __all__ = ["Polled", "Poller", "Target"]
@@ -125,7 +125,6 @@ class Poller:
         context: Context,
         target: Target,
         groups: Sequence[tuple[float, Sequence[Polled]]],
-        observe: Observe | None = None,
         cpu: CpuTags | None = None,
     ) -> None:
         """Make a poller.
@@ -134,14 +133,12 @@ class Poller:
             context: of the PLC's actor.
             target: the PLC.
             groups: (seconds between two readings, blocks).
-            observe: told every answer as it came.
             cpu: what is wanted of the CPU itself.
         """
         self._context = context
         self._clock = context.clock
         self._actor = context.actor
         self._target = target
-        self._observe = observe
         block_groups = [Group([each.block for each in blocks], every, self._clock, self) for every, blocks in groups]
         self._polled = {polled.block: polled for _, blocks in groups for polled in blocks}
         self._reads = {
@@ -227,7 +224,12 @@ class Poller:
     async def _connect(self) -> Session:
         target = self._target
         self._session = session = await connect(
-            self._clock, target.address, target.port, target.tsaps, patience=target.timeout, observe=self._observe
+            self._clock,
+            target.address,
+            target.port,
+            target.tsaps,
+            patience=target.timeout,
+            witness=self._context.witness,
         )
         for group in self._groups:
             group.connected(session, afresh=target.persistent)
@@ -246,6 +248,8 @@ class Poller:
         self._due = {group for group in (*self._due, *self._reading) if self._is_far(group)}
         self._reading = set()
         self._actor.become(State.BACKING_OFF, str(error))
+        if self._context.witness is not None:
+            self._context.witness.lost(self._clock.wall(), error)
         for block in self._reads:
             self.failed(block, error)
         for cpu in self._cpu:

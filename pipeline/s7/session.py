@@ -13,13 +13,14 @@ import errno
 import re
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import pack_into
 from typing import Protocol
 
 from pipeline.clock import Clock
 from pipeline.errors import ReadError, Refused
+from pipeline.operator import Witness
 from pipeline.s7.plan import Request
 from pipeline.s7.wire import (
     CC,
@@ -37,10 +38,7 @@ from pipeline.s7.wire import (
     setup_request,
 )
 
-__all__ = ["Observe", "Question", "Reader", "Session", "connect", "unreachable"]
-
-Observe = Callable[[float, bytes], None]
-"""Told every S7 PDU that the PLC sends after the handshake, with its wall time of arrival."""
+__all__ = ["Question", "Reader", "Session", "connect", "unreachable"]
 
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
 
@@ -67,14 +65,14 @@ class Reader(Protocol):
 
 
 async def connect(
-    clock: Clock, address: str, port: int, tsaps: Tsaps, *, patience: float, observe: Observe | None = None
+    clock: Clock, address: str, port: int, tsaps: Tsaps, *, patience: float, witness: Witness | None = None
 ) -> Session:
     """Open a session, handshake included, within `patience` seconds, which is also the deadline of each answer.
 
     Raises:
         ReadError: the PLC can't be reached, or (`Refused`) says no.
     """
-    session = Session(clock, tsaps, patience, observe)
+    session = Session(clock, tsaps, patience, witness)
     try:
         async with asyncio.timeout(patience):
             await clock.loop.create_connection(lambda: session, address, port)
@@ -115,7 +113,7 @@ class Session(asyncio.Protocol):
         stale: answers that belonged to no open request.
     """
 
-    def __init__(self, clock: Clock, tsaps: Tsaps, patience: float, observe: Observe | None = None) -> None:
+    def __init__(self, clock: Clock, tsaps: Tsaps, patience: float, witness: Witness | None = None) -> None:
         self.ready: asyncio.Future[None] = clock.loop.create_future()
         self.ended: asyncio.Future[ReadError] = clock.loop.create_future()
         self.grant = Grant(0, 0)
@@ -128,7 +126,7 @@ class Session(asyncio.Protocol):
         self._time = clock.loop.time
         self._tsaps = tsaps
         self._patience = patience
-        self._observe = observe
+        self._witness = witness
         self._stream = Stream()
         self._sequence = 0
         self._queue: deque[tuple[Request, Reader]] = deque()
@@ -216,7 +214,8 @@ class Session(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP is gone."""
         if self.is_open:
-            self._fail(ReadError("connection lost", str(exc or "closed by the PLC")))
+            end = exc if isinstance(exc, ReadError) else ReadError("connection lost", str(exc or "closed by the PLC"))
+            self._fail(end)
         elif isinstance(exc, OSError) and exc.errno not in {errno.ECONNRESET, errno.EPIPE}:
             self._fail(unreachable(exc))
         else:
@@ -236,16 +235,14 @@ class Session(asyncio.Protocol):
         before, after, length = request.usual
         if len(data) != length or data[:SEQUENCE_AT] != before or data[SEQUENCE_AT + 2 : USUAL_DATA_AT] != after:
             return False
-        if self._observe is not None:
-            self._observe(self._wall(), data[_PDU_AT:])
+        if self._witness is not None:
+            self._witness.answered(self._wall(), request.frame, data[_PDU_AT:])
         del self._pending[number]
         if reader is not None:
             reader.answered(request, [data[USUAL_DATA_AT:]])
         return True
 
     def _answer(self, pdu: bytes) -> None:
-        if self._observe is not None:
-            self._observe(self._wall(), pdu)
         if is_userdata(pdu):
             self._answer_question(pdu)
             return
@@ -253,6 +250,7 @@ class Session(asyncio.Protocol):
         if request is None:
             self.stale += 1
             return
+        self._record(request, pdu)
         try:
             items = request.answer(pdu)
         except Refused as error:
@@ -268,8 +266,13 @@ class Session(asyncio.Protocol):
         request, reader, _ = self._pending.get(number, _NOBODY)
         if isinstance(request, Question) and pdu[_REPLY_AT : _REPLY_AT + 1] == bytes([request.reply]):
             del self._pending[number]
+            self._record(request, pdu)
             if reader is not None:
                 reader.answered(request, [pdu])
+
+    def _record(self, request: Request, pdu: bytes) -> None:
+        if self._witness is not None:
+            self._witness.answered(self._wall(), request.frame, pdu)
 
     def _handshake(self, code: int, pdu: bytes) -> None:
         if code == DR:
@@ -291,6 +294,8 @@ class Session(asyncio.Protocol):
         self._stream.pdu = self.grant.pdu
         self._sequence = _SETUP_NUMBER
         self.is_open = True
+        if self._witness is not None:
+            self._witness.opened(self._wall(), setup_request(), pdu)
         self.ready.set_result(None)
 
     # the end

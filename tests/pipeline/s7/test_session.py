@@ -34,6 +34,25 @@ class Asker:
         self.told.append((self.loop.time(), error.reason))
 
 
+class Seen:
+    """A witness that keeps the answers and what was asked."""
+
+    def __init__(self):
+        self.grants, self.answers = [], []
+
+    def opened(self, _, asked, answer):
+        """Keep the grant."""
+        self.grants.append((asked, answer))
+
+    def answered(self, _, asked, answer):
+        """Keep the answer."""
+        self.answers.append((bytes(asked), answer))
+
+    def lost(self, *_):
+        """Sessions leave that to their owner."""
+        raise AssertionError
+
+
 def strict(**options):
     """A PLC with one block."""
     return StrictPlc({1: bytearray(MEMORY)}, host="plc", port=102, **options)
@@ -75,9 +94,9 @@ def test_answers_come_through_whatever_way_they_are_sent(fault):
     """Single bytes, two answers in a segment, empty data frames, fragments, unasked messages: right bytes, in order."""
 
     async def main(loop):
-        seen = []
+        seen = Seen()
         async with strict(pdu=240, jobs=1) as plc:  # the PLC's pieces of two answers would mix
-            session = await opened(loop, observe=lambda _, pdu: seen.append(pdu))
+            session = await opened(loop, witness=seen)
             plc.fault = fault
             asker = Asker(loop)
             for _ in range(5):
@@ -85,7 +104,7 @@ def test_answers_come_through_whatever_way_they_are_sent(fault):
                 await asyncio.sleep(0.1)
             assert b"".join(items[0] for _, _, items in asker.told) == MEMORY[:300] * 5
             assert session.stale == (10 if fault is faults.twice else 0)
-            assert len(seen) >= 10
+            assert len(seen.answers) >= 10
             assert session.is_open
             session.close()
 

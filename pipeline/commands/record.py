@@ -1,0 +1,138 @@
+"""`record FILE -o x.rec`: keeps what the PLCs of a graph answer, for `replay`; nothing is published."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from pipeline import log
+from pipeline.actor import Mailbox
+from pipeline.cli import graph_file
+from pipeline.clock import Clock
+from pipeline.codecs import CODECS
+from pipeline.commands.replay import write_expected
+from pipeline.config import load
+from pipeline.errors import PartFailed, UsageError
+from pipeline.graph import Graph
+from pipeline.operator import Context, NodeKind, RunSink
+from pipeline.process import new_loop, stop_on_signals
+from pipeline.recording.recorder import FileRecorder
+from pipeline.recording.replay import synthetic
+from pipeline.runtime import Runtime
+from pipeline.units import Duration
+
+__all__ = ["command", "record"]
+
+
+@click.command(name="record")
+@click.argument("file")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The recording; it must not be there yet.")
+@click.option("--for", "span", metavar="DURATION", help="How long, such as 10m; without it until Ctrl-C.")
+@click.option("--frames", type=click.Path(path_type=Path), help="Also write the sources' frames, as JSON lines.")
+@click.option(
+    "--as-test",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the recording, its graph and the frames that a replay gives into a new folder.",
+)
+def command(file: str, output: Path | None, span: str | None, frames: Path | None, as_test: Path | None) -> None:
+    """Record what the PLCs of a graph answer, as it comes. Services and sources run, transforms and sinks don't.
+
+    Each PLC needs a free connection: a pipeline that runs already has its own.
+
+    \b
+    Examples:
+      pipeline record configs/line1.yaml -o line1.rec --for 10m
+      pipeline record configs/demo.yaml --as-test tests/recordings/demo --for 30s
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
+    log.configure(os.environ.get("LOG_LEVEL", "warning"))
+    try:
+        seconds = Duration.parse(span) if span else math.inf
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from error
+    path = graph_file(file)
+    graph = load(path, os.environ)
+    if as_test is not None:
+        if output is not None:
+            raise UsageError("--as-test names the recording itself: leave -o out")
+        as_test.mkdir(parents=True, exist_ok=True)
+        output = as_test / "answers.rec"
+    if output is None:
+        raise UsageError(f"where to? Name the recording: -o {graph.name}.rec")
+    answers = record(graph, output, seconds, frames)
+    click.echo(f"{output}: {answers} answers", err=True)
+    if as_test is not None:
+        shutil.copyfile(path, as_test / "graph.yaml")
+        count = write_expected(graph, output, as_test / "frames.jsonl")
+        click.echo(f"{as_test / 'frames.jsonl'}: {count} frames expected of a replay", err=True)
+
+
+def record(graph: Graph, output: Path, seconds: float = math.inf, frames: Path | None = None) -> int:
+    """Record until a signal, or for so long; the number of answers.
+
+    Raises:
+        UsageError: the file is there already, or the graph has no source that can be recorded.
+        PipelineError: a part failed for good, or the file can't be written.
+    """
+    if output.exists():
+        raise UsageError(f"'{output}' is there already; a recording is never written over")
+    sources = graph.of(NodeKind.SOURCE)
+    if not any(node.operator.is_playable for node in sources):
+        raise UsageError(f"graph '{graph.name}' has no source whose answers can be recorded")
+    nodes = {node.name: node for node in (*graph.of(NodeKind.SERVICE), *sources)}
+    if frames is not None:
+        frames.unlink(missing_ok=True)
+        for source in sources:
+            name = f"frames of {source.name}"
+            nodes[name] = synthetic(NodeKind.SINK, name, _lines(frames, source.name), source.name)
+    with asyncio.Runner(loop_factory=new_loop()) as runner:
+        return runner.run(_record(replace(graph, http=None, nodes=nodes), output, seconds))
+
+
+async def _record(graph: Graph, output: Path, seconds: float) -> int:
+    loop = asyncio.get_running_loop()
+    runtime = Runtime(graph, Clock(loop))
+    recorder = runtime.recorder = FileRecorder(graph, runtime.clock, output)
+    stop, over = asyncio.Event(), asyncio.Event()
+    stop_on_signals(loop, stop)
+    if seconds < math.inf:
+        loop.call_later(seconds, stop.set)
+    writing = loop.create_task(recorder.run(runtime.boot, over))
+    writing.add_done_callback(lambda _: stop.set())
+    try:
+        await runtime.run(stop)
+    finally:
+        over.set()
+        await writing
+    return recorder.answers
+
+
+def _lines(path: Path, node: str) -> Callable[[Any, Context], RunSink]:
+    """The factory of a sink that appends the frames of one node to a file, as JSON lines that name the node."""
+    tail = b"," + msgspec.json.encode({"node": node})[1:] + b"\n"
+    encode = CODECS["full"].encode
+
+    def append(lines: list[bytes]) -> None:
+        with path.open("ab") as file:
+            file.write(b"".join(lines))
+
+    def build(_: Any, context: Context) -> RunSink:
+        async def run(mailbox: Mailbox) -> None:
+            async for frames in mailbox.batches():
+                try:
+                    await context.blocking(append, [encode(frame)[:-1] + tail for frame in frames])
+                except OSError as error:
+                    raise PartFailed(f"'{path}' can't be written: {error.strerror or error}") from error
+
+        return run
+
+    return build
