@@ -1,7 +1,7 @@
 """What the command line does with a journal that no pipeline has open, or reads beside one that has.
 
-`summary`, `records` and `export` read, also while a pipeline runs on the journal. `requeue`, `resend`, `prune` and
-`adopt` change it and are refused with `JournalLocked` while another process has it open.
+`summary`, `records` and `export` read, also while a pipeline runs on the journal. `add`, `requeue`, `resend`, `prune`
+and `adopt` change it and are refused with `JournalLocked` while another process has it open.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import lmdb
 import msgspec
 
 from pipeline import journal_check, journal_folder
-from pipeline.errors import JournalError, JournalLocked
+from pipeline.errors import JournalError, JournalLocked, JournalUnwritable
 from pipeline.journal import Journal
 from pipeline.journal_file import Store
 from pipeline.journal_options import JournalOptions
 from pipeline.records import DeadLetter, Record, decode_batch, decode_header, split
+from pipeline.units import Size
 
-__all__ = ["Entry", "Summary", "adopt", "export", "prune", "records", "requeue", "resend", "summary"]
+__all__ = ["Entry", "Summary", "add", "adopt", "export", "prune", "records", "requeue", "resend", "summary"]
 
 _CHUNK = 5000
 
@@ -224,6 +225,34 @@ def adopt(path: str, receiver: str) -> str:
         return before
 
 
+def add(path: str, records: Iterable[Record], receiver: str, *, room: int = 0) -> int:
+    """Put records behind the backlog: all, or none when anything fails. Makes the journal where there is none.
+
+    Args:
+        path: the journal's folder.
+        records: in the order in which they are to be sent; their ordinals are given here.
+        receiver: who they are for, as the sink says it: `mqtt://host:8883`.
+        room: bytes that they may take, where that is more than a journal holds by itself.
+
+    Returns:
+        How many were put there.
+
+    Raises:
+        JournalLocked: a pipeline has it open.
+        JournalForeign: it holds frames for another receiver.
+        JournalError: it can't be written.
+    """
+    rest = iter(records)
+    with _opened(path, room) as journal:
+        count = 0
+        with journal.write() as (store, txn):
+            journal.claim(receiver)
+            while chunk := list(islice(rest, _CHUNK)):
+                _append(store, txn, chunk)
+                count += len(chunk)
+        return count
+
+
 def _logged(store: Store, txn: Any) -> Iterator[Entry]:
     kept = {key for key, _ in store.kept(txn)}
     for key, value in store.read(txn, 0, float("inf"), kept=True):
@@ -293,9 +322,18 @@ def _reading(path: str) -> Iterator[tuple[Store, Any]]:
 @contextlib.contextmanager
 def _changing(path: str) -> Iterator[Journal]:
     _existing(path)
-    journal = Journal(JournalOptions(path=path), time.time())
+    with _opened(path) as journal:
+        yield journal
+
+
+@contextlib.contextmanager
+def _opened(path: str, room: int = 0) -> Iterator[Journal]:
+    options = JournalOptions(path=path)
+    journal = Journal(msgspec.structs.replace(options, max_size=Size(max(room, options.max_size))), time.time())
     try:
         journal.widen()
         yield journal
+    except (lmdb.Error, OSError) as error:
+        raise JournalUnwritable(path, journal_folder.explain(error, Path(path))) from error
     finally:
         journal.close(journal.state.age)

@@ -6,14 +6,19 @@ Looking works beside a running pipeline; what changes a journal wants its pipeli
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import click
 
 from pipeline import journal_tools
 from pipeline.errors import JournalError, UsageError
-from pipeline.units import Duration, Size
+from pipeline.importing.queue import Malformed, read_queue
+from pipeline.mqtt.topics import check_template
+from pipeline.records import Record
+from pipeline.units import Duration, Size, Topic
 
 __all__ = ["command"]
 
@@ -147,6 +152,48 @@ def adopt(path: str, receiver: str) -> None:
     """Let a journal's frames go to another RECEIVER, as the refusal names it: mqtts://host:8883."""
     before = journal_tools.adopt(path, receiver)
     click.echo(f"the frames of '{path}' were for {before or 'nobody'} and now go to {receiver}")
+
+
+@command.command(name="import")
+@click.argument("queue", type=click.Path(path_type=Path))
+@click.argument("path")
+@click.option("--receiver", required=True, help="Who they are for: mqtt://host:8883, or https://server:443.")
+@click.option(
+    "--topic", default="plc/{tenant_id}/{plc_id}", show_default=True, help="Where they go; of an http sink its path."
+)
+def bring(queue: Path, path: str, receiver: str, topic: str) -> None:
+    """Bring the events of an old agent's QUEUE (SQLite) into a journal; they are sent at the next start.
+
+    They go behind what waits already, in their order, marked as replayed. QUEUE is only read: a second import would
+    send them a second time.
+
+    \b
+    Example:
+      pipeline journal import queue.sqlite data/line1/broker --receiver mqtt://broker.plant:8883
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
+    template = Topic.parse(topic)
+    for finding in check_template(template, "topic"):
+        raise UsageError(f"--topic: {finding.message}; {finding.hint}")
+    events = read_queue(queue, template)
+    first = next(events, None)
+    if first is None:
+        click.echo(f"'{queue}' holds no events")
+        return
+    malformed: list[Malformed] = []
+
+    def good() -> Iterator[Record]:
+        for event in chain((first,), events):
+            if isinstance(event, Record):
+                yield event
+            else:
+                malformed.append(event)
+
+    count = journal_tools.add(path, good(), receiver, room=queue.stat().st_size)
+    for row in malformed:
+        click.echo(f"row {row.id}: left out: {row.reason}", err=True)
+    left_out = f", {len(malformed)} rows could not be taken" if malformed else ""
+    click.echo(f"{count} events of '{queue}' will be sent at the next start{left_out}")
+    click.echo(f"'{queue}' was not changed: move it away, since a second import would send them again")
 
 
 def _aside(file: Path) -> bool:

@@ -1,0 +1,87 @@
+"""The queue of the first system's agent: SQLite, one table `events(id, ts, payload)`, each payload a JSON object.
+
+Its payloads are what it could not publish: `ts`, `values`, `tenant_id` and `plc_id` where they were set, and in some of
+its versions `ip` and `db`. They become journal records as they are, byte for byte; `seq` and `boot` they never had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import UsageError
+from pipeline.mqtt.topics import fill
+from pipeline.records import Record
+from pipeline.units import Topic
+
+__all__ = ["Malformed", "read_queue"]
+
+_FALLBACK = "plc/db1"
+_LONGEST = 65_535
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """A row that can't be sent.
+
+    Attributes:
+        id: the row's.
+        reason: why.
+    """
+
+    id: int
+    reason: str
+
+
+def read_queue(file: Path, topic: Topic) -> Iterator[Record | Malformed]:
+    """The queue's events, oldest first.
+
+    Args:
+        file: the database; it is only read.
+        topic: where they go, with `{tenant_id}`, `{plc_id}`, `{db}`; `plc/db1` where one of them is not known.
+
+    Raises:
+        UsageError: there is no such queue, or it can't be read.
+    """
+    if not file.is_file():
+        raise UsageError(f"there is no file '{file}'")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            database.text_factory = bytes
+            for row, payload in database.execute("SELECT id, payload FROM events ORDER BY id"):
+                yield _event(row, payload, topic)
+    except sqlite3.Error as error:
+        raise UsageError(
+            f"'{file}' can't be read as a queue: {error}; it must be SQLite with a table events(id, ts, payload), "
+            "and the old agent must be stopped"
+        ) from error
+
+
+def _event(row: int, payload: object, topic: Topic) -> Record | Malformed:
+    body = payload.strip() if isinstance(payload, bytes) else b""
+    try:
+        event: Any = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        return Malformed(row, f"no JSON: {error}")
+    if not isinstance(event, dict):
+        return Malformed(row, "no JSON object")
+    if not isinstance(event.get("values"), dict):
+        return Malformed(row, "no `values`")
+    ts = event.get("ts")
+    if isinstance(ts, bool) or not isinstance(ts, int | float) or not math.isfinite(ts):
+        return Malformed(row, "no `ts`, so nobody could tell when it was")
+    known = {name: _text(event.get(name)) for name in ("tenant_id", "plc_id", "db", "ip")}
+    path, missing = fill(topic, known)
+    if missing or len(path.encode()) > _LONGEST:
+        path = _FALLBACK
+    plc = f"{known['tenant_id']}/{known['plc_id'] or known['ip']}"
+    return Record(0, body, path, 1, "full", plc, float(ts), body)
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, str | int) else ""
