@@ -170,6 +170,9 @@ class Mosquitto:
         self.authority = Authority(folder / "tls")
         self.ca_file = self.authority.ca_file
         self._acl, self._config = folder / "acl", folder / "mosquitto.conf"
+        self._more = folder / "more"
+        self._more.mkdir()
+        self.configure(options)
         certificate, key = self.authority.issue("broker", "DNS:localhost", "IP:127.0.0.1")
         passwords = folder / "passwords"
         passwords.write_text("".join(f"{user}:{password}\n" for user, password in PASSWORDS.items()))
@@ -178,11 +181,15 @@ class Mosquitto:
         self._config.write_text(
             f"user {getpass.getuser()}\nper_listener_settings false\nallow_anonymous false\n"
             f"password_file {passwords}\nacl_file {self._acl}\n"
-            f"{(_FAST if fast else _DURABLE).format(folder=folder)}\n{options}\n"
+            f"{(_FAST if fast else _DURABLE).format(folder=folder)}\ninclude_dir {self._more}\n"
             f"listener {self.plain_port} 127.0.0.1\n"
             f"listener {self.port} 127.0.0.1\ncafile {self.ca_file}\ncertfile {certificate}\nkeyfile {key}\n"
             f"{tls_options}\n"
         )
+
+    def configure(self, options: str) -> None:
+        """Replace the lines that were given as `options`; they count from the next start."""
+        (self._more / "options.conf").write_text(options)
 
     def start(self) -> None:
         """Start, or start again on the same ports with the same database; returns when it listens."""

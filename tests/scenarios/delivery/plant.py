@@ -3,7 +3,7 @@
 import random
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from pipeline import journal_tools
-from tests.parts.counting_plc import CountingPlcs, block_layout
+from tests.parts.counting_plc import CountingPlcs, Event, block_layout
 from tests.parts.line import Line
 from tests.parts.mosquitto import PASSWORDS, Mosquitto
 from tests.parts.waiting import wait_until
@@ -23,6 +23,8 @@ DURABLE = "persistence true\nautosave_on_changes true\nautosave_interval 1\n"
 """Mosquitto writes its database after every change, as far as its loop comes around to it."""
 SAVED = "persistence true\nautosave_interval 0\n"
 """It writes its database when it is told to end."""
+_QUEUE = "max_queued_messages 10000000\n"
+"""For its clients: with 0, no limit, Mosquitto 2.0.11 hangs up after a refused message."""
 _MEMORY = Path("/dev/shm")  # noqa: S108 - no file of ours has a guessable name there
 
 
@@ -60,6 +62,7 @@ class Plant:
         sink: Mapping[str, Any] | None = None,
         journal: Mapping[str, Any] | None = None,
         plc: Mapping[str, int] | None = None,
+        large: Container[int] = (),
         wrapper: Callable[[Path], Sequence[str]] = lambda _: (),
     ) -> None:
         """Describe it; `with` starts all but the pipeline.
@@ -75,6 +78,7 @@ class Plant:
             sink: more options of the sink.
             journal: more options of its journal.
             plc: more options of the PLCs.
+            large: PLCs whose frames are larger than those of the others.
             wrapper: makes what runs the pipeline (see `Line`), given a folder for its files.
         """
         self.folder = folder
@@ -83,7 +87,7 @@ class Plant:
         self.healed: list[float] = []
         self.dropped: dict[str, int] = {}
         self.journal = folder / "journal"
-        self._every, self._size = every, size
+        self._every, self._size, self._large = every, size, large
         self._source, self._sink, self._options = dict(source or {}), dict(sink or {}), dict(journal or {})
         self._wrapper = wrapper(folder / "trace")
         files = folder / "mosquitto"
@@ -91,7 +95,7 @@ class Plant:
         self._stack = ExitStack()
         # Mosquitto writes its whole database at each change. In memory that is fast enough; nobody cuts its power.
         database = self._stack.enter_context(tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None))
-        self.broker = Mosquitto(files, fast=True, options=f"{broker}persistence_location {database}/\n")
+        self.broker = Mosquitto(files, fast=True, options=f"{_QUEUE}{broker}persistence_location {database}/\n")
         self.plcs = CountingPlcs(folder, plcs, size=size, seed=seed, **(plc or {}))
 
     def __enter__(self) -> Self:
@@ -116,7 +120,11 @@ class Plant:
     def graph(self) -> dict[str, Any]:
         """The pipeline's graph: heartbeat, page, QoS 1, journal."""
         every = enumerate(self.plcs.addresses)
-        plcs = [{"plc_id": f"plc{number}", "address": address, "port": self.plcs.port} for number, address in every]
+        plcs = [
+            {"plc_id": f"plc{number}", "address": address, "port": self.plcs.port}
+            | ({"tags": {"note": 1000 * "x"}} if number in self._large else {})
+            for number, address in every
+        ]
         source = {"type": "s7", "plcs": plcs, "tenant_id": "acme", "every": self._every}
         source |= {"blocks": [{"db": 1, "layout": "block"}], "retry": {"max": "500ms"}}
         sink = {"type": "mqtt", "from": "frames", "host": "127.0.0.1", "port": self.broker.plain_port}
@@ -135,6 +143,11 @@ class Plant:
         file = self.folder / "graph.yaml"
         file.write_bytes(msgspec.json.encode(self.graph()))  # JSON is YAML
         return file
+
+    def route(self, port: int) -> None:
+        """Send frames through a proxy; before the start."""
+        self._sink["port"] = port
+        self._write()
 
     def _end_line(self) -> None:
         if self.line.exit_code is None and self.running:
@@ -217,6 +230,11 @@ class Plant:
         dropped = sum(self.dropped.values())
         arrivals = list(self.referee.arrivals)
         return judge(self.plcs.entries(), arrivals, kills=self.kills, dropped=dropped, retried=retried)
+
+    def late_taken(self) -> int:
+        """Answers that came after their time-out, and were published all the same."""
+        late = {(entry.plc, entry.count) for entry in self.plcs.entries() if entry.event is Event.LATE}
+        return sum((arrival.plc, arrival.count) in late for arrival in self.referee.arrivals)
 
     def recovered(self) -> float:
         """See `recovery`."""
