@@ -14,7 +14,7 @@ import gc
 import math
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pipeline.clock import Clock
 from pipeline.config.http import Http
 from pipeline.errors import JournalLocked, PipelineError, UsageError
 from pipeline.graph import Graph
+from pipeline.recording.flight import FlightRecorder, flight_recorder
 from pipeline.runtime import Runtime
 from pipeline.web import server
 
@@ -73,6 +74,7 @@ class Lifetime:
         self._halt = asyncio.Event()
         self._wanted = asyncio.Event()
         self._stopping = False
+        self._recorder: FlightRecorder | None = None
         self._log = structlog.get_logger()
 
     def stop(self) -> None:
@@ -83,6 +85,11 @@ class Lifetime:
     def reload(self) -> None:
         """Read the file anew; see the module."""
         self._wanted.set()
+
+    def snapshot(self) -> None:
+        """Have the flight recorder write what it holds."""
+        if self._recorder is not None:
+            self._recorder.ask()
 
     async def watch(self, file: Path) -> None:
         """Ask for a reload whenever the file's content has changed; runs until cancelled.
@@ -132,7 +139,11 @@ class Lifetime:
         for warning in runtime.graph.warnings:
             log.warning("graph warning", problem=str(warning))
         log.info("started", boot=runtime.boot, nodes=len(runtime.graph.running()), pid=os.getpid())
-        page = self._page(runtime)
+        recorder = self._recorder = flight_recorder(runtime.graph, self._clock, runtime.boot)
+        runtime.recorder = recorder
+        beside = [*self._page(runtime)]
+        if recorder is not None:
+            beside.append(self._clock.loop.create_task(recorder.run(runtime.actors), name="flight recorder"))
         # What was made so far lives as long as this graph: the collector need not look at it again.
         gc.unfreeze()
         gc.collect()
@@ -146,8 +157,8 @@ class Lifetime:
             successor = await self._after(error, successor)
         finally:
             await _end(running)
-            if page is not None:
-                await _end(page)
+            for task in beside:
+                await _end(task)
             log.info("stopped")
         return self._unless_stopping(successor)
 
@@ -226,14 +237,14 @@ class Lifetime:
                 f"{error}; the running graph has that port itself: restart, or take another one"
             ) from error
 
-    def _page(self, runtime: Runtime) -> asyncio.Task[None] | None:
+    def _page(self, runtime: Runtime) -> Iterator[asyncio.Task[None]]:
         http = runtime.graph.http
         if http is None:
-            return None
+            return
         log = self._log.bind(graph=runtime.graph.name)
         sockets = [listening.dup() for listening in self._turn.sockets]
         page = server.serve(http, runtime, lambda url: log.info("page", url=url), sockets)
-        return self._clock.loop.create_task(page, name="page")
+        yield self._clock.loop.create_task(page, name="page")
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import sys
-import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import StrEnum
 from itertools import accumulate
 from typing import Annotated
@@ -23,8 +21,9 @@ from msgspec import Meta
 from pipeline.actor import Mailbox, State
 from pipeline.codecs import FrameJson
 from pipeline.errors import PartFailed, PipelineError
-from pipeline.frame import Frame, Kind, Scalar
+from pipeline.frame import Frame
 from pipeline.operator import Claim, Context, Options, Overflow, RunSink, Scope, sink
+from pipeline.table import Table
 
 __all__ = ["Format", "Stdout", "stdout"]
 
@@ -34,8 +33,6 @@ _SLICE = 4 * _CHUNK
 """Bytes handed to a thread at once, so that it is back soon whatever the reader does."""
 _PATIENCE = 0.2
 """Seconds that a thread waits for the reader."""
-_ROWS = 30
-"""Rows after which the table's head is repeated."""
 
 
 class Format(StrEnum):
@@ -63,7 +60,7 @@ def stdout(options: Stdout, context: Context) -> RunSink:
             raise PartFailed("there is no standard output; remove this node, or write to a file")
         output = _Output(sys.stdout.fileno(), context)
         as_table = options.format is Format.TABLE or (options.format is Format.AUTO and sys.stdout.isatty())
-        render = _Table().render if as_table else _json_line
+        render = Table().render if as_table else _json_line
         context.actor.become(State.RUNNING)
         async for frames in mailbox.batches():
             if not await output.write([render(frame) for frame in frames], mailbox):
@@ -140,70 +137,3 @@ def _takes(descriptor: int) -> bool:
 
 def _unwritten(lines: list[bytes], written: int) -> int:
     return len(lines) - bisect_right(list(accumulate(map(len, lines))), written)
-
-
-class _Table:
-    """Frames as rows; the head names the values, and comes again when they are others or it has scrolled away."""
-
-    def __init__(self, width: Callable[[], int] = lambda: shutil.get_terminal_size().columns) -> None:
-        self._terminal = width
-        self._names: list[str] = []
-        self._widths: list[int] = []
-        self._rows = 0
-
-    def render(self, frame: Frame) -> bytes:
-        """A row, behind a head where one is due."""
-        lines = []
-        if frame.kind is Kind.DATA:
-            titles = self._titles(frame)
-            cells = self._cells(frame)
-            if titles:
-                lines.append(f"{'time':12}  {'block'.ljust(len(_who(frame)))}  {self._joined(titles)}")
-            text = self._joined(cells)
-        else:
-            text = "heartbeat" if frame.kind is Kind.HEARTBEAT else f"failed: {_printable(frame.error or '')}"
-        self._rows += 1
-        moment = f"{time.strftime('%H:%M:%S', time.localtime(frame.ts))}.{int(frame.ts % 1 * 1000):03d}"
-        lines.append(f"{moment}  {_who(frame)}  {text}")
-        return "".join(f"{self._cut(line)}\n" for line in lines).encode()
-
-    def _titles(self, frame: Frame) -> list[str]:
-        """The values' names with their units, when the head is due; else nothing."""
-        names = [*frame.values, *(name for name in frame.bad or () if name not in frame.values)]
-        if self._rows < _ROWS and set(names) <= set(self._names):
-            return []
-        units = frame.origin.units
-        titles = [_printable(f"{name} [{units[name]}]" if name in units else name) for name in names]
-        self._names, self._widths, self._rows = names, [len(title) for title in titles], 0
-        return titles
-
-    def _cells(self, frame: Frame) -> list[str]:
-        bad = frame.bad or {}
-        cells = [
-            _cell(frame.values[name]) if name in frame.values else "bad" if name in bad else "" for name in self._names
-        ]
-        self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, cells, strict=True)]
-        return cells
-
-    def _joined(self, cells: list[str]) -> str:
-        return "  ".join(cell.rjust(width) for cell, width in zip(cells, self._widths, strict=True))
-
-    def _cut(self, line: str) -> str:
-        width = self._terminal()
-        return line if len(line) <= width else f"{line[: width - 1]}…"
-
-
-def _who(frame: Frame) -> str:
-    origin = frame.origin
-    return _printable("/".join(filter(None, (origin.tenant_id, origin.plc_id or origin.ip, origin.measurement))))
-
-
-def _cell(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else _printable(str(value))
-
-
-def _printable(text: str) -> str:
-    """What a device sends must not move the cursor or colour the screen."""
-    return text if text.isprintable() else repr(text)[1:-1]

@@ -18,6 +18,7 @@ from pipeline.clock import Clock
 from pipeline.config import load
 from pipeline.graph import Graph
 from pipeline.lifetime import Lifetime
+from pipeline.process import new_loop
 
 __all__ = ["command", "run"]
 
@@ -39,6 +40,7 @@ def command(file: str, log_level: str, log_format: str, watch: bool) -> None:
 
     SIGHUP reads the file anew. One with mistakes is refused, with all of them in the log, and what runs goes on. Else
     the graph starts anew in the same process, with its journals; `boot` stays and `seq` goes on without a gap.
+    SIGUSR1 has the flight recorder write the latest minutes of what the PLCs answered, for `pipeline replay`.
 
     \b
     Examples:
@@ -62,17 +64,8 @@ def run(graph: Graph, read: Callable[[], Graph] | None = None, watched: Path | N
     Raises:
         PipelineError: a part failed for good; the rest was stopped in order.
     """
-    with asyncio.Runner(loop_factory=_new_loop()) as runner:
+    with asyncio.Runner(loop_factory=new_loop()) as runner:
         runner.run(_main(graph, read or (lambda: graph), watched))
-
-
-def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The loop of uvloop where it exists; Windows has asyncio's own."""
-    try:
-        import uvloop  # noqa: PLC0415 - optional
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def _main(graph: Graph, read: Callable[[], Graph], watched: Path | None) -> None:
@@ -111,3 +104,4 @@ def _on_signals(loop: asyncio.AbstractEventLoop, lifetime: Lifetime) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping))
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, hangup)
+        loop.add_signal_handler(signal.SIGUSR1, lifetime.snapshot)

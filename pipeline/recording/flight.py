@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,15 +23,17 @@ from pipeline.errors import PartFailed
 from pipeline.graph import Graph
 from pipeline.operator import NodeKind
 from pipeline.recording.format import Event, Header, Writer
-from pipeline.recording.recorder import Entry, Recorder
+from pipeline.recording.recorder import Entry, Recorder, Witness
 
-__all__ = ["FlightRecorder"]
+__all__ = ["FlightRecorder", "flight_recorder"]
 
 _OVERHEAD = 240
 """Bytes of an entry beside its answer: a tuple, two floats, the head of the bytes."""
 _SLICE = 2000
 """Records that become bytes at once, during which no other thread runs: about a millisecond."""
 _LOOK = 1.0
+_LINES = 1000
+"""Connections made and lost that are remembered of an actor."""
 _WATCHED = (NodeKind.SOURCE, NodeKind.SINK)
 
 
@@ -53,30 +56,35 @@ class FlightRecorder(Recorder):
         """
         super().__init__(graph, clock)
         self.size = 0
-        self._seconds = float(options.keep)
-        self._limit = int(options.max_size)
-        self._pause = float(options.pause)
-        self._files = options.files
+        self._options = options
         self._folder = folder
         self._boot = boot
-        self._ring: deque[Entry] = deque()
-        self._lines: dict[str, Entry] = {}
+        self._fresh: list[Entry] = []
+        self._seconds: deque[tuple[int, tuple[Entry, ...]]] = deque()
+        self._lines: dict[str, deque[Entry]] = {}
         self._writing = asyncio.Lock()
         self._asked = asyncio.Event()
         self._log = structlog.get_logger().bind(graph=graph.name)
 
-    def keep(self, entry: Entry) -> None:
-        """Take one event, and give up what is too old or too much."""
-        ring = self._ring
-        ring.append(entry)
-        self.size += len(entry[5]) + _OVERHEAD
-        oldest = entry[0] - self._seconds
-        while self.size > self._limit or ring[0][0] < oldest:
-            gone = ring.popleft()
-            self.size -= len(gone[5]) + _OVERHEAD
-            if gone[3] is not Event.ANSWERED:
-                # Whether there was a connection, and what it granted, is needed for what is left.
-                self._lines[gone[2]] = gone
+    def witness(self, actor: str) -> Witness:
+        """The witness of an actor. An answer costs it one tuple; all else is done once a second."""
+        self._start()
+        return Witness(actor, self._fresh.append, self.clock.monotonic, self._origin)
+
+    def turn(self) -> None:
+        """Put the latest second to the others, and give up what is too old or too much."""
+        fresh, seconds = tuple(self._fresh), self._seconds
+        self._fresh.clear()
+        if fresh:
+            size = sum([len(entry[5]) for entry in fresh]) + len(fresh) * _OVERHEAD
+            seconds.append((size, fresh))
+            self.size += size
+        for entry in fresh:
+            if entry[3] is not Event.ANSWERED:
+                self._lines.setdefault(entry[2], deque(maxlen=_LINES)).append(entry)
+        oldest = self.clock.monotonic() - self._origin - self._options.keep
+        while len(seconds) > 1 and (self.size > self._options.max_size or seconds[0][1][-1][0] < oldest):
+            self.size -= seconds.popleft()[0]
 
     async def snapshot(self, why: str) -> Path:
         """Write what the ring holds to a new file; its path.
@@ -85,19 +93,26 @@ class FlightRecorder(Recorder):
             PartFailed: it can't be written.
         """
         async with self._writing:
-            entries = list(self._ring)
+            self.turn()
+            entries = [entry for _, second in self._seconds for entry in second]
             begin = entries[0][0] if entries else 0.0
             moment = datetime.fromtimestamp(self.clock.wall(), UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
             path = self._folder / f"{self.graph.name}-{moment}Z.rec"
             header = self.header(self._boot, begin, why)
             try:
                 await asyncio.get_running_loop().run_in_executor(
-                    None, self._write, path, header, [*self._lines.values(), *entries]
+                    None, self._write, path, header, [*self._lines_before(begin), *entries]
                 )
             except OSError as error:
                 raise PartFailed(f"recording '{path}' can't be written: {error.strerror or error}") from error
         self._log.info("recording written", path=str(path), records=len(entries), why=why)
         return path
+
+    def _lines_before(self, begin: float) -> list[Entry]:
+        """What was last heard of each connection: whether it stood, and what was granted."""
+        return [
+            earlier[-1] for lines in self._lines.values() if (earlier := [entry for entry in lines if entry[0] < begin])
+        ]
 
     def ask(self) -> None:
         """Have `run` write at once; for signal handlers."""
@@ -105,6 +120,13 @@ class FlightRecorder(Recorder):
 
     async def run(self, actors: Mapping[str, Actor]) -> None:
         """Write whenever one of the actors leaves `running`, or `ask` is called, until cancelled."""
+        leave = self.clock.tick(_LOOK, lambda _: self.turn())
+        try:
+            await self._watch(actors)
+        finally:
+            leave()
+
+    async def _watch(self, actors: Mapping[str, Actor]) -> None:
         seen: dict[str, tuple[State, float]] = {}
         written = float("-inf")
         while True:
@@ -113,7 +135,7 @@ class FlightRecorder(Recorder):
             if self._asked.is_set():
                 self._asked.clear()
                 await self._try("asked for by a signal")
-            elif left and self.clock.monotonic() - written >= self._pause:
+            elif left and self.clock.monotonic() - written >= self._options.pause:
                 written = self.clock.monotonic()
                 await self._try(f"{left[0].name} left running: {left[0].last_errors[-1][1]}")
             with contextlib.suppress(TimeoutError):
@@ -136,8 +158,18 @@ class FlightRecorder(Recorder):
         finally:
             writer.close()
         part.replace(path)
-        for old in sorted(self._folder.glob(f"{self.graph.name}-*Z.rec"))[: -self._files]:
+        for old in sorted(self._folder.glob(f"{self.graph.name}-*Z.rec"))[: -self._options.files]:
             old.unlink(missing_ok=True)
+
+
+def flight_recorder(graph: Graph, clock: Clock, boot: str) -> FlightRecorder | None:
+    """The recorder that a graph wants; None when it wants none. Without a folder, it is under DATA_DIR."""
+    options = graph.recorder
+    if options is None or not options.enabled:
+        return None
+    data = Path(os.environ.get("DATA_DIR") or "data")
+    folder = Path(options.folder) if options.folder else data / graph.name / "recordings"
+    return FlightRecorder(graph, clock, options, folder, boot)
 
 
 def _has_left(actor: Actor, state: State, since: float) -> bool:

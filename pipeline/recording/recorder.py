@@ -65,14 +65,12 @@ class Recorder(ABC):
         self._started = 0.0
 
     @abstractmethod
-    def keep(self, entry: Entry) -> None:
-        """Take one event."""
-
     def witness(self, actor: str) -> Witness:
         """The witness of an actor. With the first one, just before the sources start, the recording does."""
+
+    def _start(self) -> None:
         if not self._started:
             self._origin, self._started = self.clock.monotonic(), self.clock.wall()
-        return Witness(actor, self.keep, self.clock.monotonic, self._origin)
 
     def header(self, boot: str, begin: float = 0.0, why: str = "") -> Header:
         """What the file begins with."""
@@ -99,9 +97,10 @@ class FileRecorder(Recorder):
         self._path = path
         self._entries: list[Entry] = []
 
-    def keep(self, entry: Entry) -> None:
-        """Let it wait for the next second."""
-        self._entries.append(entry)
+    def witness(self, actor: str) -> Witness:
+        """See `Recorder.witness`."""
+        self._start()
+        return Witness(actor, self._entries.append, self.clock.monotonic, self._origin)
 
     async def run(self, boot: str, stop: asyncio.Event) -> None:
         """Write until `stop` is set, and then what waits.
@@ -116,7 +115,8 @@ class FileRecorder(Recorder):
             try:
                 while not stop.is_set():
                     await asyncio.wait([loop.create_task(stop.wait())], timeout=_FLUSH)
-                    entries, self._entries = self._entries, []
+                    entries = tuple(self._entries)
+                    self._entries.clear()
                     self.answers += sum(entry[3] is Event.ANSWERED for entry in entries)
                     await loop.run_in_executor(None, writer.write, entries)
             finally:

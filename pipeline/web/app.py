@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 from collections.abc import Iterable, Iterator
 from email.utils import formatdate
@@ -22,9 +23,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.codecs import CODECS
 from pipeline.config.http import Http
+from pipeline.errors import PartFailed
+from pipeline.recording.flight import FlightRecorder
 from pipeline.web.access import Guard
 from pipeline.web.exposition import Exposition, text
 from pipeline.web.page import language, page
+from pipeline.web.tap import Taps
 from pipeline.web.view import Block, Running, blocks, described, unready
 
 __all__ = ["LONGEST_HEAD", "make_app"]
@@ -61,12 +65,14 @@ def make_app(http: Http, running: Running, *, loopback: bool) -> ASGIApp:
         running: what to show.
         loopback: True when only this machine can reach the socket.
     """
-    views = _Views(running, Exposition(running, http.last_values))
+    views = _Views(running, Exposition(running, http.last_values), has_login=bool(http.token or http.users))
     routes = [
         Route("/", views.page),
         Route("/metrics", views.metrics),
         Route("/api/last", views.last),
         Route("/api/graph", views.graph),
+        Route("/api/tap/{node}", Taps(running).answer),
+        Route("/api/snapshot", views.snapshot, methods=["POST"]),
         Route("/healthz", views.alive),
         Route("/readyz", views.ready),
         Route("/static/{name}", _static),
@@ -79,8 +85,9 @@ def make_app(http: Http, running: Running, *, loopback: bool) -> ASGIApp:
 class _Views:
     """One method a route."""
 
-    def __init__(self, running: Running, exposition: Exposition) -> None:
+    def __init__(self, running: Running, exposition: Exposition, *, has_login: bool) -> None:
         self._running = running
+        self._has_login = has_login
         self._exposition = exposition
 
     async def page(self, request: Request) -> Response:
@@ -102,6 +109,22 @@ class _Views:
 
     async def alive(self, _: Request) -> Response:
         return PlainTextResponse("ok\n")
+
+    async def snapshot(self, request: Request) -> Response:
+        """Have the flight recorder write: only who has logged in, and no foreign page in a browser that has."""
+        recorder = self._running.recorder
+        if not self._has_login:
+            why = "without a login nobody may write to this machine's disk: set http.token or http.users"
+            return PlainTextResponse(f"{why}; on the machine itself `kill -USR1 {os.getpid()}` does it\n", 403)
+        if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+            return PlainTextResponse("asked for by another site\n", 403)
+        if not isinstance(recorder, FlightRecorder):
+            return PlainTextResponse("the flight recorder is switched off: recorder.enabled\n", 409)
+        try:
+            path = await recorder.snapshot("asked for over HTTP")
+        except PartFailed as error:
+            return PlainTextResponse(f"{error}\n", 507)
+        return Response(_json({"recording": str(path)}), 201, media_type=_JSON)
 
     async def ready(self, _: Request) -> Response:
         reasons = unready(self._running)

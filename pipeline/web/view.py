@@ -19,6 +19,7 @@ from pipeline.graph import Graph
 from pipeline.metrics import Metrics
 from pipeline.operator import NodeKind
 from pipeline.port import Port
+from pipeline.recording.recorder import Recorder
 
 __all__ = [
     "Block",
@@ -84,6 +85,10 @@ class Running(Protocol):
     @property
     def details(self) -> Mapping[str, Callable[[], Details]]:
         """JSON-able extras of actors, by actor name."""
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """Who records what the devices say; None for nobody."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pipeline.frame import Frame, Origin
 from pipeline.metrics import Metrics
 from pipeline.operator import NodeKind
 from pipeline.port import Port
+from pipeline.recording.recorder import Recorder
 from pipeline.web.app import make_app
 from tests.parts.engine import data, make_graph, node, origin
 
@@ -53,6 +54,7 @@ class Watched:
             self.press: data(self.press, NOW - 0.5, AI_Corrente=4.25, contador_bom=5014, maquina_ligada=True)
         }
         self.failures: dict[Origin, Frame] = {}
+        self.recorder: Recorder | None = None
         self.details: Mapping[str, Callable[[], Mapping[str, object]]] = {}
 
     def become(self, name: str, state: State, reason: str = "", kind: NodeKind = NodeKind.SOURCE) -> Actor:

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from operators.sinks.stdout import Format, Stdout, _Table, stdout
+from operators.sinks.stdout import Format, Stdout, stdout
 from pipeline.actor import Mailbox, State
 from pipeline.errors import PartFailed, PipelineError
 from pipeline.frame import Frame
 from pipeline.operator import Context, NodeKind, Overflow
+from pipeline.table import Table
 from tests.parts.engine import data, make_context, origin
 from tests.parts.line import ROOT
 from tests.parts.stream import mistakes
@@ -161,7 +162,7 @@ def test_without_standard_output_the_graph_ends(monkeypatch):
 
 def test_the_table_names_values_with_units_and_keeps_its_columns():
     """A head for new names and each thirty rows; bad ones are shown; heartbeats and failures are rows too."""
-    table = _Table(lambda: 80)
+    table = Table(lambda: 80)
     who = "acme/press1/s7_db1"
     first = table.render(data(PRESS, AI_Corrente=4.25, ok=True)).decode().splitlines()
     assert [line[12:] for line in first] == [
@@ -178,11 +179,11 @@ def test_the_table_names_values_with_units_and_keeps_its_columns():
 
 def test_the_table_fits_the_terminal_and_obeys_no_device():
     """A row is cut, not wrapped; control characters are shown, not obeyed."""
-    table = _Table(lambda: 60)
+    table = Table(lambda: 60)
     rows = table.render(data(PRESS, **{f"valor_{n}": n for n in range(50)})).decode().splitlines()
     assert [len(row) for row in rows] == [60, 60]
     assert rows[0].endswith("…")
-    text = _Table(lambda: 200).render(data(PRESS, text="a\x1b[2Jb\nc\x9b")).decode()
+    text = Table(lambda: 200).render(data(PRESS, text="a\x1b[2Jb\nc\x9b")).decode()
     assert "a\\x1b[2Jb\\nc\\x9b\n" in text
 
 
