@@ -11,14 +11,17 @@ Block DB1: UDINT `count` at byte 0, UDINT `check` (count with `MASK` applied) at
 """
 
 import asyncio
+import contextlib
 import json
 import random
+import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -28,7 +31,7 @@ import uvloop
 from pipeline.s7.server import Connection, Item
 from tests.parts import plc as faults
 from tests.parts.plc import Fault, StrictPlc
-from tests.parts.waiting import free_port, wait_until
+from tests.parts.waiting import wait_until
 
 __all__ = ["MASK", "CountingPlcs", "Entry", "Event", "block_layout"]
 
@@ -84,7 +87,7 @@ class CountingPlcs:
             options: pdu, jobs, max_clients of each.
         """
         self.addresses = [f"127.0.{index // 250 + 1}.{index % 250 + 1}" for index in range(number)]
-        self.port = free_port()
+        self.port = _common_port(self.addresses)
         self._file = folder / "truth"
         self._settings = {
             "addresses": self.addresses,
@@ -104,7 +107,9 @@ class CountingPlcs:
         self._reader = threading.Thread(target=self._read, name="counting-plcs", daemon=True)
         self._reader.start()
         wait_until(lambda: self._said or self._process.poll() is not None, "the PLCs listen")
-        assert self._said == ["done"], "the PLCs ended: " + "\n".join(self._said)
+        if self._said != ["done"]:
+            self.__exit__()
+            raise AssertionError("the PLCs ended: " + "\n".join(self._said))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,6 +148,16 @@ class CountingPlcs:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._said.append(line.rstrip())
+
+
+def _common_port(addresses: Sequence[str]) -> int:
+    """A port that is free on all addresses; below those that the system gives to clients."""
+    while True:
+        port = random.randrange(12_000, 32_000)  # noqa: S311 - no secret
+        with ExitStack() as stack, contextlib.suppress(OSError):
+            for address in addresses:
+                stack.enter_context(socket.socket()).bind((address, port))
+            return port
 
 
 class _CountingPlc(StrictPlc):

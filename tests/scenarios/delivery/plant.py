@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from pipeline import journal_tools
+from pipeline.journal import tools as journal_tools
 from tests.parts.counting_plc import CountingPlcs, Event, block_layout
 from tests.parts.line import Line
 from tests.parts.mosquitto import PASSWORDS, Mosquitto
