@@ -22,9 +22,9 @@ from msgspec import Meta
 
 from pipeline.actor import Mailbox
 from pipeline.codecs import CODECS, Envelope
-from pipeline.delivery import Delivery
+from pipeline.delivery.delivery import Delivery
 from pipeline.errors import Finding, LinkError, Severity
-from pipeline.journal_options import JournalOptions
+from pipeline.journal.options import JournalOptions
 from pipeline.operator import Claim, Context, Flow, Forecast, Options, RunSink, Scope, sink
 from pipeline.posting.client import Access, Url
 from pipeline.posting.poster import Compression, Form, Limits, Poster

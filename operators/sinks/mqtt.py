@@ -25,9 +25,9 @@ from msgspec import Meta
 
 from pipeline.actor import Mailbox
 from pipeline.codecs import CODECS, Envelope
-from pipeline.delivery import Delivery
+from pipeline.delivery.delivery import Delivery
 from pipeline.errors import Finding, LinkError, Severity
-from pipeline.journal_options import JournalOptions
+from pipeline.journal.options import JournalOptions
 from pipeline.mqtt.client import Access
 from pipeline.mqtt.publisher import Limits, Publisher
 from pipeline.mqtt.status import Status

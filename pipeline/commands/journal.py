@@ -13,11 +13,11 @@ from pathlib import Path
 
 import click
 
-from pipeline import journal_tools
 from pipeline.errors import JournalError, UsageError
 from pipeline.importing.queue import Malformed, read_queue
+from pipeline.journal import tools as journal_tools
+from pipeline.journal.records import Record
 from pipeline.mqtt.topics import check_template
-from pipeline.records import Record
 from pipeline.units import Duration, Size, Topic
 
 __all__ = ["command"]

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import UsageError
+from pipeline.journal.records import Record
 from pipeline.mqtt.topics import fill
-from pipeline.records import Record
 from pipeline.units import Topic
 
 __all__ = ["Malformed", "read_queue"]

@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.actor import Mailbox, State
-from pipeline.delivery import Delivery
+from pipeline.delivery.delivery import Delivery
 from pipeline.errors import LinkError, PartFailed
 from pipeline.frame import Frame
+from pipeline.journal.records import Record
 from pipeline.mqtt.client import Access, check_version
 from pipeline.mqtt.link import CLOSED, DENIED, HUNG_UP, Answer, Link, Outgoing
 from pipeline.mqtt.reasons import NOT_AUTHORISED, judge_puback
 from pipeline.mqtt.status import Status
 from pipeline.operator import Context
-from pipeline.records import Record
 from pipeline.retry import Backoff, Retry
 from pipeline.units import Duration
 

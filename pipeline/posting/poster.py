@@ -15,12 +15,12 @@ from enum import StrEnum
 from functools import partial
 
 from pipeline.actor import Mailbox, State
-from pipeline.delivery import Delivery
+from pipeline.delivery.delivery import Delivery
 from pipeline.errors import LinkError, PartFailed
+from pipeline.journal.records import Record
 from pipeline.operator import Context
 from pipeline.posting.answers import Answer, Verdict, explain_answer, judge, reason_of
 from pipeline.posting.client import Access, Client
-from pipeline.records import Record
 from pipeline.retry import Backoff, Retry
 
 __all__ = ["Compression", "Form", "Limits", "Poster"]

@@ -11,8 +11,8 @@ import pytest
 from pipeline.cli import cli, main, shipped_graphs
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.codecs import CODECS
-from pipeline.delivery import Delivery
-from pipeline.journal_options import JournalOptions
+from pipeline.delivery.delivery import Delivery
+from pipeline.journal.options import JournalOptions
 from pipeline.units import Duration
 from tests.parts.engine import data, make_context, origin
 from tests.parts.waiting import eventually

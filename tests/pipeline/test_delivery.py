@@ -15,17 +15,17 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from pipeline import journal_tools
 from pipeline.actor import State
 from pipeline.clock import Clock, run_virtual
 from pipeline.codecs import CODECS
-from pipeline.delivery import Delivery
+from pipeline.delivery.delivery import Delivery
+from pipeline.delivery.lanes import Lanes
 from pipeline.errors import JournalForeign
-from pipeline.journal import Journal
-from pipeline.journal_file import Store
-from pipeline.journal_options import JournalOptions, Order, WhenFull
-from pipeline.lanes import Lanes
-from pipeline.records import Record
+from pipeline.journal import tools as journal_tools
+from pipeline.journal.file import Store
+from pipeline.journal.journal import Journal
+from pipeline.journal.options import JournalOptions, Order, WhenFull
+from pipeline.journal.records import Record
 from pipeline.retry import Retry
 from pipeline.units import Duration, Size
 from tests.parts.engine import data, make_context, origin
@@ -353,7 +353,7 @@ def test_an_hour_without_the_broker_is_drained_with_memory_flat(tmp_path, order)
 @pytest.mark.parametrize("interval", [0.0, 1.0])
 def test_more_than_the_receiver_takes_goes_through_the_disk_once(tmp_path, monkeypatch, order, interval):
     """Overload on a standing connection, with pauses: memory stays bounded, every frame arrives exactly once."""
-    monkeypatch.setattr("pipeline.lanes.HELD_LIMIT", 40)
+    monkeypatch.setattr("pipeline.delivery.lanes.HELD_LIMIT", 40)
 
     async def main(loop):
         delivery = make_delivery(loop, tmp_path / "j", order=order, commit_interval=Duration(interval))
@@ -375,7 +375,7 @@ def test_more_than_the_receiver_takes_goes_through_the_disk_once(tmp_path, monke
 
 def test_a_record_whose_commit_comes_after_the_overload_is_still_read_from_disk(tmp_path, monkeypatch):
     """Its ordinal lies in a closed range: adding it to the live lane too would send it twice."""
-    monkeypatch.setattr("pipeline.lanes.HELD_LIMIT", 4)
+    monkeypatch.setattr("pipeline.delivery.lanes.HELD_LIMIT", 4)
     lanes = Lanes(Order.LIVE_FIRST, 0.0)
     lanes.connect(0.0, 0)
     lanes.exhaust(())
@@ -593,7 +593,7 @@ def test_a_full_disk_is_survived_and_said(tmp_path, monkeypatch, interval, conne
 @pytest.mark.parametrize("when_full", list(WhenFull))
 def test_a_disk_that_stays_full_ends_in_the_policy_and_an_honest_count(tmp_path, monkeypatch, when_full):
     """Memory is bounded too: what it can't hold is counted, and what could not be made safe is the return of close."""
-    monkeypatch.setattr("pipeline.commits.MEMORY_LIMIT", 400_000)
+    monkeypatch.setattr("pipeline.delivery.commits.MEMORY_LIMIT", 400_000)
     monkeypatch.setattr(Store, "append", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
 
     async def main(loop):
@@ -855,8 +855,8 @@ def test_a_foreign_journal_is_refused_and_a_damaged_one_is_reported(tmp_path):
 CHILD = """
 import asyncio, os, sys
 from pipeline.codecs import CODECS
-from pipeline.delivery import Delivery
-from pipeline.journal_options import JournalOptions
+from pipeline.delivery.delivery import Delivery
+from pipeline.journal.options import JournalOptions
 from pipeline.units import Duration
 from tests.parts.engine import data, make_context, origin
 

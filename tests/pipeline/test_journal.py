@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pipeline import journal_tools, records
 from pipeline.errors import JournalError, JournalForeign, JournalLocked, JournalUnwritable
-from pipeline.journal import Compression, Journal, JournalOptions, Outcome, WhenFull, Work, explain
-from pipeline.journal_file import State, Store
-from pipeline.records import DeadLetter, Record
+from pipeline.journal import records
+from pipeline.journal import tools as journal_tools
+from pipeline.journal.file import State, Store
+from pipeline.journal.journal import Compression, Journal, JournalOptions, Outcome, WhenFull, Work, explain
+from pipeline.journal.records import DeadLetter, Record
 from pipeline.units import Duration, Size
 
 WALL = 1_731_800_000.0

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from operators.sinks.mqtt import MqttOptions, mqtt
-from pipeline import journal_tools
 from pipeline.actor import Mailbox, State
 from pipeline.frame import Origin
-from pipeline.journal_options import JournalOptions
+from pipeline.journal import tools as journal_tools
+from pipeline.journal.options import JournalOptions
 from pipeline.operator import Context, Overflow
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions

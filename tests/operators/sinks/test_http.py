@@ -18,7 +18,7 @@ from pipeline.clock import run_virtual
 from pipeline.codecs import Envelope
 from pipeline.config.loader import load_text
 from pipeline.errors import ConfigurationError
-from pipeline.journal_options import JournalOptions
+from pipeline.journal.options import JournalOptions
 from pipeline.operator import Context, Flow, Overflow, Scope
 from pipeline.posting.poster import Compression, Form
 from pipeline.retry import Retry

@@ -14,7 +14,7 @@ from pipeline.actor import Mailbox, State
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.codecs import Envelope
 from pipeline.errors import Severity
-from pipeline.journal_options import JournalOptions
+from pipeline.journal.options import JournalOptions
 from pipeline.operator import Context, Flow, Overflow, Scope
 from pipeline.tls import TlsOptions
 from pipeline.units import Duration, Secret, Topic

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from pipeline import journal_tools
 from pipeline.cli import main
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.codecs import CODECS
-from pipeline.delivery import Delivery
+from pipeline.delivery.delivery import Delivery
 from pipeline.errors import JournalForeign, JournalLocked, UsageError
 from pipeline.importing.queue import read_queue
-from pipeline.journal import Journal
-from pipeline.journal_options import JournalOptions
-from pipeline.records import Record
+from pipeline.journal import tools as journal_tools
+from pipeline.journal.journal import Journal
+from pipeline.journal.options import JournalOptions
+from pipeline.journal.records import Record
 from pipeline.units import Topic
 from tests.parts.engine import data, make_context, origin
 from tests.parts.waiting import eventually

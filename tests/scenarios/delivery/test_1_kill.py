@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import journal_tools
+from pipeline.journal import tools as journal_tools
 from tests.scenarios.delivery.plant import Plant, pass_time
 from tests.scenarios.delivery.trace import Trace, frames, wait_written, wrapper
 

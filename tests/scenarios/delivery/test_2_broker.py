@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline import journal_tools
+from pipeline.journal import tools as journal_tools
 from tests.parts.waiting import wait_until
 from tests.scenarios.delivery.plant import DURABLE, SAVED, pass_time
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from pipeline import journal_tools
+from pipeline.journal import tools as journal_tools
 from tests.parts.mosquitto import ACL, PASSWORDS
 from tests.parts.mqtt_proxy import MqttProxy
 from tests.parts.waiting import wait_until

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from pipeline.journal import Loaded
-from pipeline.records import Batch, DeadLetter, Record
+from pipeline.journal.journal import Loaded
+from pipeline.journal.records import Batch, DeadLetter, Record
 
 __all__ = ["Ledger"]
 

@@ -13,20 +13,20 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.actor import State
-from pipeline.admission import Admission
-from pipeline.breaker import Breaker
 from pipeline.codecs import Codec
-from pipeline.commits import Commits
-from pipeline.delivery_stats import Intake, report, stats
+from pipeline.delivery.admission import Admission
+from pipeline.delivery.breaker import Breaker
+from pipeline.delivery.commits import Commits
+from pipeline.delivery.lanes import Lanes
+from pipeline.delivery.ledger import Ledger
+from pipeline.delivery.sender import Send, Sender
+from pipeline.delivery.stats import Intake, report, stats
 from pipeline.frame import Frame, Origin
-from pipeline.journal import Outcome
-from pipeline.journal_options import JournalOptions
-from pipeline.lanes import Lanes
-from pipeline.ledger import Ledger
+from pipeline.journal.journal import Outcome
+from pipeline.journal.options import JournalOptions
+from pipeline.journal.records import Record
 from pipeline.operator import Context
-from pipeline.records import Record
 from pipeline.retry import Backoff, Retry
-from pipeline.sender import Send, Sender
 
 __all__ = ["Delivery", "Record"]
 

@@ -16,12 +16,12 @@ from typing import Any
 import lmdb
 import msgspec
 
-from pipeline import journal_folder
 from pipeline.errors import JournalForeign
-from pipeline.journal_file import State, Store
-from pipeline.journal_folder import explain
-from pipeline.journal_options import Compression, JournalOptions, Order, WhenFull
-from pipeline.records import Batch, DeadLetter, Record, decode_batch, split
+from pipeline.journal import folder as journal_folder
+from pipeline.journal.file import State, Store
+from pipeline.journal.folder import explain
+from pipeline.journal.options import Compression, JournalOptions, Order, WhenFull
+from pipeline.journal.records import Batch, DeadLetter, Record, decode_batch, split
 
 __all__ = [
     "Compression",

@@ -18,11 +18,11 @@ from pathlib import Path
 import msgspec
 
 from pipeline.clock import Clock
-from pipeline.journal import Journal, Outcome, Work, explain
-from pipeline.journal_file import State
-from pipeline.journal_options import JournalOptions
-from pipeline.ledger import Ledger
-from pipeline.records import Record
+from pipeline.delivery.ledger import Ledger
+from pipeline.journal.file import State
+from pipeline.journal.journal import Journal, Outcome, Work, explain
+from pipeline.journal.options import JournalOptions
+from pipeline.journal.records import Record
 from pipeline.retry import Backoff, Retry
 from pipeline.units import Duration
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.commits import Commits
-from pipeline.journal_options import JournalOptions, WhenFull
-from pipeline.ledger import Ledger
+from pipeline.delivery.commits import Commits
+from pipeline.delivery.ledger import Ledger
+from pipeline.journal.options import JournalOptions, WhenFull
 
 __all__ = ["Admission"]
 

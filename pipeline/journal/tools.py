@@ -16,12 +16,13 @@ from typing import Any
 import lmdb
 import msgspec
 
-from pipeline import journal_check, journal_folder
 from pipeline.errors import JournalError, JournalLocked, JournalUnwritable
-from pipeline.journal import Journal
-from pipeline.journal_file import Store
-from pipeline.journal_options import JournalOptions
-from pipeline.records import DeadLetter, Record, decode_batch, decode_header, split
+from pipeline.journal import check as journal_check
+from pipeline.journal import folder as journal_folder
+from pipeline.journal.file import Store
+from pipeline.journal.journal import Journal
+from pipeline.journal.options import JournalOptions
+from pipeline.journal.records import DeadLetter, Record, decode_batch, decode_header, split
 from pipeline.units import Size
 
 __all__ = ["Entry", "Summary", "add", "adopt", "export", "prune", "records", "requeue", "resend", "summary"]

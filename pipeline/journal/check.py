@@ -19,8 +19,8 @@ import lmdb
 import msgspec
 
 import pipeline
-from pipeline.journal_file import State, Store, cost
-from pipeline.records import VERSION, count_of, decode_batch, decode_header, find_batches
+from pipeline.journal.file import State, Store, cost
+from pipeline.journal.records import VERSION, count_of, decode_batch, decode_header, find_batches
 
 __all__ = ["check", "salvage"]
 
@@ -69,7 +69,7 @@ def _child(*arguments: str, size: int) -> tuple[int | None, str]:
     paths = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter, this module
-            [sys.executable, "-m", "pipeline.journal_check", *arguments],
+            [sys.executable, "-m", "pipeline.journal.check", *arguments],
             env={**os.environ, "PYTHONPATH": paths},
             capture_output=True,
             text=True,

@@ -12,10 +12,10 @@ import filelock
 import lmdb
 import msgspec
 
-from pipeline import journal_check
 from pipeline.errors import JournalError, JournalLocked, JournalUnwritable
-from pipeline.journal_file import Store
-from pipeline.records import VERSION
+from pipeline.journal import check as journal_check
+from pipeline.journal.file import Store
+from pipeline.journal.records import VERSION
 
 __all__ = ["explain", "lock", "mark", "marked", "open_store"]
 

@@ -10,12 +10,12 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 
-from pipeline.breaker import Breaker
 from pipeline.clock import Clock
-from pipeline.commits import Commits
-from pipeline.lanes import Lanes
-from pipeline.ledger import Ledger
-from pipeline.records import Record
+from pipeline.delivery.breaker import Breaker
+from pipeline.delivery.commits import Commits
+from pipeline.delivery.lanes import Lanes
+from pipeline.delivery.ledger import Ledger
+from pipeline.journal.records import Record
 
 __all__ = ["Send", "Sender"]
 

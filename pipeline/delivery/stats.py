@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.delivery import Delivery
+    from pipeline.delivery.delivery import Delivery
     from pipeline.metrics import Metrics
 
 __all__ = ["Intake", "headroom", "report", "stats"]

@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from pipeline.codecs import CODECS
-from pipeline.journal_options import Order
-from pipeline.records import Record
+from pipeline.journal.options import Order
+from pipeline.journal.records import Record
 
 __all__ = ["Lanes"]
 

@@ -16,7 +16,7 @@ from typing import Any
 import lmdb
 import msgspec
 
-from pipeline.records import VERSION, DeadLetter, Header, Record, count_of, decode_header, encode_batch
+from pipeline.journal.records import VERSION, DeadLetter, Header, Record, count_of, decode_header, encode_batch
 
 __all__ = ["State", "Store", "cost"]
 

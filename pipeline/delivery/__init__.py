@@ -1,0 +1,1 @@
+"""At least once, whatever the protocol: lanes, in-flight table, commits, limits, breaker."""
