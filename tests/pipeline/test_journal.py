@@ -227,7 +227,7 @@ def test_dead_letters_are_listed_and_requeued(folder):
 
 def test_dead_letters_are_bounded(folder, monkeypatch):
     """The oldest dead letters make room."""
-    monkeypatch.setattr("pipeline.journal_file.DEAD_RECORDS", 100)
+    monkeypatch.setattr("pipeline.journal.file.DEAD_RECORDS", 100)
     journal = opened(folder)
     for start in range(0, 300, 50):
         write(journal, (), buried=[DeadLetter.of(record(n), "no", WALL) for n in range(start, start + 50)])
@@ -342,7 +342,7 @@ def test_a_newer_format_is_moved_aside_untouched(folder):
 def test_only_an_unclean_end_is_checked(folder, monkeypatch):
     """After a clean end the file is trusted, unless somebody has touched it since."""
     checked = []
-    monkeypatch.setattr("pipeline.journal_check.check", lambda folder: checked.append(folder) or "")
+    monkeypatch.setattr("pipeline.journal.check.check", lambda folder: checked.append(folder) or "")
     journal = opened(folder)
     write(journal, range(5))
     journal.close(1.0)
@@ -389,8 +389,8 @@ def test_a_new_journal_has_all_its_tables_or_none(folder):
 
 def test_a_map_that_is_too_small_grows(folder, monkeypatch):
     """The map begins small; a full one is no failure until it has reached its limit."""
-    monkeypatch.setattr("pipeline.journal_file._FIRST_MAP", 256 * 1024)
-    monkeypatch.setattr("pipeline.journal_file._SLACK", 0)
+    monkeypatch.setattr("pipeline.journal.file._FIRST_MAP", 256 * 1024)
+    monkeypatch.setattr("pipeline.journal.file._SLACK", 0)
     journal = opened(folder, max_size=Size(1024 * 1024), when_full=WhenFull.DROP_NEWEST)
     body = os.urandom(4000)
     outcome = Outcome(State())
