@@ -10,20 +10,11 @@ import pytest
 
 from pipeline.config import load
 from pipeline.operator import NodeKind, Operator, Options, find, names
+from tests.parts.engine import PLANT
 
 ROOT = Path(__file__).parents[2]
 OPERATORS = [(kind, name) for kind in NodeKind for name in names(kind)]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-ENVIRONMENT = {
-    "PLC_IP": "192.0.2.10",
-    "MIRROR_IP": "192.0.2.11",
-    "HTTP_URL": "https://server.example/ingest",
-    "MQTT_BROKER": "broker.example",
-    "TENANT_ID": "acme",
-    "PLC_ID": "press1",
-    "MQTT_USERNAME": "edge",
-    "MQTT_PASSWORD": "secret",
-}
 
 each_operator = pytest.mark.parametrize(("kind", "name"), OPERATORS, ids=[f"{kind}/{name}" for kind, name in OPERATORS])
 each_config = pytest.mark.parametrize("path", CONFIGS, ids=[path.name for path in CONFIGS])
@@ -106,7 +97,7 @@ def test_the_engine_names_no_operator():
 @each_config
 def test_every_shipped_graph_is_right(path):
     """It loads without a warning, its nodes are reached, and it is named after its file."""
-    graph = load(path, ENVIRONMENT)
+    graph = load(path, PLANT)
     assert graph.name == path.stem
     assert [str(warning) for warning in graph.warnings] == []
     for source in graph.of(NodeKind.SOURCE):

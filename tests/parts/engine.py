@@ -18,6 +18,18 @@ from pipeline.metrics import Metrics
 from pipeline.operator import Context, NodeKind, Operator, Options
 from pipeline.runtime import Runtime
 
+PLANT = {
+    "PLC_IP": "192.0.2.10",
+    "MIRROR_IP": "192.0.2.11",
+    "HTTP_URL": "https://server.example/ingest",
+    "MQTT_BROKER": "broker.example",
+    "TENANT_ID": "acme",
+    "PLC_ID": "press1",
+    "MQTT_USERNAME": "edge",
+    "MQTT_PASSWORD": "secret",
+}
+"""Variables that the shipped graphs ask for, with addresses that nobody has."""
+
 
 class NoOptions(Options):
     """Options of an operator that has none."""

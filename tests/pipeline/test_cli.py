@@ -14,10 +14,8 @@ from pipeline.codecs import CODECS
 from pipeline.delivery.delivery import Delivery
 from pipeline.journal.options import JournalOptions
 from pipeline.units import Duration
-from tests.parts.engine import data, make_context, origin
+from tests.parts.engine import PLANT, data, make_context, origin
 from tests.parts.waiting import eventually
-
-PLANT = {"PLC_IP": "192.168.0.121", "MQTT_BROKER": "broker"}
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

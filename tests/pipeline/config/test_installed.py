@@ -11,14 +11,9 @@ from pipeline.config import load
 from pipeline.config.predict import forecast
 from pipeline.config.schema import describe, schema
 from pipeline.operator import NodeKind, find, names
+from tests.parts.engine import PLANT
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-ENVIRON = {
-    "PLC_IP": "10.0.0.1",
-    "MQTT_BROKER": "broker.local",
-    "MIRROR_IP": "10.0.0.2",
-    "HTTP_URL": "https://server.local/ingest",
-}
 START = """\
 layouts:
   press:
@@ -63,7 +58,7 @@ def test_mistakes_that_the_operators_find(problems, text, expected):
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_graphs(path):
     """Each loads without a warning, is foretold node by node, and draws itself."""
-    graph = load(path, ENVIRON)
+    graph = load(path, PLANT)
     assert graph.warnings == ()
     assert [node.name for node, _ in forecast(graph)] == [node.name for node in graph.running()]
     assert all(name in graph.as_text() for name in graph.nodes)
