@@ -6,6 +6,7 @@ import importlib
 import os
 import pkgutil
 import sys
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return sorted(module.name for module in pkgutil.iter_modules(pipeline.commands.__path__))
+        return sorted(module.name.rstrip("_") for module in pkgutil.iter_modules(pipeline.commands.__path__))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = importlib.import_module(f"pipeline.commands.{cmd_name}").command
+        # The module of a command that Python keeps for itself has an underscore behind its name: import_.py.
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"pipeline.commands.{module}").command
         return command
 
     def resolve_command(
