@@ -19,12 +19,14 @@ class Usage:
         seconds: between them.
         cpu: seconds of user and system time.
         memory: resident bytes at the end.
+        own: of them, without files mapped into memory, as the journal's are.
         written: bytes handed to the disk.
     """
 
     seconds: float
     cpu: float
     memory: int
+    own: int
     written: int
 
     @property
@@ -39,24 +41,26 @@ class Watch:
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
         self._begin = time.monotonic()
-        self._cpu, _, self._written = self._read()
+        self._cpu, _, _, self._written = self._read()
 
-    def _read(self) -> tuple[float, int, int]:
-        cpu, memory, written = 0.0, 0, 0
+    def _read(self) -> tuple[float, int, int, int]:
+        cpu, memory, own, written = 0.0, 0, 0, 0
         for process in (self._process, *self._process.children(recursive=True)):
             with process.oneshot():
                 times = process.cpu_times()
                 cpu += times.user + times.system
                 if process is self._process:
                     cpu += times.children_user + times.children_system
-                memory += process.memory_info().rss
+                resident = process.memory_info()
+                memory += resident.rss
+                own += resident.rss - resident.shared
                 written += process.io_counters().write_bytes
-        return cpu, memory, written
+        return cpu, memory, own, written
 
     def read(self) -> Usage:
         """What it has used since."""
-        cpu, memory, written = self._read()
-        return Usage(time.monotonic() - self._begin, cpu - self._cpu, memory, written - self._written)
+        cpu, memory, own, written = self._read()
+        return Usage(time.monotonic() - self._begin, cpu - self._cpu, memory, own, written - self._written)
 
 
 def percentile(values: list[float], percent: float) -> float:

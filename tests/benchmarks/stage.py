@@ -22,11 +22,15 @@ from tests.parts.line import Line
 from tests.parts.mosquitto import PASSWORDS, Mosquitto
 from tests.parts.native_plc import NativePlc
 from tests.parts.telegraf import Telegraf
-from tests.parts.waiting import wait_until
+from tests.parts.waiting import free_port, wait_until
 
 __all__ = ["Effort", "Measured", "Stage", "graph", "measure"]
 
 _HERE = Path(__file__).parent
+_SLOW = 2
+"""Hertz."""
+_TOGETHER = 250
+"""Servers in one process: the C++ one fails beyond 1,024 sockets, and each server has two."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +85,15 @@ class Stage:
     """A broker and PLCs for one benchmark; everything ends and vanishes with it.
 
     Attributes:
+        load: what is read.
         folder: its files.
         broker: Mosquitto, without TLS as far as benchmarks use it.
-        plc: the C++ servers, one for each address of the load, in one process.
+        plc_port: where the C++ servers listen, one on each address of the load.
     """
 
-    def __init__(self, load: Load, **plc: Any) -> None:
-        """Prepare; `with` starts it.
-
-        Args:
-            load: what is read.
-            plc: more options of `NativePlc`.
-        """
+    def __init__(self, load: Load) -> None:
+        """Prepare; `with` starts it."""
         self.load = load
-        self._plc = plc
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -103,8 +102,11 @@ class Stage:
         self.broker = Mosquitto(self.folder, fast=True)
         self._stack.callback(self.broker.close)
         self.broker.start()
-        blocks = {1: self.load.block.content}
-        self.plc = self._stack.enter_context(NativePlc(blocks, addresses=self.load.addresses, **self._plc))
+        blocks, port = {1: self.load.block.content}, free_port()
+        for start in range(0, self.load.plcs, _TOGETHER):
+            addresses = self.load.addresses[start : start + _TOGETHER]
+            self._stack.enter_context(NativePlc(blocks, addresses=addresses, port=port))
+        self.plc_port = port
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,7 +132,7 @@ class Stage:
         plc = Template((_HERE / "telegraf-plc.conf").read_text(encoding="utf-8"))
         fields = ", ".join(f'{{name="{each.name}", address="{each.telegraf}"}}' for each in self.load.block.fields)
         inputs = [
-            plc.substitute(address=f"{address}:{self.plc.port}", fields=fields, plc_id=f"plc{number}")
+            plc.substitute(address=f"{address}:{self.plc_port}", fields=fields, plc_id=f"plc{number}")
             for number, address in enumerate(self.load.addresses)
         ]
         file = run / "telegraf.conf"
@@ -152,7 +154,7 @@ def graph(stage: Stage, *, plc_port: int = 0, **journal: object) -> dict[str, An
         plc_port: another port than the PLCs' own: a proxy's.
         journal: more options of the journal.
     """
-    load, port = stage.load, plc_port or stage.plc.port
+    load, port = stage.load, plc_port or stage.plc_port
     plcs = [
         {"plc_id": f"plc{number}", "address": address, "port": port} for number, address in enumerate(load.addresses)
     ]
@@ -169,7 +171,7 @@ def graph(stage: Stage, *, plc_port: int = 0, **journal: object) -> dict[str, An
                 "blocks": [{"db": 1, "layout": "block"}],
             }
         },
-        "transforms": {"frames": {"type": "heartbeat", "from": "plcs", "every": "30s"}},
+        "transforms": {"frames": {"type": "heartbeat", "from": "plcs", "every": "10m"}},
         "sinks": {
             "broker": {
                 "type": "mqtt",
@@ -187,9 +189,16 @@ def graph(stage: Stage, *, plc_port: int = 0, **journal: object) -> dict[str, An
 
 
 def measure(pid: int, subscriber: Subscriber, load: Load, seconds: float, warm: float = 3.0) -> Measured:
-    """What a process costs per frame, once frames have begun to come."""
+    """What a process costs per frame, once frames have begun to come.
+
+    What comes slowly is counted from the middle between two readings, so that whole readings are counted.
+    """
     wait_until(lambda: subscriber.count >= load.plcs, "frames come", 60)
     time.sleep(warm)
+    if load.hertz <= _SLOW:
+        passed = subscriber.count
+        wait_until(lambda: subscriber.count > passed, "the next reading")
+        time.sleep(0.5 / load.hertz)
     watch, frames, size = Watch(pid), subscriber.count, subscriber.bytes
     time.sleep(seconds)
     usage = watch.read()

@@ -123,7 +123,7 @@ def drain(effort: Effort) -> Row:
         Figure("live_50", _one(percentile(beside, 50)), "ms"),
         Figure("cpu", _one(drained.cpu), "us"),
         Figure("core", _one(drained.usage.share), "%"),
-        Figure("memory", _one(drained.usage.memory / 1e6), "MB"),
+        Figure("own_memory", _one(drained.usage.own / 1e6), "MB"),
     ]
     return Row("drain", figures, 1, detail={"backlog": backlog, "drained": left, "seconds": seconds})
 

@@ -31,7 +31,7 @@ __all__ = ["latencies", "latency", "proxied", "scrape", "start"]
 def proxied(stage: Stage) -> Iterator[tuple[int, Path]]:
     """A proxy before the stage's PLCs: its port, and the file of its times."""
     port, times = free_port(), stage.folder / "times"
-    options = {"addresses": stage.load.addresses, "port": port, "plc_port": stage.plc.port, "times": str(times)}
+    options = {"addresses": stage.load.addresses, "port": port, "plc_port": stage.plc_port, "times": str(times)}
     command = [sys.executable, "-m", "tests.benchmarks.proxy", json.dumps(options)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -102,7 +102,7 @@ def scrape(effort: Effort) -> Row:
         document["sources"]["big"] = {
             **graph(others)["sources"]["plcs"],
             "plcs": [
-                {"plc_id": f"big{number}", "address": address, "port": others.plc.port}
+                {"plc_id": f"big{number}", "address": address, "port": others.plc_port}
                 for number, address in enumerate(big.addresses)
             ],
             "every": "1h",

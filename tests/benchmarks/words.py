@@ -33,6 +33,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "telegraf_cpu": ("Telegraf's CPU per frame", "CPU por frame do Telegraf"),
     "delivered": ("delivered", "entregue"),
     "telegraf_delivered": ("Telegraf delivered", "entregue pelo Telegraf"),
+    "own_memory": ("memory without the mapped journal", "memória sem o journal mapeado"),
     "memory": ("memory", "memória"),
     "telegraf_memory": ("Telegraf's memory", "memória do Telegraf"),
     "core": ("of a core", "de um núcleo"),
