@@ -4,7 +4,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from pipeline.journal import tools as journal_tools
 from tests.parts.counting_plc import CountingPlcs, Event, block_layout
 from tests.parts.line import Line
 from tests.parts.mosquitto import PASSWORDS, Mosquitto
+from tests.parts.netns import FAR, Link
 from tests.parts.waiting import wait_until
 from tests.scenarios.delivery.referee import Kill, Referee, Verdict, judge, recovery
 
@@ -23,6 +24,7 @@ DURABLE = "persistence true\nautosave_on_changes true\nautosave_interval 1\n"
 """Mosquitto writes its database after every change, as far as its loop comes around to it."""
 SAVED = "persistence true\nautosave_interval 0\n"
 """It writes its database when it is told to end."""
+_LISTENER = 1883
 _QUEUE = "max_queued_messages 10000000\n"
 """For its clients: with 0, no limit, Mosquitto 2.0.11 hangs up after a refused message."""
 _MEMORY = Path("/dev/shm")  # noqa: S108 - no file of ours has a guessable name there
@@ -63,6 +65,7 @@ class Plant:
         journal: Mapping[str, Any] | None = None,
         plc: Mapping[str, int] | None = None,
         large: Container[int] = (),
+        link: Link | None = None,
         wrapper: Callable[[Path], Sequence[str]] = lambda _: (),
     ) -> None:
         """Describe it; `with` starts all but the pipeline.
@@ -78,6 +81,7 @@ class Plant:
             sink: more options of the sink.
             journal: more options of its journal.
             plc: more options of the PLCs.
+            link: the broker and the referee are at its far end; whoever uses the plant is at the near one.
             large: PLCs whose frames are larger than those of the others.
             wrapper: makes what runs the pipeline (see `Line`), given a folder for its files.
         """
@@ -95,13 +99,19 @@ class Plant:
         self._stack = ExitStack()
         # Mosquitto writes its whole database at each change. In memory that is fast enough; nobody cuts its power.
         database = self._stack.enter_context(tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None))
-        self.broker = Mosquitto(files, fast=True, options=f"{_QUEUE}{broker}persistence_location {database}/\n")
+        self._link = link
+        options = f"{_QUEUE}{broker}persistence_location {database}/\n"
+        if link is not None:
+            options += f"listener {_LISTENER} {FAR}\n"
+            self._sink |= {"host": FAR, "port": _LISTENER}
+        self.broker = Mosquitto(files, fast=True, options=options)
         self.plcs = CountingPlcs(folder, plcs, size=size, seed=seed, **(plc or {}))
 
     def __enter__(self) -> Self:
         self._stack.callback(self.broker.close)
-        self.broker.start()
-        self.referee = Referee(self.broker)
+        with self._link.at("far") if self._link else nullcontext():
+            self.broker.start()
+            self.referee = Referee(self.broker)
         self._stack.callback(self.referee.leave)
         self._stack.enter_context(self.plcs)
         self.line = Line(self._write(), self.environment, self.folder, self._wrapper)
