@@ -142,6 +142,7 @@ def test_the_journal_goes_on_while_the_broker_is_away(tmp_path: Path) -> None:
     frames, _ = played(tmp_path, story)
     arrived = {frame.json["seq"] for frame in frames}
     assert arrived == set(range(len(arrived)))
+    assert len({(frame.json["seq"], frame.json["ts"]) for frame in frames}) == len(arrived), "a number is one frame"
     assert len({frame.json["boot"] for frame in frames}) == 1
     assert any(frame.json.get("replayed") for frame in frames)
 
