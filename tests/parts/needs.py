@@ -20,6 +20,7 @@ PARTS: dict[str, tuple[Callable[[], str], str]] = {
         "apt-get install mosquitto mosquitto-clients",
     ),
     "strace": (lambda: "" if shutil.which("strace") else "no strace", "apt-get install strace"),
+    "faketime": (lambda: "" if shutil.which("faketime") else "no libfaketime", "apt-get install faketime"),
     "openssl": (lambda: "" if shutil.which("openssl") else "no openssl", "apt-get install openssl"),
     "native_plc": (native_missing, "python -m venv and pip must work, with PyPI in reach"),
     "telegraf": (telegraf_missing, "Go 1.24 or later, with the Go module proxy in reach; building takes minutes"),

@@ -66,6 +66,7 @@ class Plant:
         plc: Mapping[str, int] | None = None,
         large: Container[int] = (),
         link: Link | None = None,
+        environment: Mapping[str, str] | None = None,
         wrapper: Callable[[Path], Sequence[str]] = lambda _: (),
     ) -> None:
         """Describe it; `with` starts all but the pipeline.
@@ -81,6 +82,7 @@ class Plant:
             sink: more options of the sink.
             journal: more options of its journal.
             plc: more options of the PLCs.
+            environment: more of the pipeline's.
             link: the broker and the referee are at its far end; whoever uses the plant is at the near one.
             large: PLCs whose frames are larger than those of the others.
             wrapper: makes what runs the pipeline (see `Line`), given a folder for its files.
@@ -100,6 +102,7 @@ class Plant:
         # Mosquitto writes its whole database at each change. In memory that is fast enough; nobody cuts its power.
         database = self._stack.enter_context(tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None))
         self._link = link
+        self._environment = dict(environment or {})
         options = f"{_QUEUE}{broker}persistence_location {database}/\n"
         if link is not None:
             options += f"listener {_LISTENER} {FAR}\n"
@@ -125,7 +128,7 @@ class Plant:
     @property
     def environment(self) -> dict[str, str]:
         """Of the pipeline."""
-        return {"MQTT_PASSWORD": PASSWORDS["edge"]}
+        return {"MQTT_PASSWORD": PASSWORDS["edge"], **self._environment}
 
     def graph(self) -> dict[str, Any]:
         """The pipeline's graph: heartbeat, page, QoS 1, journal."""
