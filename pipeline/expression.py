@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from simpleeval import InvalidExpression, SimpleEval
+from simpleeval import EvalWithCompoundTypes, InvalidExpression
 
 from pipeline.frame import Frame
 
@@ -51,7 +51,9 @@ class Expression:
         unknown = sorted({node.id for node in found if id(node) in called and node.id not in FUNCTIONS})
         if unknown:
             raise ValueError(f"'{text}': there is no function {unknown[0]}(); there are {', '.join(FUNCTIONS)}")
-        self._evaluator = SimpleEval(functions=dict(FUNCTIONS), allowed_attrs={})
+        self._evaluator = EvalWithCompoundTypes(functions=dict(FUNCTIONS), allowed_attrs={})
+        for loop in (ast.ListComp, ast.GeneratorExp, ast.DictComp):
+            self._evaluator.nodes.pop(loop, None)
 
     def evaluate(self, names: Mapping[str, Any]) -> Any:
         """What it gives.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import queue
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from pipeline.cli import graph_file
 from pipeline.clock import Clock
 from pipeline.codecs import CODECS
 from pipeline.config import load
-from pipeline.errors import PartFailed, PipelineError, UsageError, nearest
+from pipeline.errors import PipelineError, UsageError, nearest
 from pipeline.frame import Frame
 from pipeline.graph import Graph, Node
 from pipeline.operator import Context, Emit, NodeKind
 from pipeline.process import new_loop, stop_on_signals
 from pipeline.recording.format import read
-from pipeline.recording.replay import Take, outlets, play_frames, play_recording, synthetic
+from pipeline.recording.replay import Enough, Take, outlets, play_frames, play_recording, synthetic
 from pipeline.runtime import Runtime
 
 __all__ = ["command", "write_expected"]
@@ -70,8 +70,6 @@ def command(recording: Path, file: str, speed: str, nodes: tuple[str, ...], sink
     for name in nodes:
         if name not in {node.name for node in (*graph.of(NodeKind.SOURCE), *graph.of(NodeKind.TRANSFORM))}:
             raise UsageError(f"graph '{graph.name}' has no source or transform '{name}'" + _similar(name, graph.nodes))
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the reader of our output has gone (`| head`): so do we
     for line in _player(graph, recording, list(nodes) or outlets(graph), pace)(_print):
         click.echo(f"warning: {line}", err=True)
 
@@ -92,8 +90,13 @@ def write_expected(graph: Graph, recording: Path, path: Path) -> int:
 
 
 def _print(frames: list[Frame]) -> None:
-    sys.stdout.buffer.write(b"".join(CODECS["full"].encode(frame) + b"\n" for frame in frames))
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(b"".join(CODECS["full"].encode(frame) + b"\n" for frame in frames))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        # The reader has gone (`| head`). What Python flushes at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Enough from error
 
 
 def _speed(text: str) -> float:
@@ -156,7 +159,7 @@ def _give(graph: Graph, sink: Node, play: Play) -> None:
             except queue.Full:
                 continue
             return
-        raise PartFailed("the sink has ended")
+        raise Enough
 
     def body() -> None:
         try:
@@ -164,7 +167,7 @@ def _give(graph: Graph, sink: Node, play: Play) -> None:
                 click.echo(f"warning: {line}", err=True)
         except PipelineError as error:
             failures.append(error)
-        if not over.is_set():
+        with contextlib.suppress(Enough):
             take(None)
 
     source = synthetic(NodeKind.SOURCE, "replay", _source(frames), *())
@@ -181,7 +184,7 @@ def _give(graph: Graph, sink: Node, play: Play) -> None:
     finally:
         over.set()
         thread.join()
-    if failures and not isinstance(failures[0], PartFailed):
+    if failures:
         raise failures[0]
 
 

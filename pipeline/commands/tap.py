@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
 import sys
 import urllib.error
 import urllib.request
@@ -74,8 +73,6 @@ def command(file: str, node: str, condition: str | None, form: str, count: int |
         expression = Expression(condition) if condition else None
     except ValueError as error:
         raise UsageError(f"--filter: {error}") from error
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the reader of our output has gone (`| head`): so do we
     try:
         _show(_lines(graph, graph.http, node), expression, _writer(form), count)
     except KeyboardInterrupt:

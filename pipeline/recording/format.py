@@ -9,6 +9,8 @@ first frame that is incomplete or damaged. What the bytes mean is the protocol's
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -97,7 +99,11 @@ class Recording:
 
 
 class Writer:
-    """Appends to a new file. Its methods block."""
+    """Appends to a new file. Its methods block.
+
+    Attributes:
+        is_empty: no record has been written.
+    """
 
     def __init__(self, path: Path, header: Header) -> None:
         """Make the file, and its folder.
@@ -106,14 +112,19 @@ class Writer:
             FileExistsError: a recording is never written over.
             OSError: it can't be made.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
         self._compress = zstandard.ZstdCompressor(write_checksum=True).compress
         self._file = path.open("xb", buffering=0)
         self._file.write(msgspec.json.encode(header) + b"\n")
+        self.is_empty = True
 
     def write(self, records: Sequence[tuple[Any, ...]]) -> None:
         """Append records, given as tuples in the order of `Record`'s fields."""
         if records:
+            self.is_empty = False
             self._file.write(self._compress(msgspec.msgpack.encode(records)))
 
     def close(self) -> None:

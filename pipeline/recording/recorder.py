@@ -103,7 +103,7 @@ class FileRecorder(Recorder):
         return Witness(actor, self._entries.append, self.clock.monotonic, self._origin)
 
     async def run(self, boot: str, stop: asyncio.Event) -> None:
-        """Write until `stop` is set, and then what waits.
+        """Write until `stop` is set, and then what waits. Where nothing was told, no file is left.
 
         Raises:
             UsageError: the file is there already.
@@ -121,6 +121,8 @@ class FileRecorder(Recorder):
                     await loop.run_in_executor(None, writer.write, entries)
             finally:
                 writer.close()
+                if writer.is_empty:
+                    self._path.unlink()
         except FileExistsError as error:
             raise UsageError(f"'{self._path}' is there already; a recording is never written over") from error
         except OSError as error:

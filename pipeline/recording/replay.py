@@ -27,12 +27,16 @@ from pipeline.retry import Retry
 from pipeline.runtime import Runtime
 from pipeline.units import Duration
 
-__all__ = ["collecting", "outlets", "play_frames", "play_recording", "synthetic"]
+__all__ = ["Enough", "collecting", "outlets", "play_frames", "play_recording", "synthetic"]
 
 Take = Callable[[list[Frame]], None]
 
 _AT_ONCE = Retry(initial=Duration(0.01), max=Duration(0.01), jitter=0)
 """A source's pause between attempts: how long an attempt takes is the tape's affair."""
+
+
+class Enough(Exception):
+    """Raised by who takes the frames: it wants no more, the replay ends."""
 
 
 class _NoOptions(Options):
@@ -100,7 +104,7 @@ def play_recording(
     unknown = sum(len(tape.unknown) for tape in loop.tapes.values())
     if unknown:
         told.append(f"{unknown} requests of this graph are not in the recording: it read something else")
-    if left:
+    if left and loop.time() >= recording.end:
         told.append(f"{left} recorded answers were not asked for: it read something else, or at other times")
     return told
 
@@ -113,7 +117,6 @@ def play_frames(graph: Graph, path: Path, take: Take, *, inputs: Iterable[str], 
     """
     frames = _frames(path, [node.name for node in graph.of(NodeKind.SOURCE)])
     begin = min((found[0].ts for found in frames.values()), default=0.0)
-    end = max((found[-1].ts for found in frames.values()), default=0.0)
     nodes = {
         node.name: synthetic(NodeKind.SOURCE, node.name, _emitting(frames[node.name], begin))
         if node.name in frames
@@ -122,7 +125,7 @@ def play_frames(graph: Graph, path: Path, take: Take, *, inputs: Iterable[str], 
     }
     graph, told = _playable(replace(graph, nodes=nodes), set(frames))
     loop = _TapeLoop(speed)
-    _run(loop, WallClock(loop, begin), graph, take, inputs=inputs, end=end - begin)
+    _run(loop, WallClock(loop, begin), graph, take, inputs=inputs, end=math.inf)
     return told
 
 
@@ -147,9 +150,15 @@ def synthetic(kind: NodeKind, name: str, build: Callable[[Any, Context], Any], *
 def collecting(take: Take) -> Callable[[Any, Context], Any]:
     """The factory of a sink that hands on each frame once, however many of its inputs bring it."""
 
-    def build(_: Any, __: Context) -> Any:
+    def build(_: Any, context: Context) -> Any:
+        def hand_on(frames: list[Frame]) -> None:
+            try:
+                take(list(dict.fromkeys(frames)))
+            except Enough:
+                context.stop()
+
         async def run(mailbox: Mailbox) -> None:
-            await mailbox.consume(lambda frames: take(list(dict.fromkeys(frames))))
+            await mailbox.consume(hand_on)
 
         return run
 
@@ -194,7 +203,8 @@ def _run(loop: _TapeLoop, wall: WallClock, graph: Graph, take: Take, *, inputs: 
 
     async def main() -> None:
         stop = asyncio.Event()
-        loop.call_at(math.nextafter(end, math.inf), stop.set)
+        if end < math.inf:
+            loop.call_at(math.nextafter(end, math.inf), stop.set)
         await Runtime(graph, Clock(loop, wall, loop.time)).run(stop)
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -224,7 +234,6 @@ def _emitting(frames: list[Frame], begin: float) -> Callable[[Any, Context], Any
             for frame in frames:
                 await asyncio.sleep(max(0.0, frame.ts - begin - loop.time()))
                 emit(frame)
-            await loop.create_future()
 
         return context.observable(run)
 

@@ -49,7 +49,7 @@ class Tape:
 
     Attributes:
         patience: seconds that a connection, and an answer, may take before its source gives up; set by the player.
-        unknown: questions that were asked and are not in the recording.
+        unknown: questions that were asked and have no answer in the recording; see `missed`.
     """
 
     def __init__(self, records: Iterable[Record], loop: asyncio.AbstractEventLoop, wall: WallClock) -> None:
@@ -74,6 +74,16 @@ class Tape:
         for record in self._records:
             if record.event is Event.ANSWERED:
                 self._answers.setdefault(identity(record.asked), deque()).append(record)
+
+    def missed(self, question: bytes) -> None:
+        """Note that a question has no answer; one that had some before is only late."""
+        if question not in self._answers:
+            self.unknown.add(question)
+
+    @property
+    def questions(self) -> list[bytes]:
+        """What can still be answered."""
+        return [question for question, queue in self._answers.items() if queue]
 
     @property
     def grant(self) -> bytes:
@@ -124,11 +134,8 @@ class Tape:
         queue = self._answers.get(question)
         lost = self._lines[0].at if self._lines and self._lines[0].event is Event.LOST else math.inf
         if not queue:
-            if min(lost, self._end) - now < self.patience * _SLACK:
-                return True  # it was asked, and then the connection was lost, or the recording over
-            if queue is None:
-                self.unknown.add(question)
-            return False
+            # It was asked, and then the connection was lost, or the recording over.
+            return min(lost, self._end) - now < self.patience * _SLACK
         record = queue[0]
         if now < lost < record.at:
             return True

@@ -19,7 +19,7 @@ from snap7.datatypes import S7Area
 from snap7.server import Server
 from snap7.type import SrvArea
 
-__all__ = ["Connection", "Item", "PlcServer"]
+__all__ = ["Connection", "Item", "PlcServer", "items_of"]
 
 JOB, ACK_DATA = 0x01, 0x03
 SETUP, READ, WRITE = 0xF0, 0x04, 0x05
@@ -216,7 +216,7 @@ class PlcServer:
         return _header(pdu[4:6], granted)
 
     def _read(self, sequence: bytes, pdu: bytes) -> bytes:
-        items = _items(pdu)
+        items = items_of(pdu)
         if not items:
             return _header(sequence, error=FRAME_ERROR)
         data = bytearray()
@@ -229,7 +229,7 @@ class PlcServer:
         return _header(sequence, bytes([READ, len(items)]), bytes(data))
 
     def _write(self, sequence: bytes, pdu: bytes) -> bytes:
-        items = _items(pdu)
+        items = items_of(pdu)
         contents = list(_contents(pdu[10 + int.from_bytes(pdu[6:8], "big") :]))
         if not items or len(items) != len(contents):
             return _header(sequence, error=FRAME_ERROR)
@@ -361,7 +361,7 @@ def _length(pdu: bytes) -> int:
     return int(10 + parameters + data + (2 if pdu[1] in {0x02, ACK_DATA} else 0))
 
 
-def _items(pdu: bytes) -> list[Item]:
+def items_of(pdu: bytes) -> list[Item]:
     """The items of a read or write request; none when their number and the parameters' length disagree."""
     parameters = pdu[10 : 10 + int.from_bytes(pdu[6:8], "big")]
     if len(parameters) < 2 or len(parameters) != 2 + 12 * parameters[1]:  # noqa: PLR2004 - function and count

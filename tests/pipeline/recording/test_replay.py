@@ -1,134 +1,140 @@
 """A replay gives what was there when it was recorded: values, time stamps, failures, isolated tags."""
 
-from __future__ import annotations
-
-import asyncio
 import random
-from collections.abc import Callable, Coroutine
+import time
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
-from pipeline.clock import VirtualLoop, run_virtual, virtual_clock
-from pipeline.codecs import CODECS
-from pipeline.config.loader import load_text
-from pipeline.frame import Frame
-from pipeline.graph import Graph
-from pipeline.operator import NodeKind
-from pipeline.recording.format import read
-from pipeline.recording.recorder import FileRecorder
-from pipeline.recording.replay import play_recording
-from pipeline.runtime import Runtime
-from tests.parts import plc as faults
-from tests.parts.engine import collector, node
-from tests.parts.plc import StrictPlc
+from pipeline.config import load, load_text
+from pipeline.errors import UsageError
+from pipeline.frame import Kind
+from pipeline.recording.format import Recording, read
+from pipeline.recording.replay import outlets, play_frames, play_recording
+from tests.parts.recording import TEXT, a_bad_day, a_quiet_day, graph, lines, recorded
 
-TEXT = """
-name: line
-layouts:
-  press: {size: 14, fields: {on: BOOL @ 0.0, current: REAL @ 2, parts: INT @ 10}}
-sources:
-  press:
-    type: s7
-    plcs:
-      - {plc_id: one, address: 10.0.0.1}
-      - {plc_id: two, address: 10.0.0.2}
-    every: 1s
-    blocks:
-      - {db: 1, layout: press}
-      - {db: 2, layout: press, every: 5s}
-    tags: {pressure: "DB3.DBD4:REAL", there: "M10.3"}
-    cpu: {every: 7s, state: mode}
-transforms:
-  beat: {type: heartbeat, from: press, every: 10s}
-sinks:
-  out: {type: stdout, from: beat}
-  again: {type: file, from: [beat, press], folder: x}
-"""
-Story = Callable[[dict[str, StrictPlc]], Coroutine[Any, Any, None]]
+PAIRS = sorted((Path(__file__).parents[2] / "recordings").iterdir())
 
 
-def graph(text: str = TEXT) -> Graph:
-    """The line."""
-    return load_text(text, Path("line.yaml"), {})
+def played(recording, inputs=("press",), onto=None, **options):
+    """The frames of a replay, and what the user is told."""
+    seen = []
+    told = play_recording(onto or graph(), recording, seen.extend, inputs=inputs, **options)
+    return seen, told
 
 
-def lines(frames: list[Frame]) -> list[str]:
-    """The frames as on the wire."""
-    return [CODECS["full"].encode(frame).decode() for frame in frames]
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """Half a minute of nothing but values: the frames that the source gave, and the recording's path."""
+    path = tmp_path_factory.mktemp("quiet") / "x.rec"
+    return lines(recorded(path, a_quiet_day)), path
 
 
-def recorded(path: Path, story: Story) -> list[Frame]:
-    """Record what happens to two PLCs, with latency and living values; the frames that their source gave."""
-    seen: list[Frame] = []
-    loaded = graph()
-    sources = {found.name: found for found in loaded.of(NodeKind.SOURCE)}
-    sink = node(NodeKind.SINK, "seen", collector(seen), "press")
-
-    async def main(loop: VirtualLoop) -> None:
-        loop.latency = 0.004
-        plcs = {}
-        for name, address in (("one", "10.0.0.1"), ("two", "10.0.0.2")):
-            blocks = {number: bytearray(14) for number in (1, 2)}
-            plc = plcs[name] = StrictPlc(blocks, host=address, port=102, jobs=4)
-            plc.register(3, bytearray(8))
-            await plc.power_on()
-        clock = virtual_clock(loop)
-
-        def live(_: int) -> None:
-            for step, plc in enumerate(plcs.values(), 1):
-                for memory in plc.blocks.values():
-                    memory[-1] = (memory[-1] + step) % 256
-
-        clock.tick(0.05, live)
-        runtime = Runtime(Graph(**{**vars(loaded), "nodes": {**sources, "seen": sink}}), clock)
-        recorder = runtime.recorder = FileRecorder(loaded, clock, path)
-        stop, over = asyncio.Event(), asyncio.Event()
-        writing = loop.create_task(recorder.run(runtime.boot, over))
-        running = loop.create_task(runtime.run(stop))
-        await story(plcs)
-        stop.set()
-        await running
-        over.set()
-        await writing
-        for plc in plcs.values():
-            plc.close()
-
-    run_virtual(main)
-    return seen
-
-
-async def a_bad_day(plcs: dict[str, StrictPlc]) -> None:
-    """Off and on, silence, garbage, a refused tag."""
-    one, two = plcs["one"], plcs["two"]
-    await asyncio.sleep(10.2)
-    one.close()
-    for connection in tuple(one.connections):
-        connection.transport.abort()
-    await asyncio.sleep(27.3)
-    await one.power_on()
-    await asyncio.sleep(8)
-    two.codes[0x84, 3] = 0x03
-    await asyncio.sleep(15.1)
-    one.fault = faults.silent
-    await asyncio.sleep(9.6)
-    one.fault = None
-    two.codes.clear()
-    await asyncio.sleep(14)
-    two.fault = faults.garbage
-    await asyncio.sleep(3)
-    two.fault = None
-    await asyncio.sleep(20.5)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_bad_day_is_replayed_frame_by_frame(seed: int, tmp_path: Path) -> None:
-    """Every frame of the source comes again with its time stamp: values, failures, what is bad."""
-    random.seed(seed)  # of the pauses between attempts to connect
-    live = lines(recorded(tmp_path / "x.rec", a_bad_day))
-    seen: list[Frame] = []
-    told = play_recording(graph(), read(tmp_path / "x.rec"), seen.extend, inputs=["press"])
-    again = lines(seen)
+@pytest.mark.parametrize("folder", PAIRS, ids=lambda folder: folder.name)
+def test_a_shipped_recording_gives_its_expected_frames(folder):
+    """What `record --as-test` writes: answers, graph, frames."""
+    loaded = load(folder / "graph.yaml", {})
+    frames, told = played(read(folder / "answers.rec"), outlets(loaded), loaded)
     assert told == []
-    assert again == live
+    assert lines(frames) == (folder / "frames.jsonl").read_text().splitlines()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_bad_day_is_replayed_frame_by_frame(seed, tmp_path):
+    """Power off and on, silence, garbage, a refused tag: every frame comes again, in order, with its time stamp."""
+    random.seed(seed)  # of the pauses between attempts to connect
+    live = recorded(tmp_path / "x.rec", a_bad_day)
+    random.seed(seed + 1)
+    frames, told = played(read(tmp_path / "x.rec"))
+    assert {frame.error for frame in live if frame.error} >= {"connection lost", "timeout", "invalid answer"}
+    assert lines(frames) == lines(live)
+    assert told == []
+
+
+def test_transforms_run_and_a_frame_is_given_once(quiet):
+    """Heartbeats come from the graph's own transform; what reaches two sinks comes once."""
+    live, path = quiet
+    frames, _ = played(read(path), outlets(graph()))
+    kinds = [frame.kind for frame in frames]
+    assert kinds.count(Kind.DATA) == len(live)
+    assert kinds.count(Kind.HEARTBEAT) > 0
+    assert outlets(graph()) == ["press", "beat"]
+
+
+def test_a_middle_piece_is_replayed_as_the_whole_would_be(quiet):
+    """The flight recorder's files begin anywhere: the connection stands, and no answer is lost or doubled."""
+    live, path = quiet
+    whole = read(path)
+    begin = 12.34
+    lines_before = {record.actor: record for record in whole.records if record.event == 0}
+    piece = [*lines_before.values(), *(record for record in whole.records if record.at >= begin)]
+    header = msgspec.structs.replace(whole.header, begin=begin)
+    frames, told = played(Recording(header, piece, ""))
+    late = [line for line in live if float(line[6:].partition(",")[0]) >= whole.header.started + begin]
+    assert sorted(lines(frames)) == sorted(late)
+    assert told == []
+
+
+def test_a_graph_that_reads_otherwise_is_told_and_gets_nothing_invented(quiet):
+    """Another block is no block that the recording has: it is refused, the rest flows."""
+    _, path = quiet
+    other = load_text(TEXT.replace("{db: 2,", "{db: 7,"), Path("line.yaml"), {})
+    frames, told = played(read(path), onto=other)
+    assert [frame.error for frame in frames if frame.error] == ["object does not exist"] * 2
+    assert {frame.origin.db for frame in frames if frame.kind is Kind.DATA} == {1, None}
+    assert len(told) == 2
+    assert "are not in the recording" in told[0]
+    assert "were not asked for" in told[1]
+
+
+def test_another_graph_is_refused(quiet):
+    """Its sources have other names."""
+    _, path = quiet
+    text = (
+        TEXT.replace("press:\n    type", "saw:\n    type").replace("from: press", "from: saw").replace("press]", "saw]")
+    )
+    other = load_text(text, Path("line.yaml"), {})
+    with pytest.raises(UsageError, match=r"the recording is of press, the graph's sources are saw"):
+        played(read(path), onto=other)
+
+
+def test_what_is_left_of_a_damaged_recording_is_replayed(quiet, tmp_path):
+    """Up to the first part that is not whole."""
+    live, path = quiet
+    cut = tmp_path / "cut.rec"
+    cut.write_bytes(path.read_bytes()[:-7])
+    recording = read(cut)
+    assert "it ends inside of a part" in recording.damage
+    frames, _ = played(recording)
+    assert lines(frames) == live[: len(frames)]
+    assert len(live) - 12 < len(frames) < len(live)
+
+
+def test_time_passes_as_fast_as_told(quiet):
+    """The loop waits for real: a recording of 30 s at 300 times the speed takes a tenth of a second or more."""
+    live, path = quiet
+    began = time.monotonic()
+    frames, _ = played(read(path), speed=300)
+    assert time.monotonic() - began >= 0.1
+    assert sorted(lines(frames)) == sorted(live)
+
+
+def test_frames_are_replayed_through_the_transforms(quiet, tmp_path):
+    """JSON lines with the node that they left, as `record --frames` writes them."""
+    live, _ = quiet
+    path = tmp_path / "frames.jsonl"
+    path.write_text("".join(f'{line[:-1]},"node":"press"}}\n' for line in live))
+    seen = []
+    assert play_frames(graph(), path, seen.extend, inputs=["beat"]) == []
+    assert lines([frame for frame in seen if frame.kind is Kind.DATA]) == live
+    assert any(frame.kind is Kind.HEARTBEAT for frame in seen)
+
+
+@pytest.mark.parametrize(("line", "words"), [("{}", "1: not a frame"), ("no", "1: not a frame")])
+def test_a_line_that_is_no_frame_is_named(line, words, tmp_path):
+    """With its number."""
+    path = tmp_path / "frames.jsonl"
+    path.write_text(line)
+    with pytest.raises(UsageError, match=words):
+        play_frames(graph(), path, len, inputs=["press"])

@@ -1,0 +1,192 @@
+"""`record`, `replay` and `tap` as their user meets them, on a simulated PLC."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import structlog
+
+from pipeline.cli import main
+from pipeline.recording.format import read
+from tests.parts.line import ROOT, Line
+from tests.parts.waiting import free_port, wait_until
+
+PAIR = ROOT / "tests" / "recordings" / "bad_day"
+TEXT = """
+http: {listen: "127.0.0.1:${METRICS_PORT:-9108}", token: sesame}
+layouts:
+  press: {size: 14, fields: {current: REAL @ 2, parts: INT @ 12}}
+sources:
+  press: {type: s7, address: 127.0.0.1, port: "${PLC_PORT}", every: 100ms, blocks: [{db: 1, layout: press}]}
+sinks:
+  out: {type: file, from: press, folder: out}
+  copy: {type: s7_mirror, from: press, target: {address: 127.0.0.2}, allow: [DB1.0..13]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    """The process's log as it was before a command set it up."""
+    root, handlers, level = logging.getLogger(), list(logging.getLogger().handlers), logging.getLogger().level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def plc(strict_plc, monkeypatch):
+    """A PLC whose port the graph finds in its environment."""
+    started = strict_plc({1: bytearray(range(14))})
+    monkeypatch.setenv("PLC_PORT", str(started.port))
+    return started
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """The graph, in the folder where commands run."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "line.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def run(capfd, *arguments):
+    """Exit code, output and errors of a command in this process."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    out = capfd.readouterr()
+    return end.value.code, out.out, out.err
+
+
+@pytest.mark.usefixtures("plc")
+def test_a_line_is_recorded_and_replayed(file, capfd):
+    """The frames of the recording time are those of the replay; no sink has run."""
+    code, _, err = run(capfd, "record", file, "-o", "x.rec", "--for", "1s", "--frames", "f.jsonl")
+    assert code == 0, err
+    recording = read(Path("x.rec"))
+    assert f"x.rec: {sum(record.event == 1 for record in recording.records)} answers" in err
+    live = [json.loads(line) for line in Path("f.jsonl").read_text().splitlines()]
+    assert {frame.pop("node") for frame in live} == {"press"}
+    code, out, err = run(capfd, "replay", "x.rec", file)
+    again = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert [frame["values"] for frame in again] == [frame["values"] for frame in live]
+    assert all(abs(a["ts"] - b["ts"]) <= 0.002 for a, b in zip(again, live, strict=True))
+    code, out, _ = run(capfd, "replay", "f.jsonl", file, "--node", "press", "--speed", "10")
+    assert [json.loads(line) for line in out.splitlines()] == live
+    assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("plc")
+def test_a_test_is_a_folder_that_replays_to_itself(file, capfd):
+    """Answers, graph, frames."""
+    code, _, err = run(capfd, "record", file, "--as-test", "case", "--for", "500ms")
+    assert code == 0, err
+    assert sorted(path.name for path in Path("case").iterdir()) == ["answers.rec", "frames.jsonl", "graph.yaml"]
+    _, out, _ = run(capfd, "replay", "case/answers.rec", "case/graph.yaml")
+    assert out == Path("case/frames.jsonl").read_text()
+    assert out.count("\n") >= 3
+
+
+def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path, capfd):
+    """The sink connects and writes for real; the mirror is refused, and the PLC is not asked."""
+    run(capfd, "record", file, "-o", "x.rec", "--for", "500ms")
+    expected = run(capfd, "replay", "x.rec", file)[1]
+    reads = plc.reads
+    assert run(capfd, "replay", "x.rec", file, "--sink", "out")[0] == 0
+    written = "".join(path.read_text() for path in sorted((tmp_path / "out").iterdir()))
+    assert [json.loads(line)["ts"] for line in written.splitlines()] == [
+        json.loads(line)["ts"] for line in expected.splitlines()
+    ]
+    assert run(capfd, "replay", "x.rec", file, "--sink", "copy") == (
+        1,
+        "",
+        "error: sink 'copy' writes into a PLC: a replay never does\n",
+    )
+    assert plc.reads == reads
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["record", "{file}"], "where to? Name the recording: -o line.rec"),
+        (["record", "{file}", "-o", "{file}"], "is there already; a recording is never written over"),
+        (["record", "{file}", "-o", "x.rec", "--for", "soon"], "--for: 'soon' is not a duration"),
+        (["record", "{file}", "-o", "x.rec", "--as-test", "y"], "--as-test names the recording itself"),
+        (["replay", "x.rec", "{file}"], "'x.rec' can't be read: No such file"),
+        (["replay", "{file}", "{file}"], "is not a recording; `pipeline record FILE -o line.yaml` makes one"),
+        (["replay", "{pair}", "{file}", "--speed", "fast"], "--speed fast: write max, or how many times as fast"),
+        (["replay", "{pair}", "{file}", "--sink", "ot"], "no enabled sink 'ot'; it has out, copy; did you mean 'out'?"),
+        (["replay", "{pair}", "{file}", "--node", "pres"], "no source or transform 'pres'; did you mean 'press'?"),
+        (["replay", "{pair}", "{file}", "--node", "press", "--sink", "out"], "--node chooses what is printed"),
+        (["tap", "{file}", "pres"], "no node 'pres' with frames; did you mean 'press'?"),
+        (["tap", "{file}", "press", "--filter", "a >"], "--filter: 'a >' is no expression"),
+        (["tap", "{file}", "press"], "no pipeline answers at http://127.0.0.1:"),
+    ],
+)
+@pytest.mark.usefixtures("plc")
+def test_mistakes_are_told_in_a_line(arguments, words, file, capfd, monkeypatch):
+    """What, where, what to do; nothing is left behind."""
+    monkeypatch.setenv("METRICS_PORT", str(free_port()))
+    filled = [argument.format(file=file, pair=PAIR / "answers.rec") for argument in arguments]
+    code, out, err = run(capfd, *filled)
+    assert (code, out) == (1, "")
+    assert words in err
+    assert err.count("\n") == 1
+    assert [path.name for path in file.parent.iterdir()] == ["line.yaml"]
+
+
+def test_a_plc_that_is_off_is_recorded_too(file, monkeypatch, capfd):
+    """That it can't be reached is what there is to know."""
+    monkeypatch.setenv("PLC_PORT", str(free_port()))
+    code, _, err = run(capfd, "record", file, "-o", "x.rec", "--for", "300ms")
+    assert code == 0
+    assert "x.rec: 0 answers" in err
+    assert {record.event for record in read(Path("x.rec")).records} == {2}
+
+
+def test_a_running_line_is_tapped_and_writes_what_it_remembers(plc, file, tmp_path):
+    """Through its login, in each form; the flight recorder writes when the PLC goes, and its file can be replayed."""
+    environment = {"PLC_PORT": str(plc.port), "DATA_DIR": "data"}
+    text = TEXT.replace("  copy: ", "  # ")
+    file.write_text(text)
+    with Line(file, environment, tmp_path) as line:
+        wait_until(lambda: "state=running" in line.log or '"running"' in line.log or line.exit_code is not None, "runs")
+        wait_until((tmp_path / "out").exists, "frames are written")
+        port = line.url.rpartition(":")[2]
+
+        def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "pipeline", *arguments],
+                env={**os.environ, **environment, "METRICS_PORT": port, "PYTHONPATH": str(ROOT)},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+
+        json_lines = command("tap", str(file), "out", "--count", "2").stdout.splitlines()
+        assert [set(json.loads(found)["values"]) for found in json_lines] == [{"current", "parts"}] * 2
+        csv = command("tap", str(file), "press", "--count", "2", "--format", "csv", "--filter", "parts > 0").stdout
+        assert [found.split(",")[-1] for found in csv.splitlines()] == ["parts", "3085", "3085"]
+        table = command("tap", str(file), "press", "--count", "1", "--format", "table").stdout
+        assert table.splitlines()[0].split() == ["time", "block", "current", "parts"]
+        none = command("tap", str(file), "press", "--count", "1", "--filter", "parts > 0 or partz > 0").stderr
+        assert "the first frame has no 'partz'; did you mean 'parts'?" in none
+        os.kill(line.pid, signal.SIGUSR1)
+        folder = tmp_path / "data" / "line" / "recordings"
+        wait_until(lambda: list(folder.glob("*.rec")), "it writes when asked")
+        plc.fault = lambda _: [b""]
+        wait_until(lambda: len(list(folder.glob("*.rec"))) == 2, "it writes when the source fails")
+        latest = max(folder.glob("*.rec"))
+        assert "press/127.0.0.1 left running: connection lost" in latest.read_bytes().partition(b"\n")[0].decode()
+        replayed = command("replay", str(latest), str(file)).stdout.splitlines()
+        assert len([found for found in replayed if '"parts":3085' in found]) >= 5
+        assert '"error":"connection lost"' in replayed[-1]
