@@ -25,7 +25,7 @@ __all__ = ["command"]
 _DATABASE = "data.mdb"
 
 
-class _Time(click.ParamType[float]):
+class _Time(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
     """Seconds since 1970, from ISO 8601 text; without an offset it is this machine's local time."""
 
     name = "time"
@@ -37,7 +37,7 @@ class _Time(click.ParamType[float]):
             self.fail(f"'{value}' is not a time; write it as 2026-11-20T06:00 or 2026-11-20T06:00:00Z", param, ctx)
 
 
-class _Age(click.ParamType[Duration]):
+class _Age(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
     """A duration as in graph files."""
 
     name = "duration"
