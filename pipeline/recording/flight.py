@@ -79,9 +79,9 @@ class FlightRecorder(Recorder):
             size = sum([len(entry[5]) for entry in fresh]) + len(fresh) * _OVERHEAD
             seconds.append((size, fresh))
             self.size += size
-        for entry in fresh:
-            if entry[3] is not Event.ANSWERED:
-                self._lines.setdefault(entry[2], deque(maxlen=_LINES)).append(entry)
+        answered = Event.ANSWERED
+        for entry in [entry for entry in fresh if entry[3] is not answered]:
+            self._lines.setdefault(entry[2], deque(maxlen=_LINES)).append(entry)
         oldest = self.clock.monotonic() - self._origin - self._options.keep
         while len(seconds) > 1 and (self.size > self._options.max_size or seconds[0][1][-1][0] < oldest):
             self.size -= seconds.popleft()[0]

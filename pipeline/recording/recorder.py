@@ -25,6 +25,7 @@ Entry = tuple[float, float, str, Event, bytes | bytearray, bytes]
 """A `Record` before it is one."""
 
 _FLUSH = 1.0
+_ANSWERED = Event.ANSWERED  # looking it up in its enum costs more than the rest of a witness
 
 
 class Witness:
@@ -42,7 +43,7 @@ class Witness:
 
     def answered(self, wall: float, asked: bytes | bytearray, answer: bytes) -> None:
         """The device answered."""
-        self._keep((self._now() - self._origin, wall, self._actor, Event.ANSWERED, asked, answer))
+        self._keep((self._now() - self._origin, wall, self._actor, _ANSWERED, asked, answer))
 
     def lost(self, wall: float, error: ReadError) -> None:
         """The connection is gone, or can't be had."""
