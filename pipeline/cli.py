@@ -39,12 +39,12 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in self.list_commands(ctx) and (Path(name).suffix in _GRAPH_SUFFIXES or Path(name).exists()):
+        if name in self.list_commands(ctx) or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        if Path(name).suffix in _GRAPH_SUFFIXES or Path(name).exists() or name in shipped_graphs():
             return "run", self.get_command(ctx, "run"), args
-        if name not in self.list_commands(ctx) and not name.startswith("-"):
-            near = nearest(name, [*self.list_commands(ctx), *shipped_graphs()])
-            raise click.UsageError(f"no command or graph file '{name}'" + (f"; did you mean '{near}'?" if near else ""))
-        return super().resolve_command(ctx, args)
+        near = nearest(name, [*self.list_commands(ctx), *shipped_graphs()])
+        raise click.UsageError(f"no command or graph file '{name}'" + (f"; did you mean '{near}'?" if near else ""))
 
 
 @click.group(

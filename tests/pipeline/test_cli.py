@@ -87,6 +87,17 @@ def test_a_wrong_graph_exits_1_with_every_place(tmp_path: Path, capsys: pytest.C
         assert "Traceback" not in err
 
 
+def test_a_shipped_graph_is_run_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pipeline line1` means `run configs/line1.yaml`, from any folder: here it is told what it lacks."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("line1", "line1.yaml", "configs/line1.yaml"):
+        code, _, err = run(capsys, name)
+        assert code == 1
+        assert "environment variable PLC_IP is not set" in err
+
+
 def test_check_fix_mends_tabs_and_keeps_line_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The difference is shown, the file is mended in place, carriage returns survive."""
     file = tmp_path / "tabs.yaml"
