@@ -33,7 +33,7 @@ from tests.parts import plc as faults
 from tests.parts.plc import Fault, StrictPlc
 from tests.parts.waiting import wait_until
 
-__all__ = ["MASK", "CountingPlcs", "Entry", "Event", "block_layout"]
+__all__ = ["MASK", "CountingPlc", "CountingPlcs", "Entry", "Event", "block_layout"]
 
 MASK = 0xA5C3_3C5A
 _ROOT = Path(__file__).parents[2]
@@ -160,8 +160,8 @@ def _common_port(addresses: Sequence[str]) -> int:
             return port
 
 
-class _CountingPlc(StrictPlc):
-    """One of them, in the child."""
+class CountingPlc(StrictPlc):
+    """One of them; `note` is told what became of each count."""
 
     def __init__(self, number: int, size: int, note: Callable[[Event, int, int], None], **options: Any) -> None:
         super().__init__({1: bytearray(size)}, **options)
@@ -243,7 +243,7 @@ async def _serve(settings: dict[str, Any], truth: BinaryIO) -> None:
 
     plcs = []
     for number, address in enumerate(settings["addresses"]):
-        plc = _CountingPlc(number, settings["size"], note, host=address, port=settings["port"], **settings["options"])
+        plc = CountingPlc(number, settings["size"], note, host=address, port=settings["port"], **settings["options"])
         plc.connections = _Connections(plc._over)
         await plc.power_on()
         plcs.append(plc)
@@ -265,7 +265,7 @@ async def _serve(settings: dict[str, Any], truth: BinaryIO) -> None:
         _say_done()
 
 
-async def _obey(plc: _CountingPlc, words: dict[str, Any]) -> None:
+async def _obey(plc: CountingPlc, words: dict[str, Any]) -> None:
     if "fault" in words:
         plc.name, plc.chance = words["fault"], words.get("chance", 1.0)
     for name in ("gap", "delay", "late", "max_clients"):

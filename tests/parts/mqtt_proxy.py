@@ -16,6 +16,8 @@ from typing import Self
 __all__ = ["MqttProxy"]
 
 PUBLISH, PUBACK = 3, 4
+_SHORT = 4
+"""Bytes of a PUBACK without a reason, which means 0."""
 _LINGER = struct.pack("ii", 1, 0)
 
 
@@ -30,6 +32,7 @@ class MqttProxy:
         lose: share of the PUBACKs that never come.
         refused: how many were refused.
         swallowed: PUBACKs that never came.
+        acknowledged: payloads that the broker has taken with reason 0.
         most: PUBLISHes of one connection without an answer, the highest number seen.
     """
 
@@ -42,6 +45,7 @@ class MqttProxy:
         """
         self.refuse = self.lose = self.delay = 0.0
         self.refusal = 0x97
+        self.acknowledged: list[bytes] = []
         self.refused = self.swallowed = self.most = 0
         self.chance = random.Random(seed)  # noqa: S311 - no secret
         self._broker = broker
@@ -90,6 +94,7 @@ class _Link(asyncio.Protocol):
         self.waiting: list[bytes] = []
         self.buffer = b""
         self.under_way = 0
+        self.payloads: dict[bytes, bytes] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came: connect to the broker."""
@@ -134,13 +139,15 @@ class _Link(asyncio.Protocol):
             return False
         self.under_way += 1
         proxy.most = max(proxy.most, self.under_way)
-        # Retained messages are statuses: to refuse those is another matter.
-        if packet[0] & 1 or proxy.chance.random() >= proxy.refuse:
-            return False
-        proxy.refused += 1
         start = _header(packet)[1]
         start += 2 + int.from_bytes(packet[start : start + 2], "big")
-        self.answer(bytes((PUBACK << 4, 3)) + packet[start : start + 2] + bytes((proxy.refusal,)))
+        number = packet[start : start + 2]
+        # Retained messages are statuses: to refuse those is another matter.
+        if packet[0] & 1 or proxy.chance.random() >= proxy.refuse:
+            self.payloads[number] = packet[start + 2 :]
+            return False
+        proxy.refused += 1
+        self.answer(bytes((PUBACK << 4, 3)) + number + bytes((proxy.refusal,)))
         return True
 
     def from_broker(self, packets: list[bytes]) -> None:
@@ -149,7 +156,11 @@ class _Link(asyncio.Protocol):
         for packet in packets:
             if packet[0] >> 4 != PUBACK:
                 self.near.write(packet)
-            elif proxy.chance.random() < proxy.lose:
+                continue
+            payload = self.payloads.pop(packet[2:4], b"")
+            if len(packet) == _SHORT or not packet[4]:
+                proxy.acknowledged.append(payload)
+            if proxy.chance.random() < proxy.lose:
                 proxy.swallowed += 1
             elif proxy.delay:
                 self.loop.call_later(proxy.delay, self.answer, packet)

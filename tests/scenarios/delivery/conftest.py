@@ -1,6 +1,6 @@
 """Options and fixtures of the proof of delivery."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,16 @@ def plant(tmp_path: Path) -> Iterator[Callable[..., Plant]]:
 
 @pytest.fixture
 def conclude(row: Callable[..., Row]) -> Callable[..., Row]:
-    """End a scenario by `conclude(plant, group, title, …)`: finish, judge, publish, insist that nothing was lost."""
+    """End a scenario by `conclude(plant, group, title, …)`: finish, judge, publish, insist that nothing was lost.
 
-    def end(plant: Plant, group: int, title: str, *, retried: bool = False, **fields: Any) -> Row:
+    `retried`: see `judge`; `taken`: see `Plant.blame_broker`.
+    """
+
+    def end(
+        plant: Plant, group: int, title: str, *, retried: bool = False, taken: Iterable[bytes] = (), **fields: Any
+    ) -> Row:
         plant.finish()
+        plant.blame_broker(taken)
         made = row(group, title, **fields)
         verdict = plant.verdict(retried=retried)
         made.take(verdict)

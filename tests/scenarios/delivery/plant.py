@@ -1,9 +1,10 @@
 """A plant for one scenario: PLCs that count, a Mosquitto, the referee, and the pipeline between them as a process."""
 
 import random
+import re
 import tempfile
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +26,7 @@ DURABLE = "persistence true\nautosave_on_changes true\nautosave_interval 1\n"
 SAVED = "persistence true\nautosave_interval 0\n"
 """It writes its database when it is told to end."""
 _LISTENER = 1883
+_COUNT = re.compile(rb'"plc_id":"plc(\d+)","values":\{"count":(\d+)')
 _QUEUE = "max_queued_messages 10000000\n"
 """For its clients: with 0, no limit, Mosquitto 2.0.11 hangs up after a refused message."""
 _MEMORY = Path("/dev/shm")  # noqa: S108 - no file of ours has a guessable name there
@@ -243,6 +245,17 @@ class Plant:
         dropped = sum(self.dropped.values())
         arrivals = list(self.referee.arrivals)
         return judge(self.plcs.entries(), arrivals, kills=self.kills, dropped=dropped, retried=retried)
+
+    def blame_broker(self, acknowledged: Iterable[bytes]) -> None:
+        """What is missing though the broker acknowledged it was lost by the broker: count it so.
+
+        Args:
+            acknowledged: payloads that it took.
+        """
+        taken = {(int(match[1]), int(match[2])) for body in acknowledged for match in _COUNT.finditer(body)}
+        own = sum((plc, count) in taken for plc, count, _ in self.verdict(retried=True).missing)
+        if own:
+            self.dropped["by the broker after its PUBACK"] = own
 
     def late_taken(self) -> int:
         """Answers that came after their time-out, and were published all the same."""

@@ -19,7 +19,7 @@ __all__ = ["Arrival", "Kill", "Referee", "Verdict", "judge", "recovery"]
 
 _ON_THE_WIRE = 0.05
 """Seconds: an answer that came so shortly before its connection ended may not have been read."""
-_PATIENCE = 2.0
+_PATIENCE = 1.0
 """Seconds without anything new after which nothing more is expected."""
 
 

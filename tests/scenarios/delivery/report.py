@@ -115,7 +115,7 @@ class Row(msgspec.Struct, omit_defaults=True):
         dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items())) or "0"
         cells = [self.title, self.faults, f"{self.rate:,.0f}", f"{self.answered:,}", self.wire, memory, dropped]
         cells += [f"**{self.lost}**", self.twice, self.disorder, self.invented]
-        cells += [f"{self.late:.2f} s", f"{self.recovered:.2f} s" if self.recovered else ""]
+        cells += [f"{seconds:.2f} s" if seconds else "" for seconds in (self.late, self.recovered)]
         return f"| {' | '.join(map(str, cells))} |"
 
 

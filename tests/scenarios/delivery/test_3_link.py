@@ -45,7 +45,7 @@ def test_half_open(plant, conclude, full, link, chains):
 def test_ten_kilobytes_a_second(plant, conclude, full, link):
     """The link takes a thirtieth of what is read: what does get through is not sent again and again."""
     plant = plant(link=link)
-    seconds = 60.0 if full else 8.0
+    seconds = 60.0 if full else 5.0
     plant.start()
     plant.flow(500)
     before = len(plant.referee.arrivals)
@@ -62,7 +62,7 @@ def test_ten_kilobytes_a_second(plant, conclude, full, link):
 def test_thirty_percent_loss(plant, conclude, full, link):
     """Three of ten packets are lost in both directions."""
     plant = plant(link=link, sink=SOON)
-    seconds = 60.0 if full else 8.0
+    seconds = 60.0 if full else 5.0
     plant.start()
     plant.flow(500)
     link.lose(30, "input", "output")

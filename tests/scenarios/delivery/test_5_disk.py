@@ -55,18 +55,18 @@ def trouble(plant: Plant, words: str) -> None:
 
 @needs_root
 def test_the_disk_is_full(plant, conclude, full):
-    """A disk of 2 MB while the broker is away: what the disk does not take waits in memory."""
+    """A disk of 1 MB while the broker is away: what the disk does not take waits in memory."""
     plant = plant(broker=SAVED)
-    with small_disk(plant.journal, "2m"):
+    with small_disk(plant.journal, "1m"):
         plant.start()
         plant.flow(500)
         plant.broker.stop()
         trouble(plant, "disk full")
-        pass_time(30.0 if full else 3.0)
+        pass_time(30.0 if full else 2.0)
         waiting = plant.backlog()
         plant.restart_broker()
         made = conclude(plant, 5, "disk full, broker away")
-        made.note = f"{waiting:,.0f} frames waited, of which 2 MB were on disk."
+        made.note = f"{waiting:,.0f} frames waited, of which 1 MB was on disk."
         assert made.dropped == {}
         assert plant.verdict().gaps == 0
 
