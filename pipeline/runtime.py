@@ -102,6 +102,7 @@ class Runtime:
         latest: the newest data frame of each block.
         failures: the failure frame of each block that fails now.
         recorder: told what the sources' devices say; None for nobody.
+        kept: what nodes keep over a change of the graph, by node name.
     """
 
     def __init__(self, graph: Graph, clock: Clock, before: Runtime | None = None) -> None:
@@ -117,7 +118,7 @@ class Runtime:
         self.clock = clock
         self.boot: str = before.boot if before else str(ULID())
         self.started: float = before.started if before else clock.wall()
-        self._kept: dict[str, dict[str, Any]] = before._kept if before else {}
+        self.kept: dict[str, dict[str, Any]] = before.kept if before else {}
         self._is_first = before is None
         self.metrics = Metrics()
         self.actors: dict[str, Actor] = {}
@@ -195,7 +196,7 @@ class Runtime:
             log=log,
             actor=actor,
             stop=self._end,
-            kept=self._kept.setdefault(name, {}),
+            kept=self.kept.setdefault(name, {}),
             witness=self.recorder.witness(name) if self.recorder and node.kind is NodeKind.SOURCE else None,
         )
         self._contexts[name] = context

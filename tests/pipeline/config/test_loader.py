@@ -194,7 +194,10 @@ MISTAKES = {
         ],
     ),
     "two documents": (SMALL + "---\na: 1\n", ["5:1: a second document begins here; one file holds one graph"]),
-    "empty": ("# nothing\n", ["the file is empty; a graph has name, http, recorder, layouts, services, sources, transforms"]),
+    "empty": (
+        "# nothing\n",
+        ["the file is empty; a graph has name, http, recorder, layouts, services, sources, transforms"],
+    ),
     "no nodes": ("name: a\n", ["the graph has no nodes; declare them in sources, transforms and sinks"]),
     "no mapping": ("- a\n", ["1:1: a graph file is made of `key: value` lines"]),
     "alias": (SMALL.replace("host: h", "host: *x"), ["4:43: a text that begins with * points to an anchor"]),
