@@ -82,7 +82,7 @@ def file(options: File, context: Context) -> RunSink:
 
 @file.claims
 def _claims(options: File, scope: Scope) -> Iterable[Claim]:  # noqa: ARG001 - the contract's arguments
-    yield Claim(what="folder", key=str(options.folder.absolute()), path=("folder",))
+    yield Claim(what="folder", key=str(options.folder.resolve()), path=("folder",))
 
 
 @file.predict

@@ -149,7 +149,7 @@ def http(options: HttpOptions, context: Context) -> RunSink:
 @http.claims
 def _claims(options: HttpOptions, scope: Scope) -> Iterable[Claim]:
     journal = _journal(options, scope.graph, scope.node)
-    yield Claim(what="journal", key=str(Path(journal.path).absolute()), path=("journal", "path"))
+    yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
 
 
 @http.predict

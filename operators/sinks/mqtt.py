@@ -166,7 +166,7 @@ def mqtt(options: MqttOptions, context: Context) -> RunSink:
 @mqtt.claims
 def _claims(options: MqttOptions, scope: Scope) -> Iterable[Claim]:
     journal = _journal(options, scope.graph, scope.node)
-    yield Claim(what="journal", key=str(Path(journal.path).absolute()), path=("journal", "path"))
+    yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
     client = options.client_id or _client_id(scope.graph, scope.node, journal.path)
     yield Claim(what="client id", key=f"{client} at {options.host}:{options.port}", path=("client_id",))
 

@@ -328,7 +328,7 @@ class Poller:
         for name in before.keys() - polled.bad.keys():
             log.info("tag can be read again", tag=name)
         if not before and not bad and block.whole is not None:
-            log.warning("block is shorter than its layout, read field by field", measurement=polled.origin.measurement)
+            log.warning("block can't be read in one piece, read field by field", measurement=polled.origin.measurement)
 
     def recovered(self, block: Block) -> None:
         """All of a block can be read in one piece again."""
