@@ -85,11 +85,8 @@ def graph_file(text: str) -> Path:
     if path.stem in shipped and path.parent in {Path(), Path("configs")}:
         return shipped[path.stem]
     near = nearest(path.stem, shipped)
-    raise UsageError(
-        f"there is no graph file '{text}'"
-        + (f"; did you mean '{near}'?" if near else "")
-        + f" Shipped graphs: {', '.join(shipped)}"
-    )
+    hint = f"did you mean '{near}'?" if near else f"shipped ones are: {', '.join(shipped)}"
+    raise UsageError(f"there is no graph file '{text}'; {hint}")
 
 
 def main(arguments: list[str] | None = None) -> Any:

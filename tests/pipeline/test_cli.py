@@ -116,7 +116,7 @@ def test_check_fix_mends_tabs_and_keeps_line_ends(tmp_path: Path, capsys: pytest
     [
         (["chekc", "x"], 1, "did you mean 'check'?"),
         (["dmo.yaml"], 1, "did you mean 'demo'?"),
-        (["check", "nothing"], 1, "Shipped graphs: "),
+        (["check", "nothing"], 1, "shipped ones are: "),
         (["operators", "mqt"], 1, "did you mean 'mqtt'?"),
         (["run"], 1, "Missing argument 'FILE'"),
         (["journal", "ls", "/nowhere"], 1, "there is no folder '/nowhere'"),
