@@ -25,9 +25,7 @@ class Http(Options):
     listen: Annotated[str, Meta(description="host:port; port 0 takes a free one.")] = "127.0.0.1:9108"
     token: Annotated[
         Secret,
-        Meta(
-            description="Who shows it may see everything: as a bearer token, or in a browser as the password of user `token`."
-        ),
+        Meta(description="Opens everything: as a bearer token, or in a browser as the password of user token."),
     ] = msgspec.field(default_factory=Secret)
     users: Annotated[dict[str, Secret], Meta(description="Passwords by user name, for browsers.")] = msgspec.field(
         default_factory=dict
