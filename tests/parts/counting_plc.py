@@ -176,13 +176,15 @@ class CountingPlc(StrictPlc):
         self._counted = 0
 
     def read(self, item: Item) -> tuple[int, bytes]:
-        """Count a read of the block's beginning, before it is answered."""
-        if item.db == 1 and item.start == 0:
-            self.count += 1
+        """A read of the block's beginning moves the counter; the answer with the block's end carries it."""
+        if item.db == 1:
             memory = next(iter(self.blocks.values()))
-            struct.pack_into(">I", memory, 0, self.count)
-            struct.pack_into(">I", memory, len(memory) - 4, self.count ^ MASK)
-            self._counted = self.count
+            if item.start == 0:
+                self.count += 1
+                struct.pack_into(">I", memory, 0, self.count)
+                struct.pack_into(">I", memory, len(memory) - 4, self.count ^ MASK)
+            if item.start + item.size == len(memory):
+                self._counted = self.count
         return super().read(item)
 
     def answer(self, connection: Connection, pdu: bytes) -> bytes | None:

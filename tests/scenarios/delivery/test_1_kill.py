@@ -32,7 +32,7 @@ def test_kills_at_random_moments(plant, conclude, full, interval, allowed):
     Whatever the journal held at a kill arrives. What was answered and lost was younger than the commit interval.
     """
     plant = plant(journal={"commit_interval": interval})
-    kills = 50 if full else 4
+    kills = 50 if full else 3
     held = 0
     for _ in range(kills):
         plant.start()

@@ -21,7 +21,7 @@ def test_the_broker_is_killed_again_and_again(plant, conclude, full, database):
     """
     sink = {"inflight": 20} if database else {"require_subscriber": True}
     plant = plant(broker=DURABLE if database else "", sink=sink)
-    kills = 20 if full else 3
+    kills = 20 if full else 2
     with MqttProxy(plant.broker.plain_port) as proxy:
         plant.route(proxy.port)
         plant.start()
@@ -41,7 +41,7 @@ def test_the_broker_is_killed_again_and_again(plant, conclude, full, database):
 def test_the_broker_is_killed_during_the_drain(plant, conclude, full):
     """Each time a backlog of some seconds is being sent; see above for what the broker loses."""
     plant = plant(sink={"require_subscriber": True})
-    kills = 20 if full else 3
+    kills = 20 if full else 2
     with MqttProxy(plant.broker.plain_port) as proxy:
         plant.route(proxy.port)
         plant.start()

@@ -36,7 +36,7 @@ def test_half_open(plant, conclude, full, link, chains):
         pass_time(plant.chance.uniform(3.0, 6.0))
         link.rules()
         plant.heal()
-        plant.flow(3000)
+        plant.flow(1500)
     way = {1: f"packets {'to' if chains[0] == 'input' else 'from'} the broker vanish", 2: "all packets vanish"}
     conclude(plant, 3, f"half-open: {way[len(chains)]}", faults=times)
     assert plant.verdict().gaps == 0
@@ -90,7 +90,7 @@ def test_an_address_that_never_answers(plant, conclude, full, link):
 def test_resets_at_random_moments(plant, conclude, full):
     """RST to both sides, in the middle of packets."""
     plant = plant()
-    resets = 100 if full else 15
+    resets = 100 if full else 10
     with MqttProxy(plant.broker.plain_port) as proxy:
         plant.route(proxy.port)
         plant.start()
@@ -109,7 +109,7 @@ def test_acknowledgements_are_late(plant, conclude, full):
         proxy.delay = 0.5
         plant.route(proxy.port)
         plant.start()
-        plant.flow(30_000 if full else 4000)
+        plant.flow(30_000 if full else 3000)
         proxy.delay = 0.0
         made = conclude(plant, 3, "PUBACKs late by 500 ms")
     assert made.twice == 0
@@ -122,7 +122,7 @@ def test_acknowledgements_are_lost(plant, conclude, full):
         proxy.lose = 0.001
         plant.route(proxy.port)
         plant.start()
-        plant.flow(40_000 if full else 6000)
+        plant.flow(40_000 if full else 4000)
         proxy.lose = 0.0
         plant.heal()
         made = conclude(plant, 3, "1 PUBACK of 1,000 lost", faults=proxy.swallowed)

@@ -102,7 +102,7 @@ def test_the_disk_is_slow(plant, conclude, full, interval):
     plant.start()
     plant.flow(500)
     with tampered(plant, "fdatasync:delay_exit=300000"):
-        plant.flow(30_000 if full else 3000)
+        plant.flow(30_000 if full else 2000)
         plant.broker.stop()
         pass_time(2.0)
         plant.restart_broker()
@@ -135,7 +135,7 @@ def test_a_damaged_journal(plant, conclude, full, damage: Callable[[Plant, Path]
     told = 0
     for _ in range(times):
         plant.broker.stop()
-        wait_until(lambda: plant.backlog() > 3000, "a backlog")
+        wait_until(lambda: plant.backlog() > 2000, "a backlog")
         plant.count_drops()
         plant.kill(1.0)
         held = journal_tools.summary(str(plant.journal)).frames

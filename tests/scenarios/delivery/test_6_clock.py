@@ -75,7 +75,7 @@ def wait_jump(plant: Plant, clock: Clock, text: str, backlog: int) -> None:
 def test_the_clock_jumps_by_eight_days(plant, conclude, full, clock):
     """Forth and back while a backlog waits, with a stop and a `kill -9` in wrong times: nothing counts as too old."""
     plant = plant(broker=SAVED, environment=clock.environment)
-    more = 20_000 if full else 3000
+    more = 20_000 if full else 1500
     plant.start()
     plant.flow(500)
     plant.broker.stop()
@@ -94,7 +94,7 @@ def test_the_clock_jumps_by_eight_days(plant, conclude, full, clock):
     (right, later, sooner), none = oddities(plant, [0.0, DAYS, -DAYS])
     made.note = f"{right} frames have the right time, {later} the one of +8 days, {sooner} of -8 days, {none} another."
     assert made.dropped == {}
-    assert min(right, later, sooner) > 1000
+    assert min(right, later, sooner) > 300
     assert none == 0
     assert plant.verdict().gaps == 0
 
@@ -104,12 +104,12 @@ def test_the_clock_starts_in_1970(plant, conclude, full, clock):
     clock.set("@1970-01-01 00:01:00")
     plant = plant(broker=SAVED, environment={**clock.environment, "TZ": "UTC"})
     plant.start()
-    plant.flow(2000)
+    plant.flow(1000)
     plant.broker.stop()
     before = plant.backlog()
-    wait_until(lambda: plant.backlog() > before + 2000, "a backlog")
+    wait_until(lambda: plant.backlog() > before + 1000, "a backlog")
     clock.set("+0")
-    pass_time(20.0 if full else 4.0)
+    pass_time(20.0 if full else 3.0)
     plant.restart_broker()
     plant.heal()
     plant.flow(1000)
@@ -118,7 +118,7 @@ def test_the_clock_starts_in_1970(plant, conclude, full, clock):
     (right,), other = oddities(plant, [0.0])
     made.note = f"{right} frames have the right time, {other} that of 1970."
     assert begin < 86400
-    assert right > 2000
+    assert right > 1000
     assert made.dropped == {}
     assert plant.verdict().gaps == 0
 

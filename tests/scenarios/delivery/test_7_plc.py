@@ -25,7 +25,7 @@ STRANGE = {
 def test_power_cycles_at_random_moments(plant, conclude, full):
     """Each time some PLCs lose their power, within answers too; the others go on."""
     plant = plant(source=QUICK)
-    cycles = 100 if full else 15
+    cycles = 100 if full else 10
     plant.start()
     for _ in range(cycles):
         some = plant.chance.sample(range(20), plant.chance.randrange(1, 21))
@@ -61,7 +61,7 @@ def test_strange_answers(plant, conclude, full, kind):
     plant.start()
     for fault in faults:
         plant.plcs.tell(fault=fault, chance=chance)
-        pass_time(10.0 if full else 1.0)
+        pass_time(10.0 if full else 0.6)
     plant.plcs.tell(fault=None)
     plant.heal()
     plant.flow(1000)
@@ -94,7 +94,7 @@ def test_blocks_larger_than_the_pdu(plant, conclude, full):
     """PDU 112 and a block of 200 bytes: three requests for each frame, and every block is whole."""
     plant = plant(source=QUICK, plc={"pdu": 112}, size=200)
     plant.start()
-    plant.flow(30_000 if full else 3000)
+    plant.flow(30_000 if full else 2000)
     conclude(plant, 7, "PDU 112, blocks of 200 bytes")
 
 

@@ -17,7 +17,7 @@ STOP = 8.0
 def test_sigterm_at_random_moments(plant, conclude, full, broker):
     """1,000 frames a second: exit 0 within 8 s, nothing lost; with the broker up the rest need not even wait."""
     plant = plant()
-    stops = 30 if full else 3
+    stops = 30 if full else 2
     longest = 0.0
     for _ in range(stops):
         plant.start()
