@@ -139,7 +139,7 @@ def _machine() -> str:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    return f"{os.cpu_count()} x {model}, {platform.system()} {platform.release()}"
+    return f"{os.cpu_count()} x {model}, {platform.system()} {platform.release().partition('-')[0]}"
 
 
 def _mosquitto() -> str:

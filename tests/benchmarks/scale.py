@@ -60,7 +60,7 @@ def _fleet(load: Load, effort: Effort) -> dict[str, float]:
         "core": measured.usage.share,
         "memory": measured.usage.memory / 1e6,
         "cpu": measured.cpu,
-        "skipped": skipped + max(0, round(measured.nominal) - measured.frames),
+        "skipped": skipped + max(0, measured.nominal - measured.frames),
     }
 
 

@@ -202,4 +202,6 @@ def measure(pid: int, subscriber: Subscriber, load: Load, seconds: float, warm: 
     watch, frames, size = Watch(pid), subscriber.count, subscriber.bytes
     time.sleep(seconds)
     usage = watch.read()
-    return Measured(subscriber.count - frames, subscriber.bytes - size, usage, load.rate * usage.seconds)
+    readings = usage.seconds * load.hertz
+    nominal = load.plcs * (round(readings) if load.hertz <= _SLOW else readings)
+    return Measured(subscriber.count - frames, subscriber.bytes - size, usage, nominal)
