@@ -17,6 +17,10 @@ from pipeline.operator import NodeKind, Overflow
 __all__ = ["Actor", "Mailbox", "State"]
 
 
+_DROPS_EVERY = 60.0
+"""Seconds between two log lines about drops of one reason."""
+
+
 class State(StrEnum):
     """What an actor is doing; metrics and page show it."""
 
@@ -54,6 +58,7 @@ class Actor:
         self.last_errors: deque[tuple[float, str]] = deque(maxlen=10)
         self._clock = clock
         self._log = log
+        self._logged: set[str] = set()
 
     def become(self, state: State, reason: str = "") -> None:
         """Change the state; each change is one log line, repeating the current one is nothing."""
@@ -64,14 +69,27 @@ class Actor:
         self.was_running = self.was_running or state is State.RUNNING
         if reason and state is not State.STOPPED:
             self.last_errors.append((self.since, reason))
-        if state in {State.DEGRADED, State.BACKING_OFF}:
+        if state in {State.DEGRADED, State.BACKING_OFF} or (reason and state is State.STARTING):
             self._log.warning("state changed", state=state.value, previous=previous.value, reason=reason)
         elif state is not previous:
             self._log.info("state changed", state=state.value, previous=previous.value)
 
     def drop(self, reason: str, count: int = 1) -> None:
-        """Count frames that are given up, by a constant reason."""
-        self.drops[reason] = self.drops.get(reason, 0) + count
+        """Count frames that are given up, by a constant reason; the log tells the first, then at most once a minute."""
+        before = self.drops.get(reason, 0)
+        self.drops[reason] = before + count
+        if count and reason not in self._logged:
+            self._log_drops(reason, before)
+
+    def _log_drops(self, reason: str, before: int) -> None:
+        """Log what has been dropped since there were `before`, and look again in a minute; end when there was none."""
+        total = self.drops[reason]
+        if total == before:
+            self._logged.discard(reason)
+            return
+        self._log.warning("frames dropped", reason=reason, count=total - before, total=total)
+        self._logged.add(reason)
+        self._clock.loop.call_later(_DROPS_EVERY, self._log_drops, reason, total)
 
 
 class Mailbox:

@@ -5,9 +5,10 @@ acknowledged is on disk within the journal's `commit_interval`. With `qos: 0` a 
 handed to the connection. Memory: `inflight` frames under way; all others wait in the journal, bounded by `max_size`.
 On disconnect: what was under way goes back to its place and is sent again; attempts to connect back off.
 
-Refusals: what the broker may take later (busy, quota, not authorised) is kept and tried again; what it will never
-take (packet too large, topic or payload refused) goes to the dead letters, from where `journal requeue` brings it back.
-"Not authorised" depends on the broker's access list and not on the frame, so it is kept until somebody mends the list.
+Refusals: what the broker may take later (busy, quota) is kept and tried again; what it will not take (not authorised,
+packet too large, topic or payload refused) goes to the dead letters. `journal requeue` brings them back while the
+pipeline is stopped, to be sent at its next start. A topic that is not authorised is not tried for 60 s: its frames go
+to the dead letters unsent meanwhile, and other topics don't wait.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline.actor import Mailbox
 from pipeline.codecs import CODECS, Envelope
 from pipeline.delivery.delivery import Delivery
 from pipeline.errors import Finding, LinkError, Severity
+from pipeline.hosts import check_host, is_host
 from pipeline.journal.options import JournalOptions
 from pipeline.mqtt.client import Access
 from pipeline.mqtt.publisher import Limits, Publisher
@@ -84,14 +86,15 @@ class MqttOptions(Options):
     envelope: Annotated[Envelope, Meta(description="full, or seed: without seq, boot and marks")] = Envelope.FULL
     tls: Annotated[TlsOptions, Meta(description="encryption")] = TlsOptions()
     journal: Annotated[JournalOptions | None, Meta(description="where frames wait; default data/<graph>/<node>")] = None
-    retry: Annotated[Retry, Meta(description="pauses between attempts to connect, and to send a refused frame")] = (
-        Retry()
-    )
+    retry: Annotated[
+        Retry, Meta(description="pauses between attempts to connect, and to send what was refused for a while")
+    ] = Retry()
     breaker: Annotated[int, Meta(description="so many refusals in a row pause the sending", ge=1)] = 100
 
     def check(self, scope: Scope) -> Iterable[Finding]:
         """Templates, half a login, and all that makes frames less safe than they could be."""
         del scope
+        yield from check_host(self.host, ("host",))
         yield from check_template(self.topic, "topic")
         yield from check_template(self.status_topic, "status_topic", ("tenant_id", "graph", "node"))
         if self.password and not self.username:
@@ -138,7 +141,7 @@ def mqtt(options: MqttOptions, context: Context) -> RunSink:
         journal,
         CODECS[options.envelope],
         lambda frame: (topics.of(frame.origin), options.qos),
-        f"mqtt://{options.host}:{options.port}",
+        f"{'mqtts' if options.tls.enabled else 'mqtt'}://{options.host}:{options.port}",
         retry=options.retry,
         breaker=options.breaker,
     )
@@ -168,7 +171,8 @@ def _claims(options: MqttOptions, scope: Scope) -> Iterable[Claim]:
     journal = _journal(options, scope.graph, scope.node)
     yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
     client = options.client_id or _client_id(scope.graph, scope.node, journal.path)
-    yield Claim(what="client id", key=f"{client} at {options.host}:{options.port}", path=("client_id",))
+    if is_host(options.host):  # else it may hold a password, and claims are shown
+        yield Claim(what="client id", key=f"{client} at {options.host}:{options.port}", path=("client_id",))
 
 
 @mqtt.predict

@@ -26,6 +26,7 @@ from msgspec import Meta
 from pipeline.actor import Mailbox
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Extent
+from pipeline.hosts import check_host
 from pipeline.operator import Context, Copy, Flow, Forecast, Options, Overflow, RunSink, Scope, sink
 from pipeline.retry import Retry
 from pipeline.s7.mirror import Mirror, Partner
@@ -107,10 +108,7 @@ class MirrorOptions(Options, kw_only=True):
                 ranges.append(_parse(text, self.target.device))
             except ValueError as error:
                 yield Finding(path=("allow", index), message=str(error))
-        host, colon, port = self.target.address.partition(":")
-        if colon and port.isdecimal():
-            message = f"'{self.target.address}' is an address and a port"
-            yield Finding(path=("target", "address"), message=message, hint=f"write address: {host}, port: {port}")
+        yield from check_host(self.target.address, ("target", "address"), "write it as 192.168.0.121")
         if self.target.db is not None and ranges and self.target.db not in {allowed.db for allowed in ranges}:
             message = f"DB{self.target.db} is not in `allow`, so nothing would be written"
             yield Finding(path=("target", "db"), message=message, hint=f"`allow` names {', '.join(map(str, ranges))}")

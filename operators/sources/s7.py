@@ -21,6 +21,7 @@ from pipeline.codecs import FrameJson
 from pipeline.config.layouts import Layout, Naming
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Extent, Frame, Kind, Origin, Scalar
+from pipeline.hosts import check_host, is_host
 from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Options, Scope, source
 from pipeline.recording.tape import Tape
 from pipeline.retry import Retry
@@ -188,7 +189,8 @@ def _claims(options: S7, scope: Scope) -> Iterable[Claim]:  # noqa: ARG001 - the
         tsap = options.tsap
         place = f"tsap {tsap.remote}" if tsap else f"{plc.rack}.{plc.slot}"
         path = ("plcs", index, "address") if options.plcs else ("address",)
-        yield Claim(what="PLC connection", key=f"{plc.address.lower()}:{plc.port}/{place}", path=path)
+        if is_host(plc.address):  # else it may hold a password, and claims are shown
+            yield Claim(what="PLC connection", key=f"{plc.address.lower()}:{plc.port}/{place}", path=path)
 
 
 @s7.plays
@@ -325,15 +327,11 @@ def _check_plcs(options: S7) -> Iterator[Finding]:
     names: dict[str, int] = {}
     for index, plc in enumerate(options.each()):
         path: tuple[str | int, ...] = ("plcs", index) if options.plcs else ()
-        if names.setdefault(plc.name, index) != index:
+        wrong = list(check_host(plc.address, (*path, "address"), "write it as 192.168.0.121"))
+        yield from wrong
+        # A name that is a wrong address is not shown: it may hold a password.
+        if not wrong and names.setdefault(plc.name, index) != index:
             message = f"'{plc.name}' is also the name of plcs[{names[plc.name]}]"
             option = "plc_id" if plc.plc_id else "address"
             yield Finding(path=(*path, option), message=message, hint="give each PLC its own `plc_id`")
-        host, colon, port = plc.address.partition(":")
-        if colon and port.isdecimal():
-            message = f"'{plc.address}' is an address and a port"
-            yield Finding(path=(*path, "address"), message=message, hint=f"write address: {host}, port: {port}")
-        elif "/" in plc.address or "@" in plc.address or plc.address != plc.address.strip():
-            message = f"'{plc.address}' is not an IP address or host name"
-            yield Finding(path=(*path, "address"), message=message, hint="write it as 192.168.0.121")
         yield from check_fixed(plc.tags, (*path, "tags"))

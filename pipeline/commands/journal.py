@@ -157,7 +157,7 @@ def adopt(path: str, receiver: str) -> None:
 @command.command(name="import")
 @click.argument("queue", type=click.Path(path_type=Path))
 @click.argument("path")
-@click.option("--receiver", required=True, help="Who they are for: mqtt://host:8883, or https://server:443.")
+@click.option("--receiver", required=True, help="Who they are for: mqtts://host:8883, or https://server:443.")
 @click.option(
     "--topic", default="plc/{tenant_id}/{plc_id}", show_default=True, help="Where they go; of an http sink its path."
 )
@@ -169,7 +169,7 @@ def bring(queue: Path, path: str, receiver: str, topic: str) -> None:
 
     \b
     Example:
-      pipeline journal import queue.sqlite data/line1/broker --receiver mqtt://broker.plant:8883
+      pipeline journal import queue.sqlite data/line1/broker --receiver mqtts://broker.plant:8883
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     template = Topic.parse(topic)
     for finding in check_template(template, "topic"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -31,6 +32,7 @@ __all__ = ["Commits"]
 DUE = 0.8
 DONE_WITHIN = 1.0
 LIMITS_EVERY = 60.0
+LOOK_EVERY = 10.0
 PUT_LIMIT = 20_000
 MEMORY_LIMIT = 64 * 1024 * 1024
 _DISK_RETRY = Retry(initial=Duration(0.5), max=Duration(10))
@@ -47,6 +49,8 @@ class Commits:
         wait: seconds that a record may wait for its commit.
         armed: monotonic seconds of the next round that is planned; -inf while one runs.
         connected: records are being sent, so that the limits must spare batches with records in memory.
+        room: bytes that the journal's file may reach before its file system is full, as of a few seconds ago; infinite
+            where nobody can tell.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Commits:
         self.memory_records = 0
         self.armed = math.inf
         self.connected = False
+        self.room = math.inf
         self._clock = clock
         self._options = options
         self._name = name
@@ -97,6 +102,8 @@ class Commits:
         self._base = 0.0
         self._opened = 0.0
         self._closing = False
+        self._look: asyncio.Future[float] | None = None
+        self._leave: Callable[[], object] = bool
 
     # --- opening and closing
 
@@ -123,6 +130,8 @@ class Commits:
         self._closing = False
         self.armed = math.inf
         self.poke()
+        self._look_at_disk(0)
+        self._leave = self._clock.tick(LOOK_EVERY, self._look_at_disk)
         return journal.found
 
     async def close(self, grace: float) -> None:
@@ -132,6 +141,7 @@ class Commits:
         ledger = self._ledger
         self._closing = True
         self._disarm()
+        self._leave()
         deadline = self._clock.loop.time() + grace
         try:
             while self._round is not None or ledger.pending or ledger.done or ledger.dying:
@@ -165,6 +175,15 @@ class Commits:
     def committed(self) -> bool:
         """True when there are unacknowledged records on disk, or a commit is on its way."""
         return bool(self.state.frames) or self._round is not None
+
+    def _look_at_disk(self, _: int) -> None:
+        """Measure the room on the journal's thread: a file system may take its time."""
+        if self._look is None:
+            self._look = self._clock.loop.run_in_executor(self._executor, _room, Path(self._options.path))
+            self._look.add_done_callback(self._looked)
+
+    def _looked(self, look: asyncio.Future[float]) -> None:
+        self._look, self.room = None, look.result()
 
     # --- rounds
 
@@ -308,6 +327,14 @@ def _open(options: JournalOptions, receiver: str, wall: float) -> Journal:
         journal.close(0.0)
         raise
     return journal
+
+
+def _room(folder: Path) -> float:
+    """Bytes on the journal's file system that it has taken or may take; infinite where that can't be told."""
+    try:
+        return shutil.disk_usage(folder).free + (folder / "data.mdb").stat().st_blocks * 512
+    except OSError:
+        return math.inf
 
 
 def _rounded(number: int) -> int:

@@ -108,7 +108,7 @@ class Delivery:
         self._sender = Sender(context.clock, self.lanes, self.ledger, self.commits, self._breaker)
         self._admission = Admission(journal, self.ledger, self.commits, drop=self._give_up, pause=self._pause)
         self._shown = ""
-        self._state_before = (State.STARTING, "")
+        self._told = (State.STARTING, "")
         self._encode_failed = False
         self.intake = Intake()
         metrics = context.metrics
@@ -137,10 +137,11 @@ class Delivery:
         found = await self.commits.open(self._receiver)
         self.unacknowledged = self.ledger.unacknowledged(self.commits.state.frames)
         self._open = True
+        self._told = (State.STARTING, "")
         for sentence in found:
             self._damaged.n += 1
             self._context.log.error("journal replaced", reason=sentence)
-            self._context.actor.become(State.DEGRADED, sentence)
+            self.tell(State.STARTING, sentence)
         self._admission.review()
 
     async def settle(self, grace: float) -> bool:
@@ -290,7 +291,7 @@ class Delivery:
         self.unacknowledged -= count
         if count and self._breaker:
             self._breaker.succeed()
-            self._show()
+            self._review()
         sender.answered()
 
     def refuse(self, n: int, reason: str, *, permanent: bool) -> None:
@@ -318,7 +319,7 @@ class Delivery:
             record.attempts += 1
             self.lanes.retry(record, self._clock.monotonic() + pauses.fail())
         self._breaker.refuse(reason, self._clock.monotonic())
-        self._show()
+        self._review()
         self._sender.answered()
 
     def wake(self) -> None:
@@ -348,6 +349,18 @@ class Delivery:
         """What page and API show (JSON-able): backlog, ages, headroom, in flight, dead letters, last `seq`, trouble."""
         return stats(self, self._clock.monotonic())
 
+    def tell(self, state: State, reason: str = "") -> None:
+        """Change the sink's state; what troubles the delivery is shown with it.
+
+        Trouble makes a connected sink degraded. One that is not connected stays so: its reason names both.
+
+        Args:
+            state: of the connection: starting, backing off, running, or degraded.
+            reason: why, when it is not `running`.
+        """
+        self._told = (state, reason)
+        self._show()
+
     # --- rounds
 
     def _wants(self) -> tuple[int, float] | None:
@@ -368,19 +381,19 @@ class Delivery:
             if outcome.end and (unread := self.lanes.first()) is not None:
                 self.lanes.exhaust(self.ledger.waiting(*unread))
         self._admission.review()
-        self._show()
+        self._review()
         self._sender.pump()
 
+    def _review(self) -> None:
+        """Let the actor say what is wrong now, if that has changed."""
+        if self.trouble != self._shown:
+            self._show()
+
     def _show(self) -> None:
-        """Let the actor say what is wrong, and give its own state back when that is over."""
-        actor, trouble = self._context.actor, self.trouble
-        if trouble == self._shown:
-            return
-        if not self._shown:
-            self._state_before = (actor.state, actor.reason)
-        ours = actor.state is State.DEGRADED and actor.reason == self._shown
-        if trouble:
-            actor.become(State.DEGRADED, trouble)
-        elif ours:
-            actor.become(*((State.RUNNING, "") if self._sender.connected else self._state_before))
+        (state, reason), trouble = self._told, self.trouble
+        if state in {State.STARTING, State.BACKING_OFF}:
+            reason = "; ".join(part for part in (reason, trouble) if part)
+        elif trouble:
+            state, reason = State.DEGRADED, trouble
         self._shown = trouble
+        self._context.actor.become(state, reason)

@@ -42,7 +42,7 @@ class Intake:
 
 
 def headroom(delivery: Delivery, now: float) -> float:
-    """Seconds until frames are lost if the receiver stays away: by size at the present intake, and by age.
+    """Seconds until frames are lost if the receiver stays away: by age, and by size and disk at the present intake.
 
     Args:
         delivery: whose.
@@ -54,7 +54,8 @@ def headroom(delivery: Delivery, now: float) -> float:
     if not rate:
         return by_age
     state = delivery.commits.state
-    return min(by_age, max(0.0, options.max_size - (state.bytes - state.kept_bytes)) / rate)
+    room = min(options.max_size + state.kept_bytes, delivery.commits.room) - state.bytes
+    return min(by_age, max(0.0, room) / rate)
 
 
 def stats(delivery: Delivery, now: float) -> dict[str, object]:

@@ -150,11 +150,13 @@ class Journal:
     def claim(self, receiver: str) -> None:
         """Say who the frames are for; written with the next commit.
 
+        `mqtt://` and `mqtts://` of one host and port are one broker: what differs is how it is reached.
+
         Raises:
             JournalForeign: it holds frames for another one.
         """
         state = self.state
-        if state.receiver and state.receiver != receiver and state.frames:
+        if state.receiver and _broker(state.receiver) != _broker(receiver) and state.frames:
             raise JournalForeign(str(self.folder), state.receiver, receiver)
         state.receiver = receiver
 
@@ -315,3 +317,8 @@ class Journal:
         if store.state.frames or store.state.kept_bytes:
             with store.write():
                 store.state.age = max(store.state.age, age)
+
+
+def _broker(receiver: str) -> str:
+    """The receiver, whether its connection is encrypted or not."""
+    return "mqtt://" + receiver.removeprefix("mqtts://") if receiver.startswith("mqtts://") else receiver

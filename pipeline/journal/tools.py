@@ -232,7 +232,7 @@ def add(path: str, records: Iterable[Record], receiver: str, *, room: int = 0) -
     Args:
         path: the journal's folder.
         records: in the order in which they are to be sent; their ordinals are given here.
-        receiver: who they are for, as the sink says it: `mqtt://host:8883`.
+        receiver: who they are for, as the sink says it: `mqtts://host:8883`.
         room: bytes that they may take, where that is more than a journal holds by itself.
 
     Returns:

@@ -180,6 +180,9 @@ class _Protocol(MQTTProtocol):  # type: ignore[misc]
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the link, and nothing to gmqtt: it would connect again."""
         BaseMQTTProtocol.connection_lost(self, exc)
+        if exc is not None:
+            # Nobody waits for this future of the stream's; asyncio would complain that its exception was not retrieved.
+            self.closed.exception()
         self._client.link.lost(exc)
 
 

@@ -113,6 +113,8 @@ class Link:
                 access.host, access.port, ssl=access.tls or False, keepalive=access.keep_alive, version=access.protocol
             )
         )
+        # Where the connection ends first, nobody asks what became of the attempt.
+        attempt.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.wait({attempt, self.ended}, timeout=deadline, return_when=asyncio.FIRST_COMPLETED)
             if self.ended.done():

@@ -178,9 +178,9 @@ class Publisher:
 
     def _tell(self) -> None:
         """The state of a connected sink: well, or what troubles it or did a short while ago."""
-        recent = self._trouble if self._now() < self._trouble_until else ""
-        trouble = self._delivery.trouble or recent
-        self._context.actor.become(State.DEGRADED if trouble else State.RUNNING, trouble)
+        if self._link is not None:
+            recent = self._trouble if self._now() < self._trouble_until else ""
+            self._delivery.tell(State.DEGRADED if recent else State.RUNNING, recent)
 
     # links
 
@@ -198,7 +198,7 @@ class Publisher:
                 if error.reason == CLOSED:
                     return
             pause = (self._rival if error.reason == TAKEN_OVER else self._backoff).fail()
-            self._context.actor.become(State.BACKING_OFF, str(error))
+            self._delivery.tell(State.BACKING_OFF, str(error))
             await asyncio.sleep(pause)
 
     async def _open(self) -> Link:

@@ -106,7 +106,8 @@ _PUBACK = {
     NOT_AUTHORISED: Refusal(
         "not authorised",
         permanent=True,
-        advice="allow this user to write the topic in the broker's ACL, then run `pipeline journal requeue`",
+        advice="allow this user to write the topic in the broker's ACL, then stop the pipeline and run "
+        "`pipeline journal requeue`",
     ),
     0x90: Refusal("topic refused", permanent=True, advice="set another topic"),
     0x91: Refusal("packet identifier in use", permanent=False),

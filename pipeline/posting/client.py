@@ -61,7 +61,12 @@ class Url:
         if parts.fragment:
             raise ValueError("what follows # never reaches a server; leave it away")
         secure = parts.scheme == "https"
-        return cls(text, parts.hostname, parts.port or (443 if secure else 80), secure, parts.path or "/")
+        try:
+            port = parts.port or (443 if secure else 80)
+        except ValueError:
+            # Python's message shows the text, which may be part of a password.
+            raise ValueError("the port is not a number up to 65535") from None
+        return cls(text, parts.hostname, port, secure, parts.path or "/")
 
     @property
     def server(self) -> str:

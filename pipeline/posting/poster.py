@@ -102,6 +102,7 @@ class Poster:
         self._ripe = False
         self._timer: asyncio.TimerHandle | None = None
         self._posts: set[asyncio.Task[None]] = set()
+        self._refusal = ""
         self._refused_at = -CALM
         self._headers = {"Content-Type": _TYPES[limits.form]}
         if limits.compression is Compression.GZIP:
@@ -144,7 +145,7 @@ class Poster:
                 error, pause = failure, 0.0
             else:
                 error, pause = await self._serve(access)
-            self._context.actor.become(State.BACKING_OFF, str(error))
+            self._delivery.tell(State.BACKING_OFF, str(error))
             await asyncio.sleep(max(pause, self._backoff.fail()))
 
     async def _serve(self, access: Access) -> tuple[LinkError, float]:
@@ -261,15 +262,15 @@ class Poster:
     # what is told
 
     def _take(self, records: list[Record]) -> None:
-        if self._loop.time() - self._refused_at >= CALM:
-            trouble = self._delivery.trouble
-            self._context.actor.become(State.DEGRADED if trouble else State.RUNNING, trouble)
+        recent = self._refusal if self._loop.time() - self._refused_at < CALM else ""
+        self._delivery.tell(State.DEGRADED if recent else State.RUNNING, recent)
         self._delivery.acknowledge_all([record.n for record in records])
 
     def _refuse(self, record: Record, answer: Answer) -> None:
         self._refused_at = self._loop.time()
         reason = reason_of(answer)
-        self._context.actor.become(State.DEGRADED, f"the server refuses: {reason}; the frame is with the dead letters")
+        self._refusal = f"the server refuses: {reason}; the frame is with the dead letters"
+        self._delivery.tell(State.DEGRADED, self._refusal)
         self._delivery.refuse(record.n, reason, permanent=True)
 
     def _count(self, answer: Answer) -> None:

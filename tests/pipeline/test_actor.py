@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.actor import Mailbox, State
 from pipeline.clock import VirtualLoop, run_virtual
@@ -103,3 +104,35 @@ def test_states_remember_why_and_since_when() -> None:
         assert actor.reason == ""
 
     run_virtual(main)
+
+
+def test_drops_are_logged_at_once_and_then_once_a_minute_with_their_count() -> None:
+    """A flood of one reason is three lines, another reason has its own; when it is over, the next one tells at once."""
+
+    async def main(loop: VirtualLoop) -> list[tuple[float, str, int, int]]:
+        lines: list[tuple[float, str, int, int]] = []
+        with capture_logs() as logs:
+            actor = make_context(loop).actor
+            actor.drop("mailbox_full", 0)
+            for second in range(100):
+                actor.drop("mailbox_full")
+                if second == 10:
+                    actor.drop("too_old", 7)
+                await asyncio.sleep(1)
+                lines += [(loop.time(), log["reason"], log["count"], log["total"]) for log in logs]
+                logs.clear()
+            await asyncio.sleep(300)
+            actor.drop("mailbox_full", 2)
+            lines += [(loop.time(), log["reason"], log["count"], log["total"]) for log in logs]
+        assert actor.drops == {"mailbox_full": 102, "too_old": 7}
+        return lines
+
+    found = run_virtual(main)
+    assert [line[1:] for line in found] == [
+        ("mailbox_full", 1, 1),
+        ("too_old", 7, 7),
+        ("mailbox_full", 59, 60),
+        ("mailbox_full", 40, 100),
+        ("mailbox_full", 2, 102),
+    ]
+    assert found[-1][0] >= 400

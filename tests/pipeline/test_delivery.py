@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections import defaultdict
 from contextlib import suppress
 
@@ -535,7 +536,7 @@ def test_the_breaker_pauses_and_tries_one(tmp_path):
         refusing = True
         receiver.judge = lambda _: ("not authorised", False) if refusing else None
         await delivery.open()
-        actor.become(State.RUNNING)
+        delivery.tell(State.RUNNING)
         receiver.connect(delivery)
         await produce(delivery, 60)
         assert len(receiver.got) < 60
@@ -561,7 +562,7 @@ def test_a_full_disk_is_survived_and_said(tmp_path, monkeypatch, interval, conne
         receiver = Receiver(loop, latency=1.5)
         actor = delivery._context.actor
         await delivery.open()
-        actor.become(State.RUNNING)
+        delivery.tell(State.RUNNING)
         if connected:
             receiver.connect(delivery)
 
@@ -588,6 +589,58 @@ def test_a_full_disk_is_survived_and_said(tmp_path, monkeypatch, interval, conne
     receiver = run_virtual(main)
     assert len(receiver.seqs()) == 1200
     receiver.assert_lanes_ascend()
+
+
+@pytest.mark.parametrize(("state", "reason"), [(State.STARTING, ""), (State.BACKING_OFF, "refused: nothing listens")])
+def test_a_full_disk_does_not_hide_that_the_receiver_is_away(tmp_path, monkeypatch, state, reason):
+    """Whatever comes first, the state stays that of the connection, and the reason names both; then one is over."""
+    append = Store.append
+
+    async def main(loop):
+        delivery = make_delivery(loop, tmp_path / "j")
+        actor = delivery._context.actor
+        await delivery.open()
+        delivery.tell(state, reason)
+        monkeypatch.setattr(
+            Store, "append", lambda *_, **__: (_ for _ in ()).throw(lmdb.DiskError("No space left on device"))
+        )
+        await produce(delivery, 20)
+        assert (actor.state, actor.reason.startswith(reason), "disk full" in actor.reason) == (state, True, True)
+        delivery.tell(State.BACKING_OFF, "timeout: no answer")
+        assert actor.reason.startswith("timeout: no answer; disk full")
+        monkeypatch.setattr(Store, "append", append)
+        await until(lambda: not delivery.trouble)
+        assert (actor.state, actor.reason) == (State.BACKING_OFF, "timeout: no answer")
+        assert await delivery.close(2) == 0
+
+    run_virtual(main)
+
+
+def test_the_headroom_ends_where_the_disk_does(tmp_path, monkeypatch):
+    """A nearly full file system counts before `max_size`; it is measured on the journal's thread, again and again."""
+    free, threads = [10 * 1024**3], set()
+
+    def usage(_):
+        threads.add(threading.current_thread() is threading.main_thread())
+        return shutil._ntuple_diskusage(0, 0, free[0])
+
+    monkeypatch.setattr("pipeline.delivery.commits.shutil.disk_usage", usage)
+
+    async def main(loop):
+        delivery = make_delivery(loop, tmp_path / "j", max_size=Size(1024**3))
+        await delivery.open()
+        await produce(delivery, 30)
+        plenty = delivery.stats()["backlog_headroom_seconds"]
+        free[0] = 0
+        await produce(delivery, 15)
+        assert delivery.stats()["backlog_headroom_seconds"] < plenty / 100
+        free[0] = 10 * 1024**3
+        await produce(delivery, 15)
+        assert delivery.stats()["backlog_headroom_seconds"] > plenty / 2
+        await delivery.close(2)
+
+    run_virtual(main)
+    assert threads == {False}
 
 
 @pytest.mark.parametrize("when_full", list(WhenFull))
@@ -829,7 +882,7 @@ def test_a_foreign_journal_is_refused_and_a_damaged_one_is_reported(tmp_path):
         receiver = Receiver(loop)
         await delivery.open()
         actor = delivery._context.actor
-        assert (actor.state, "damaged" in actor.reason) == (State.DEGRADED, True)
+        assert (actor.state, "damaged" in actor.reason) == (State.STARTING, True)
         receiver.connect(delivery)
         await produce(delivery, 1)
         await until(lambda: not delivery.unacknowledged)

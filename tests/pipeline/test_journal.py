@@ -134,6 +134,12 @@ def test_another_receiver_is_refused_until_adopted(folder):
     assert journal_tools.adopt(str(folder), "mqtt://new:1883") == "mqtt://old:1883"
     journal = opened(folder)
     journal.claim("mqtt://new:1883")
+    # One broker, whether the connection to it is encrypted or not; the journal has the latest name.
+    journal.claim("mqtts://new:1883")
+    assert journal.state.receiver == "mqtts://new:1883"
+    journal.claim("mqtt://new:1883")
+    with pytest.raises(JournalForeign):
+        journal.claim("mqtts://new:8883")
     write(journal, (), done=[0])
     journal.claim("mqtt://third:1883")
     journal.close(1.0)

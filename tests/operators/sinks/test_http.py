@@ -18,6 +18,7 @@ from pipeline.clock import run_virtual
 from pipeline.codecs import Envelope
 from pipeline.config.loader import load_text
 from pipeline.errors import ConfigurationError
+from pipeline.journal.file import Store
 from pipeline.journal.options import JournalOptions
 from pipeline.operator import Context, Flow, Overflow, Scope
 from pipeline.posting.poster import Compression, Form
@@ -229,6 +230,28 @@ def test_a_server_that_comes_late_gets_everything(tmp_path):
     receiver = play(tmp_path, script)
     assert receiver.numbers == list(range(300))
     assert all(frame.get("replayed") for frame in receiver.taken[:250])
+
+
+def test_a_full_disk_does_not_make_an_absent_server_look_connected(tmp_path, monkeypatch):
+    """The sink waits for its server and says both; so it is not ready."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "append", full)
+
+    async def script(on: Stage) -> None:
+        on.receiver.kill()
+        for _ in range(30):
+            await on.feed(20, 0.1)
+            state, reason = on.state
+            assert state in {State.STARTING, State.BACKING_OFF}
+        assert reason.startswith("refused: 127.0.0.1:80")
+        assert "disk full" in reason
+        await on.receiver.listen(on.loop)
+        await on.all_arrive()
+
+    play(tmp_path, script)
 
 
 def test_cuts_lose_nothing(tmp_path):
@@ -618,6 +641,7 @@ sinks:
         ("url: server/in", ["write http://host/path"]),
         ("url: 'ftp://server/in'", ["write http://host/path"]),
         ("url: 'https://me:pw@server/in'", ["user and password in it would show"]),
+        ("url: 'https://me:pw/x@server/in'", ["the port is not a number up to 65535"]),
         ("url: 'https://server/in#x'", ["what follows #"]),
         ("url: 'https://server/a b'", ["%20"]),
         ("url: 'https://server:99999/in'", ["url: can't be posted to"]),

@@ -14,6 +14,8 @@ from pipeline.actor import Mailbox, State
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.codecs import Envelope
 from pipeline.errors import Severity
+from pipeline.journal import tools as journal_tools
+from pipeline.journal.file import Store
 from pipeline.journal.options import JournalOptions
 from pipeline.operator import Context, Flow, Overflow, Scope
 from pipeline.tls import TlsOptions
@@ -232,7 +234,7 @@ def test_a_denied_topic_keeps_no_other_waiting(tmp_path, hangs_up):
             await asyncio.sleep(1)
         await eventually(lambda: stage.state[0] is State.DEGRADED, "connected")
         assert "plc/db1" in stage.state[1]
-        assert "ACL" in stage.state[1]
+        assert "ACL, then stop the pipeline and run `pipeline journal requeue`" in stage.state[1]
         await eventually(lambda: len({m.json["seq"] for m in broker.on(TOPIC)}) == 300, "the other's frames", 10)
         assert 5 <= len(broker.on("plc/db1")) <= 7
         await eventually(lambda: stage.context.details()["dead_letters"] == 300, "dead letters", 10)
@@ -536,6 +538,62 @@ def test_options_that_cost_safety_are_warned_of_and_impossible_ones_refused():
     assert findings(Severity.ERROR, status_topic="plc/{plc_id}/status") == ["status_topic"]
     assert findings(Severity.ERROR, password=Secret("x")) == ["password"]
     assert findings(Severity.ERROR, keep_alive=Duration(70_000)) == ["keep_alive"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["mqtts://user:topsecret@broker", "user:topsecret@broker", "broker/topsecret", "broker topsecret", "topsecret:x"],
+)
+def test_a_host_that_is_more_than_a_host_is_refused_and_not_shown(host):
+    """What it holds may be a password."""
+    (found,) = MqttOptions(host=host).check(Scope(graph="g", node="n"))
+    assert (found.path, found.severity) == (("host",), Severity.ERROR)
+    assert "options of their own" in found.hint
+    assert "topsecret" not in str(found)
+    claims = mqtt.claimed(MqttOptions(host=host), Scope(graph="g", node="n"))
+    assert "topsecret" not in str(claims)
+
+
+@pytest.mark.parametrize(("enabled", "scheme"), [(True, "mqtts"), (False, "mqtt")])
+def test_the_journal_names_the_broker_with_or_without_tls(tmp_path, enabled, scheme):
+    """As people name it."""
+
+    async def main(loop: VirtualLoop) -> None:
+        journal = JournalOptions(path=str(tmp_path / "j"))
+        options = MqttOptions(host="broker", tls=TlsOptions(enabled=enabled), journal=journal)
+        context = make_context(loop)
+        mailbox = Mailbox(loop, 10, Overflow.DROP_NEWEST, context.actor.drop)
+        task = asyncio.ensure_future(mqtt.build(options, context)(mailbox))
+        mailbox.put(data(origin()))
+        await asyncio.sleep(5)
+        mailbox.close()
+        await task
+
+    run_virtual(main)
+    assert journal_tools.summary(str(tmp_path / "j")).receiver == f"{scheme}://broker:8883"
+
+
+def test_a_full_disk_does_not_make_an_absent_broker_look_connected(tmp_path, monkeypatch):
+    """The sink waits for its broker and says both; so it is not ready."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "append", full)
+
+    async def script(stage: Stage) -> None:
+        server = await stage.broker.listen(stage.loop)
+        server.close()
+        for _ in range(30):
+            await stage.feed(20)
+            state, reason = stage.state
+            assert state in {State.STARTING, State.BACKING_OFF}
+        assert reason.startswith("refused: broker:8883")
+        assert "disk full" in reason
+        await stage.broker.listen(stage.loop)
+        await stage.all_arrive()
+
+    play(tmp_path, script)
 
 
 def test_claims_and_predictions():

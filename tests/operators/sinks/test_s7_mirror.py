@@ -460,6 +460,7 @@ THIRD = "target: {address: 10.0.0.3, db: 101}"
         ([("m", f"from: one, {THIRD}")], ["allow: is required and missing"]),
         ([("m", "from: one, target: {db: 1}, allow: [DB1.0..13]")], ["target.address: is required and missing"]),
         ([("m", "from: one, target: {address: '1.2.3.4:102'}, allow: [DB1.0..13]")], ["an address and a port"]),
+        ([("m", "from: one, target: {address: 'u:pw@1.2.3.4'}, allow: [DB1.0..13]")], ["address: this is not an IP"]),
         ([("m", f"from: one, {THIRD}, allow: [DB101.0..13], dry_run: true")], ["warning: node 'm'"]),
         ([("m", f"from: one, {THIRD}, dbs: [3], allow: [DB101.0..13]")], ["nothing that comes in would be mirrored"]),
         ([("m", f"from: [one, two], dbs: [1], {THIRD}, allow: [DB101.0..13]")], ["where one DB1.0..13 is written;"]),

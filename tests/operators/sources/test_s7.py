@@ -754,6 +754,7 @@ PLC = PlcOptions(address="a")
         ),
         (options(address="10.0.0.1:102"), "address", "address: 10.0.0.1, port: 102"),
         (options(address="tcp://10.0.0.1"), "address", "not an IP address"),
+        (options(address="user:pw@10.0.0.1"), "address", "not an IP address"),
         (options(blocks=[BlockOptions(db=1, layout="pres")]), "blocks.0.layout", "did you mean 'press'?"),
         (options(blocks=[BlockOptions(db=1, layout="reals", start=65000)]), "blocks.0.start", "leaves the block"),
         (options(blocks=[BlockOptions(db=1, layout="one", name="n"), BlockOptions(db=2, layout="press", name="n")]),
@@ -788,6 +789,16 @@ def test_mistakes_are_told_with_their_place_and_cure(chosen, path, words):
     (finding,) = found(chosen)
     assert finding[0] == path
     assert words in finding[1]
+
+
+def test_an_address_with_a_password_is_not_shown():
+    """Neither by findings, for two PLCs of that name, nor by claims."""
+    plc = PlcOptions(address="user:topsecret@10.0.0.1")
+    twice = options(plcs=[plc, plc])
+    scope = Scope(graph="g", node="n", layouts=LAYOUTS)
+    found = list(twice.check(scope))
+    assert [finding.path for finding in found] == [("plcs", 0, "address"), ("plcs", 1, "address")]
+    assert "topsecret" not in str((found, s7.claimed(twice, scope)))
 
 
 def test_what_is_right_has_no_findings():

@@ -1,6 +1,7 @@
 """The MQTT link against a scripted broker, in virtual time: what is granted, refused, lost, and what each end says."""
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -405,3 +406,30 @@ def test_a_silent_end_of_tls_or_plain_points_at_the_other(tmp_path: Path):
     error.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
     assert "tls.cert_file" in explain_failure(error, "h", 8883, tls=True).advice
     assert explain_failure(OSError(113, "No route to host"), "h", 1, tls=True).reason == "unreachable"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_reset_leaves_no_exception_that_nobody_asked_for(before):
+    """Else asyncio complains on standard error when the connection's remains are collected."""
+    complaints: list[dict[str, Any]] = []
+
+    async def script(broker: Broker, make: Callable[..., Link]) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        link = make()
+        if before:
+            broker.connack = None
+            attempt = asyncio.ensure_future(link.open(5))
+            await asyncio.sleep(1)
+        else:
+            await link.open(5)
+        protocol = link._client.transport.get_protocol()
+        protocol.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
+        if before:
+            with pytest.raises(LinkError, match="closed the connection before it answered"):
+                await attempt
+        # As the end of a process may: the future goes while its protocol is still there.
+        protocol._closed = asyncio.get_running_loop().create_future()
+        gc.collect()
+
+    with_broker(script)
+    assert complaints == []

@@ -72,7 +72,7 @@ def test_the_graph_tells_nodes_states_counters_and_details():
     """What a tool needs to draw it; a detail that can't be read doesn't take the rest with it."""
     view = Watched()
     view.become("broker", State.DEGRADED, "window full")
-    view.actors["broker"].drop("mailbox_full", 3)
+    view.actors["broker"].drops["mailbox_full"] = 3
     view.details = {"broker": lambda: {"backlog": 7, "path": Severity.ERROR}, "frames": lambda: {"x": 1 / 0}}
     view.ports["press"].push(view.latest[view.press])
     answer = ask(view, "/api/graph").json()

@@ -44,7 +44,7 @@ def test_names_and_kinds_are_the_contract():
     view = Watched()
     view.metrics.counter("plc_read_ok", "reads", **PRESS).n += 3
     view.metrics.gauge("plc_read_latency_ms", "latency", **PRESS).value = 8.25
-    view.actors["broker"].drop("mailbox_full", 2)
+    view.actors["broker"].drops["mailbox_full"] = 2
     answer = ask(view, "/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "_created" not in answer.text

@@ -92,7 +92,7 @@ def test_backlog_and_other_details_are_written_for_people():
     """Sizes and spans by the name's ending."""
     view = Watched()
     view.become("broker", State.BACKING_OFF, "refused: no broker at 10.0.0.1:8883", NodeKind.SINK)
-    view.actors["broker"].drop("journal_full", 4)
+    view.actors["broker"].drops["journal_full"] = 4
     told = {
         "backlog_frames": 7,
         "backlog_bytes": 2048,
@@ -132,7 +132,7 @@ def test_nothing_that_a_device_or_file_names_becomes_markup():
     view.latest = {evil: data(evil, NOW, **{HOSTILE: HOSTILE}).replace(bad={HOSTILE + "2": HOSTILE})}
     view.failures = {evil: Frame.failure(evil, NOW, HOSTILE)}
     view.become(f"press/{HOSTILE}", State.BACKING_OFF, HOSTILE)
-    view.actors["broker"].drop(HOSTILE)
+    view.actors["broker"].drops[HOSTILE] = 1
     view.details = {"broker": lambda: {HOSTILE: HOSTILE, HOSTILE + "3": [HOSTILE]}}
     view.boot = HOSTILE
     reader = Reader(ask(view, "/").text)
