@@ -20,6 +20,7 @@ from pipeline.config.convert import (
     MismatchError,
     Text,
     bounds,
+    choices,
     convert,
     expected,
     expected_of,
@@ -30,6 +31,7 @@ from pipeline.config.convert import (
     shape,
     shapes,
     unwrap,
+    written,
 )
 from pipeline.config.document import Listing, Record, Scalar, Value, resolve
 from pipeline.config.interpolate import Substituted, SubstitutionError, interpolate
@@ -53,6 +55,8 @@ class Failed(enum.Enum):
 
 FAILED: Final = Failed.FAILED
 
+_STAND_INS = ("1", "1s", "1MiB", "100", "name", "127.0.0.1", "http://127.0.0.1")
+
 
 class Binder:
     """Binds values to types for one node."""
@@ -68,10 +72,16 @@ class Binder:
         self._environ = environ
         self._report = report
         self._need_variables = need_variables
+        self.stand_ins: list[OptionPath] = []
+        """Options of a disabled node that lack a variable: their values only stand in for it."""
 
     def value(self, hint: Any, value: Value, path: OptionPath = ()) -> Any:
         """The value as the type that `hint` asks for, or `FAILED` when that has been reported."""
         base, metas = unwrap(hint)
+        if not self._need_variables and isinstance(value, Scalar) and "single value" in shapes(base):
+            missing = self._missing(base, value)
+            if missing:
+                return self._stand_in(hint, value, path, missing)
         result: Any
         if is_union(base):
             result = self._union(base, value, path)
@@ -123,8 +133,28 @@ class Binder:
         try:
             return cls(**found)
         except (ValueError, TypeError) as error:
-            self._fail(record, path, str(error))
+            if not any(lacking[: len(path)] == path for lacking in self.stand_ins):
+                self._fail(record, path, str(error))
             return FAILED
+
+    def _missing(self, base: Any, scalar: Scalar) -> tuple[str, ...]:
+        """The variables that a scalar lacks; one that can't be understood is told when it is bound."""
+        types_ = {unwrap(member)[0] for member in members(base)}
+        try:
+            return interpolate(Topic.parse(scalar.text) if Topic in types_ else scalar.text, self._environ).missing
+        except ValueError:
+            return ()
+
+    def _stand_in(self, hint: Any, value: Scalar, path: OptionPath, missing: tuple[str, ...]) -> Any:
+        """Any value of the type, so that the options around it can be checked."""
+        self.stand_ins.append(path)
+        allowed = [written(choice) for member in members(unwrap(hint)[0]) for choice in choices(member) or ()]
+        for text in (*allowed, *_STAND_INS):
+            environ = {**self._environ, **dict.fromkeys(missing, text)}
+            result = Binder(environ, lambda *_: None).value(hint, value, path)
+            if result is not FAILED:
+                return result
+        return FAILED
 
     def text(self, scalar: Scalar, path: OptionPath = ()) -> Text | Failed:
         """A scalar with its variables filled in; missing ones are reported unless the node is disabled."""

@@ -173,6 +173,8 @@ def _compose(parsed: Parsed) -> Node | None:
         except Exception as error:  # noqa: BLE001 - the parser also fails by IndexError and the like on odd texts
             seen = scan(parsed.text)
             mishap = diagnose(error, seen)
+            if any(line.tabs and not line.verbatim for line in seen.lines[: mishap.line]):
+                return None  # a tab that could not be mended, which has been told
             if parsed.mishaps and parsed.text != before and mishap.line <= parsed.mishaps[-1].line:
                 # The last mending did not help: it was a guess, and what fails now only its consequence.
                 parsed.text = before

@@ -25,12 +25,16 @@ def fix(text: str) -> tuple[str, list[str]]:
         and the number of lines stay; mending a mended text changes nothing.
     """
     done: list[tuple[int, str]] = []
+    before, first = text, parse(text)
     for _ in range(_ROUNDS):
         parsed = parse(text)
         if parsed.text == text:
             break
         text = parsed.text
         done += parsed.done
+    after = parse(text)
+    if len(after.mishaps) > len(first.mishaps) or (after.root is None and first.root is not None):
+        text, done = before, []  # what seemed to be beyond doubt was not
     breaks = split(text)[1]
     for line in scan(text).lines:
         bare = line.text.rstrip(" \t")

@@ -203,6 +203,7 @@ class _Loader:
         own = {key: entry for key, entry in entries.items() if key not in NODE_KEYS}
         record = Record(own, draft.place.line, draft.place.column)
         options = binder.options(draft.operator.options, record, also=NODE_KEYS)
+        draft.stand_ins = binder.stand_ins
         if options is not FAILED:
             draft.options = options
         elif self._problems.errors == errors:
@@ -261,12 +262,14 @@ class _Loader:
         for prefix, options in nested(draft.options):
             for finding in options.check(scope):
                 path: OptionPath = (*prefix, *finding.path)
-                if not self._is_consequence(draft.record, finding, prefix):
+                if not _lacks(draft, path) and not self._is_consequence(draft.record, finding, prefix):
                     place = locate(draft.record, path) if path else draft.place
                     draft.tell(
                         self._problems, place, finding.message, finding.hint, path=path, severity=finding.severity
                     )
         draft.sound = draft.options is not None and self._problems.errors == errors
+        if draft.stand_ins and draft.options is not None:
+            draft.options = Options()  # values that stand in are for checking only
 
     def _is_consequence(self, record: Record, finding: Finding, prefix: OptionPath = ()) -> bool:
         """Whether something is wrong only because the layout that it names is; that has been told."""
@@ -275,6 +278,11 @@ class _Loader:
 
     def _scope(self, name: str, draft: Draft, layouts: Mapping[str, Layout]) -> Scope:
         return Scope(graph=name, node=draft.name, layouts=layouts, folder=self._path.parent)
+
+
+def _lacks(draft: Draft, path: OptionPath) -> bool:
+    """Whether an option, one within it or one around it has a value that only stands in for a missing variable."""
+    return any(lacking[: len(path)] == path[: len(lacking)] for lacking in draft.stand_ins)
 
 
 def _place(name: str, entry: Entry) -> Scalar:

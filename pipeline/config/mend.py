@@ -14,6 +14,7 @@ from ruamel.yaml.composer import ComposerError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
+from pipeline.config.indent import misplaced, untabbed
 from pipeline.config.lexical import Line, Scan, Span, split
 
 __all__ = ["GLUED", "Mishap", "diagnose", "mechanical", "missing_space", "replace_line"]
@@ -22,6 +23,8 @@ _KEY = re.compile(r"(?:- +)*[\w.\-]+ *:(?:\s|$)")
 _OPENER = re.compile(r"(?:- +)*[\w.\-]+ *:(?: [&!]\S+)*$|-$")
 GLUED = re.compile(r"([A-Za-z_][\w\-]*):(?![/:])(\S.*)")
 """A key and its value without the space between; `http://…` is none."""
+_GLUED_DASH = re.compile(r"-[{\[]")
+_BLANKS = " \t\xa0"
 _NAME = re.compile(r"\$\{(\w*)")
 
 
@@ -54,18 +57,47 @@ def replace_line(text: str, number: int, line: str) -> str:
 
 
 def mechanical(seen: Scan) -> Iterator[Mishap]:
-    """What is wrong whatever the parser says: tabs, and `${…}` without quotes in flow syntax."""
-    step = min((line.indent for line in seen.lines if line.significant and line.indent > 1), default=2)
+    """What is wrong whatever the parser says: tabs, `-{` without a space, and `${…}` without quotes in flow syntax."""
+    yield from _tabs(seen)
     for line in seen.lines:
-        if line.tabs and not line.verbatim:
+        if line.significant and _GLUED_DASH.match(line.code):
+            at = line.text.index("-") + 1
             yield Mishap(
                 line=line.number + 1,
-                column=line.tabs[0] + 1,
-                message=f"a {_kind_of_tab(line)} stands here; YAML takes only spaces",
-                hint="replace it by spaces, or let `check --fix` do it",
-                mended=_untabbed(line, step),
-                done=f"{_kind_of_tab(line)} replaced by spaces",
+                column=at + 1,
+                message="a space is missing behind the dash",
+                hint="write a space after the dash",
+                mended=f"{line.text[:at]} {line.text[at:]}",
+                done="space put behind the dash",
             )
+    yield from _unquoted(seen)
+
+
+def _tabs(seen: Scan) -> Iterator[Mishap]:
+    step = min((line.indent for line in seen.lines if line.significant and line.indent > 1), default=2)
+    wanted = untabbed(seen)
+    for line in seen.lines:
+        if not line.tabs or line.verbatim:
+            continue
+        kind, spaces = _kind_of_tab(line), wanted.get(line.number, ())
+        mended: str | None = _untabbed(line, step)
+        hint = "replace it by spaces, or let `check --fix` do it"
+        if line.number in wanted:  # it is part of the outline, whose other lines show where it belongs
+            mended = _indented(line, spaces[0]) if len(spaces) == 1 else None
+            hint = "indent this line by as many spaces as its siblings have"
+            if spaces:
+                hint += f": {' or '.join(map(str, spaces))}"
+        yield Mishap(
+            line=line.number + 1,
+            column=line.tabs[0] + 1,
+            message=f"a {kind} stands here; YAML takes only spaces",
+            hint=hint,
+            mended=mended,
+            done=f"{kind} replaced by spaces",
+        )
+
+
+def _unquoted(seen: Scan) -> Iterator[Mishap]:
     last: dict[int, Span] = {span.line: span for span in seen.unquoted}
     for span in seen.unquoted:
         text = seen.lines[span.line].text
@@ -242,6 +274,12 @@ def _indentation(here: _Here) -> Mishap | None:
         return None
     if line.code.startswith("- ") != before.code.startswith("- ") and line.indent == before.indent:
         return here.mishap("list entries (`- …`) and keys (`key: …`) are mixed in one block", "use one of both")
+    odd = misplaced(seen, line.number)
+    return _moved(seen.lines[odd[0]], odd[1]) if odd else _doubtful(line, before, after, seen, deeper=deeper)
+
+
+def _doubtful(line: Line, before: Line, after: Line | None, seen: Scan, *, deeper: bool) -> Mishap:
+    """A line that doesn't fit to those around it, where either may be wrong."""
     # A key below `- key: value` is a sibling of that key, not of the dash.
     inside = before.column > before.indent and line.indent > before.indent and not line.code.startswith("- ")
     wanted = before.column if inside else before.indent
@@ -253,17 +291,22 @@ def _indentation(here: _Here) -> Mishap | None:
     ):
         spaces.add(outer)
     siblings = " or ".join(str(n) for n in sorted(spaces) if n != line.indent) or str(wanted)
-    # Nothing can nest below a key that has its value, so a deeper line is its sibling. A shallower one only is
-    # where the lines on both sides agree.
-    certain = not _OPENER.search(before.code) and (
-        deeper or inside or (after is not None and after.indent == before.indent)
-    )
     return Mishap(
         line=line.number + 1,
         column=line.indent + 1,
         message=f"this line is indented by {_spaces(line.indent)}, the lines around it by {siblings}",
         hint=f"indent it by {siblings}",
-        mended=" " * wanted + line.text.lstrip(" ") if certain and line.indent != wanted else None,
+    )
+
+
+def _moved(line: Line, wanted: int) -> Mishap:
+    """The one line that is indented otherwise than the lines around it."""
+    return Mishap(
+        line=line.number + 1,
+        column=line.indent + 1,
+        message=f"this line is indented by {_spaces(line.indent)}, the lines around it by {wanted}",
+        hint=f"indent it by {wanted}",
+        mended=" " * wanted + line.text.lstrip(" "),
         done=f"indented by {wanted} spaces instead of {line.indent}",
     )
 
@@ -310,3 +353,11 @@ def _untabbed(line: Line, step: int) -> str:
         character if position not in line.tabs else " " * (step if position < first and character == "\t" else 1)
         for position, character in enumerate(line.text)
     )
+
+
+def _indented(line: Line, spaces: int) -> str:
+    """The line with this indentation; tabs further on become one space."""
+    body = line.text.lstrip(_BLANKS)
+    first = len(line.text) - len(body)
+    tabs = {position - first for position in line.tabs}
+    return " " * spaces + "".join(" " if at in tabs else character for at, character in enumerate(body))

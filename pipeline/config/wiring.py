@@ -34,6 +34,7 @@ class Draft:
         options: None when they are wrong.
         inputs: the names after `from:`, with their places.
         enabled: whether it runs.
+        stand_ins: options of a disabled node that lack a variable; what is found there means nothing.
         sound: its options have no mistakes.
     """
 
@@ -46,6 +47,7 @@ class Draft:
     options: Options | None = None
     inputs: list[tuple[str, Value]] = field(default_factory=list)
     enabled: bool = True
+    stand_ins: list[OptionPath] = field(default_factory=list)
     sound: bool = False
 
     def tell(

@@ -121,6 +121,13 @@ class Mirror(Options):
     target: Target
     allow: list[str]
 
+    def check(self, scope: Scope) -> Iterable[Finding]:
+        """A range has two dots, and an address is more than a digit."""
+        del scope
+        yield from (Finding(path=("allow", i), message="no range") for i, r in enumerate(self.allow) if ".." not in r)
+        if self.target.address == "1":
+            yield Finding(path=("target", "address"), message="no address")
+
 
 def _operator(kind: NodeKind, name: str, options: type[Options]) -> Operator:
     def build(options, context):  # pragma: no cover - a loaded graph isn't run here

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,7 +53,8 @@ def test_what_is_well_stays():
         ("a: {b:1, c:x, d: 2}\n", "a: {b: 1, c: x, d: 2}\n", ["space put", "space put"]),
         ("a: {b: ${X}, c: [${Y}, d${Z}]} # ${C}\n", 'a: {b: "${X}", c: ["${Y}", "d${Z}"]} # ${C}\n', ["quotes"] * 3),
         ("a: {b: ${H:-h}:${P:-p/{q}}/x, c: 1}\n", 'a: {b: "${H:-h}:${P:-p/{q}}/x", c: 1}\n', ["quotes"]),
-        ("a:\n  b: 1\n   c: 2\n   d: 3\n", "a:\n  b: 1\n  c: 2\n  d: 3\n", ["by 2 spaces instead of 3"] * 2),
+        ("a:\n  b: 1\n   c: 2\n   d: 3\n", "a:\n   b: 1\n   c: 2\n   d: 3\n", ["by 3 spaces instead of 2"]),
+        ("a:\n- {b: 1}\n-{b: 2}\n", "a:\n- {b: 1}\n- {b: 2}\n", ["space put behind the dash"]),
         ("a:\n  - b: 1\n   c: 2\n", "a:\n  - b: 1\n    c: 2\n", ["by 4 spaces instead of 3"]),
         ("a:\n  b: 1\n c: 2 # x\n  d: 3\n", "a:\n  b: 1\n  c: 2 # x\n  d: 3\n", ["by 2 spaces instead of 1"]),
         ("a:\n  b: 1\n\tc:${X}\n d: {e: ${F}}  \n  g: 1\n", 'a:\n  b: 1\n  c: ${X}\n  d: {e: "${F}"}\n  g: 1\n', None),
@@ -84,6 +87,44 @@ def test_what_is_mended(before, after, done):
 def test_what_is_in_doubt_stays(text):
     """A mending is never a guess."""
     assert fix(text) == (text, [])
+
+
+LINE1 = Path(__file__).parents[3].joinpath("configs", "line1.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("white", ["\t", "\t\t"])
+@pytest.mark.parametrize(
+    "start", ["size: 14", "qos: 1", "type: s7\n", "contador_bom", "pecas_ruim", "fields:", "- {db: 1"]
+)
+def test_a_tab_gets_the_indentation_of_its_siblings(start, white):
+    """One problem for one tab, which names the right number; the mended file is the one before."""
+    spaces = LINE1[: LINE1.index(start)].rpartition("\n")[2]
+    text = LINE1.replace(f"\n{spaces}{start}", f"\n{white}{start}", 1)
+    (mishap,) = parse(text).mishaps
+    assert LINE1.splitlines()[mishap.line - 1].lstrip().startswith(start.strip())
+    assert mishap.hint.endswith(f": {len(spaces)}")
+    assert fix(text)[0] == LINE1
+
+
+@pytest.mark.parametrize("start", ["contador_ruim", "journal", "allow"])
+def test_a_tab_at_the_end_of_a_block_is_in_doubt(start):
+    """It may belong to the block or to one around it: told once, and the file stays."""
+    spaces = LINE1[: LINE1.index(f" {start}:") + 1].rpartition("\n")[2]
+    text = LINE1.replace(f"\n{spaces}{start}:", f"\n\t{start}:")
+    (mishap,) = parse(text).mishaps
+    assert " or " in mishap.hint
+    assert fix(text) == (text, [])
+
+
+@pytest.mark.parametrize("spaces", [0, 1, 2, 3, 5, 6, 7])
+@pytest.mark.parametrize("start", ["host:", "type: mqtt", "topic:", "from: frames", "size:", "password:"])
+def test_the_odd_line_out_is_mended_and_no_other(start, spaces):
+    """Indented too little or too much between siblings that agree."""
+    before = LINE1[: LINE1.index(f" {start}") + 1].rpartition("\n")[2]
+    text = LINE1.replace(f"\n{before}{start}", f"\n{' ' * spaces}{start}", 1)
+    (mishap,) = parse(text).mishaps
+    assert LINE1.splitlines()[mishap.line - 1].lstrip().startswith(start)
+    assert fix(text)[0] == LINE1
 
 
 @settings(max_examples=300, deadline=None)

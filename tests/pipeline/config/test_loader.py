@@ -125,6 +125,16 @@ def test_a_disabled_node_is_checked(problems):
     ]
 
 
+def test_a_disabled_node_that_lacks_a_variable_is_checked_all_the_same(problems):
+    """What doesn't depend on the variable is bound and checked; its own value is not."""
+    assert problems(LINE1.replace("DB101.0..13", "DB101.0-13"), **NEEDED) == [
+        "46:13: node 'mirror' (s7_mirror): allow[0]: no range"
+    ]
+    number = LINE1.replace("db: 101", 'db: "${MIRROR_DB}"')
+    assert problems(number, **NEEDED) == []
+    assert load_text(number, Path("x.yaml"), NEEDED).nodes["mirror"].enabled is False
+
+
 def test_the_seeds_topic_is_the_frames(problems):
     """`${TENANT_ID}` and `${PLC_ID}` in a topic mean the frame's fields, written in the file or in the variable."""
     for topic in ("plc/${TENANT_ID}/${PLC_ID}", "${MQTT_TOPIC:-plc/${TENANT_ID}/${PLC_ID}}", "${T}"):
