@@ -34,12 +34,12 @@ def full(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
+def row(request: pytest.FixtureRequest, full: bool) -> Callable[..., Row]:
     """Make a row by `row(group, title, …)`; it is published whatever becomes of the test."""
 
     def make(group: int, title: str, **fields: Any) -> Row:
         name = request.node.name.removeprefix("test_")
-        made = Row(group, name, title, **fields)
+        made = Row(group, name, title, full=full, **fields)
         request.config.stash.setdefault(_ROWS, []).append(made)
         return made
 
