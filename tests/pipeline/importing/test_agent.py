@@ -271,10 +271,11 @@ def test_what_is_no_yaml_is_told_by_line() -> None:
         read_agent("source: {ip: 1}\noutput: 'x\n", Path("config.yaml"))
 
 
+HOSTS = st.from_regex(r"[a-z][a-z0-9-]{0,18}[a-z0-9]", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 
 
-@given(TEXTS, TEXTS, TEXTS, TEXTS)
+@given(HOSTS, TEXTS, TEXTS, TEXTS)
 def test_no_text_breaks_the_new_file(broker: str, ca_file: str, username: str, tag: str) -> None:
     """Quotes, braces, dollars and hashes come out as they went in."""
     config = {
