@@ -4,8 +4,8 @@ Clients of MQTT 5 connect to `port`; this broker has no listener for both versio
 Messages pass between the two. Ordering: as each publisher sent them. Delivery: nothing is on disk, so sessions and
 retained messages end with the graph. Memory: the latest 1 GiB of messages at most. On disconnect: clients may come back
 at any time; who connects within milliseconds of another's farewell may be dropped once, since rumqttd gives its
-connection numbers on at once. The broker is a child process; when it dies it is started again, and when this process dies, however, it
-ends itself.
+connection numbers on at once. The broker is a child process; when it dies it is started again, and when this process
+dies, however, it ends itself.
 """
 
 from __future__ import annotations
