@@ -1,0 +1,215 @@
+"""Levels: which verdict a value gets, when it changes, and what is never judged."""
+
+import math
+
+import pytest
+
+from operators.transforms.threshold import Threshold, threshold
+from pipeline.frame import Frame, Kind
+from pipeline.levels import Condition
+from pipeline.operator import Flow, NodeKind, Scope
+from pipeline.units import Duration
+from pipeline.verdict import Into
+from tests.parts.engine import data, origin
+from tests.parts.stream import END, mistakes, play, play_twice
+
+PRESS, SAW = origin("press", tags={"area": "linha1"}), origin("saw")
+SCOPE = Scope(graph="g", node="n")
+
+
+def levels(**conditions):
+    """Conditions by level."""
+    return {name: Condition(text) for name, text in conditions.items()}
+
+
+SEED = Threshold(field="t", levels=levels(CRITICO="> 30"))
+STEPS = levels(ALTO="> 30", ALERTA="> 25", BAIXO="< 5")
+
+
+def verdicts(options, *values, every=1.0):
+    """What each of these values gives, some seconds apart; None is a failed read."""
+    script = []
+    for index, value in enumerate(values):
+        ts = index * every
+        frame = Frame.failure(PRESS, ts, "timeout") if value is None else data(PRESS, ts=ts, t=value)
+        script.append((ts, frame))
+    seen = play(threshold, options, script)
+    return [frame.values[options.result] for _, frame in seen if frame.kind is Kind.DATA]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(30.1, "CRITICO"), (30, "Normal"), (30.0, "Normal"), (31, "CRITICO"), (-5, "Normal"), (True, "Normal")],
+)
+def test_over_the_limit_is_the_level_and_all_else_is_normal(value, expected):
+    """The frame of the verdict has the source's tags and its time, and one value."""
+    ((when, frame),) = play(threshold, SEED, [(3, data(PRESS, ts=7.5, t=value, other=1))])
+    assert (when, frame.ts, frame.kind) == (3, 7.5, Kind.DATA)
+    assert (frame.values, frame.bad, frame.raw) == ({"status_calculado": expected}, None, None)
+    block = frame.origin
+    assert (block.measurement, block.tenant_id, block.plc_id, block.ip, block.db, block.tags) == (
+        "insights",
+        "acme",
+        "press",
+        "192.168.0.121",
+        1,
+        {"area": "linha1"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "values", "expected"),
+    [
+        ({}, [20, 26, 31, 26, 4, 5], ["Normal", "ALERTA", "ALTO", "ALERTA", "BAIXO", "Normal"]),
+        ({"hysteresis": 2}, [31, 29, 28, 27, 23.5, 23, 22.9], ["ALTO", "ALTO", *["ALERTA"] * 3, "Normal", "Normal"]),
+        ({"hysteresis": 2}, [4, 6.9, 7, 5], ["BAIXO", "BAIXO", "Normal", "Normal"]),
+        ({"hold": Duration(2)}, [31, 31, 31, 20], ["Normal", "Normal", "ALTO", "Normal"]),
+        ({"hold": Duration(2)}, [31, 20, 31, 31, 31], ["Normal"] * 4 + ["ALTO"]),
+        ({"hold": Duration(2)}, [31, 26, 31, 26], ["Normal", "Normal", "ALERTA", "ALERTA"]),
+        ({"hold": Duration(2)}, [31, None, 31, 31, 31], ["Normal"] * 3 + ["ALTO"]),
+        ({"release": Duration(2)}, [31, 20, 20, 20], ["ALTO", "ALTO", "ALTO", "Normal"]),
+        ({"release": Duration(2)}, [31, None, 31], ["ALTO", "ALTO"]),
+    ],
+)
+def test_levels_with_hysteresis_and_times(changes, values, expected):
+    """The first level that holds; a value that swings between two levels has held the milder one all the time."""
+    assert verdicts(Threshold(field="t", levels=STEPS, **changes), *values) == expected
+
+
+def test_each_series_has_its_own_levels():
+    """One that holds for a block says nothing of another."""
+    options = Threshold(field="t", levels=STEPS, hold=Duration(1))
+    script = [(n, data(where, ts=n, t=31)) for n, where in enumerate([PRESS, SAW, PRESS, SAW])]
+    seen = [(frame.origin.plc_id, frame.values["status_calculado"]) for _, frame in play(threshold, options, script)]
+    assert seen == [("press", "Normal"), ("saw", "Normal"), ("press", "ALTO"), ("saw", "ALTO")]
+
+
+def test_of_several_values_the_worst_level_counts():
+    """Each is judged by itself, with its own hysteresis."""
+    options = Threshold(field="t?", levels=STEPS, hysteresis=2)
+    script = [(0, data(PRESS, ts=0, t1=31, t2=10)), (1, data(PRESS, ts=1, t1=10, t2=29)), (2, data(PRESS, ts=2, x=99))]
+    assert [frame.values["status_calculado"] for _, frame in play(threshold, options, script)] == ["ALTO", "ALERTA"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (data(PRESS, t="31"), "t: '31' is no number"),
+        (data(PRESS, t=math.nan), "t: nan is no finite number"),
+        (data(PRESS, t=math.inf), "t: inf is no finite number"),
+        (data(PRESS, x=1).replace(bad={"t": "address out of range", "x": "y"}), "t: address out of range"),
+    ],
+)
+def test_what_is_no_number_has_a_bad_verdict_with_the_reason(frame, reason):
+    """Neither Normal nor silence; beside the data the other reasons stay."""
+    ((_, verdict),) = play(threshold, SEED, [(0, frame)])
+    assert (verdict.values, verdict.bad) == ({}, {"status_calculado": reason})
+    beside = Threshold(field="t", levels=SEED.levels, into=Into.VALUES)
+    ((_, verdict),) = play(threshold, beside, [(0, frame)])
+    assert verdict.values == frame.values
+    assert verdict.bad == {**(frame.bad or {}), "status_calculado": reason}
+
+
+def test_frames_of_verdicts_are_all_that_passes():
+    """Heartbeats, failures and frames without the value are of the source's stream, not of this."""
+    script = [(0, Frame.heartbeat(PRESS, 0)), (1, Frame.failure(PRESS, 1, "x")), (2, data(PRESS, ts=2, other=99))]
+    assert play(threshold, SEED, script) == []
+
+
+def test_beside_the_data_all_frames_pass_and_those_with_the_value_have_the_verdict():
+    """Same time, same origin, same bytes; encoded anew."""
+    options = Threshold(field="t", levels=SEED.levels, into=Into.VALUES, result="estado")
+    first = data(PRESS, t=31, n=1).replace(raw=b"raw")
+    first.wire["full"] = b"stale"
+    others = [Frame.heartbeat(PRESS, 0), Frame.failure(PRESS, 1, "x"), data(PRESS, n=1)]
+    ((_, judged), *rest) = play(threshold, options, [(n, frame) for n, frame in enumerate([first, *others])])
+    assert judged.values == {"t": 31, "n": 1, "estado": "CRITICO"}
+    assert (judged.origin, judged.raw, judged.wire) == (PRESS, b"raw", {})
+    assert [frame for _, frame in rest] == others
+
+
+def test_frames_of_a_backlog_are_judged_alone_and_change_nothing():
+    """What came late gets its verdict with its own time; what holds now goes on holding."""
+    options = Threshold(field="t", levels=STEPS, hysteresis=2, hold=Duration(1))
+    script = [
+        (n, data(PRESS, ts=ts, t=t)) for n, (ts, t) in enumerate([(100, 31), (101, 31), (50, 31), (51, 10), (102, 29)])
+    ]
+    seen = [(frame.ts, frame.values["status_calculado"]) for _, frame in play(threshold, options, script)]
+    assert seen == [(100, "Normal"), (101, "ALTO"), (50, "ALTO"), (51, "Normal"), (102, "ALTO")]
+
+
+def test_a_standing_verdict_is_repeated_while_its_series_is_not_silent():
+    """Every 10 s, with the time of the repetition; one that came in between needs none; silence ends it."""
+    options = Threshold(field="t", levels=SEED.levels, every=Duration(10), recent=Duration(30))
+    script = [(1, data(PRESS, ts=1, t=31)), (25, data(PRESS, ts=25, t=30)), (26, data(SAW, ts=26, t="x"))]
+    seen = play(threshold, options, script, until=200)
+    said = [(when, frame.values["status_calculado"]) for when, frame in seen if frame.origin.plc_id == "press"]
+    assert said == [(1, "CRITICO"), (20, "CRITICO"), (25, "Normal"), (40, "Normal"), (50, "Normal"), (60, "Normal")]
+    assert seen[1][1].ts == 1_731_800_020
+    assert len({frame.origin for _, frame in seen}) == 2
+    assert len(seen) == len(said) + 1
+
+
+def test_ends_pass_and_subscriptions_are_their_own():
+    """Completion and error go through and end repeating; a new subscriber's levels begin anew."""
+    error = ValueError("x")
+    for options in (SEED, Threshold(field="t", levels=STEPS, every=Duration(10), into=Into.FRAME)):
+        assert play(threshold, options, [(1, END)]) == [(1, END)]
+        assert play(threshold, options, [(1, error)]) == [(1, error)]
+        seen = play(threshold, options, [(1, data(PRESS, t=1)), (2, END)])
+        assert [event if event == END else event.kind for _, event in seen] == [Kind.DATA, END]
+        assert play(threshold, options, [(9, data(PRESS, t=1))], until=5) == []
+    options = Threshold(field="t", levels=STEPS, hysteresis=2, into=Into.VALUES)
+    first, second = play_twice(
+        threshold, options, data(PRESS, ts=1, t=29), data(PRESS, ts=2, t=31), data(PRESS, ts=3, t=29)
+    )
+    assert [frame.values["status_calculado"] for frame in first] == ["ALERTA", "ALTO", "ALTO"]
+    assert [frame.values["status_calculado"] for frame in second] == ["ALERTA", "ALTO", "ALTO"]
+
+
+def test_the_forecast_knows_the_result_and_warns_of_a_field_that_never_comes():
+    """Beside the data there is a name more, alone there is only the verdict."""
+    inflow = Flow(frames=2, size=200, blocks=1, names=frozenset({"temperatura", "n"}))
+    forecast = threshold.forecast(Threshold(field="temperatur", levels=STEPS), SCOPE, inflow)
+    assert (forecast.flow.frames, forecast.flow.names) == (2, {"status_calculado"})
+    assert [(each.path, each.hint) for each in forecast.warnings] == [(("field",), "did you mean 'temperatura'?")]
+    forecast = threshold.forecast(Threshold(field="n", levels=STEPS, into=Into.VALUES), SCOPE, inflow)
+    assert forecast.flow.names == {"temperatura", "n", "status_calculado"}
+    assert forecast.flow.size == 200 + len('"status_calculado":"ALERTA",')
+    assert forecast.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ("{type: threshold, from: press, field: t}", "levels: is required and missing"),
+        ('{type: threshold, from: press, levels: {A: "> 1"}}', "field: is required and missing"),
+        ("{type: threshold, from: press, field: t, levels: {}}", "levels: must have at least 1 entries"),
+        ('{type: threshold, from: press, field: t, levels: {A: "30"}}', "levels.A: '30' is no condition; write a"),
+        ('{type: threshold, from: press, field: t, levels: {A: "> x"}}', "levels.A: '> x' is no condition"),
+        ('{type: threshold, from: press, field: t, levels: {A: "> 1e999"}}', "levels.A: '> 1e999' is no condition"),
+        (
+            '{type: threshold, from: press, field: t, levels: {Normal: "> 1"}}',
+            "levels.Normal: is also the verdict when",
+        ),
+        ('{type: threshold, from: press, field: t, levels: {A: "> 1"}, result: seq}', "result: 'seq' is reserved"),
+        ('{type: threshold, from: press, field: t, levels: {A: "> 1"}, hysteresis: -1}', "hysteresis: must be >= 0"),
+        ('{type: threshold, from: press, field: t, levels: {A: "> 1"}, measurement: a b}', "measurement: must match"),
+        (
+            '{type: threshold, from: press, field: t, levels: {A: "> 1"}, into: values, every: 10s}',
+            "every: only frames can be repeated; remove it, or set into: frame",
+        ),
+    ],
+)
+def test_bad_options_are_told(node, said):
+    """Each mistake names node, option, what was found and what is allowed."""
+    (problem,) = mistakes(NodeKind.TRANSFORM, node)
+    assert problem.startswith("node 'node' (threshold): ")
+    assert said in problem
+
+
+def test_good_options_from_text():
+    """What the documentation shows loads without a word; a limit may come from the environment."""
+    node = """{type: threshold, from: press, field: AI_Corrente, every: 10s, hysteresis: 0.5, hold: 5s,
+    levels: {CRITICO: "> ${LIMIT}", ALERTA: "< 5 or > 25 and <= 30"}}"""
+    assert mistakes(NodeKind.TRANSFORM, node, {"LIMIT": "30"}) == []
