@@ -1,0 +1,1 @@
+"""Makes what the platform needs before it starts: variables, certificates, users, tenants. Standard library only."""

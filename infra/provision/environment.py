@@ -1,0 +1,195 @@
+"""The file `.env`: read as Compose and a shell read it, and completed without touching what stands there."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from provision.places import Owner, Places
+from provision.work import ProvisionError, Work
+
+__all__ = ["ROTATABLE", "Environment", "new_secret", "quoted"]
+
+_LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*")
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=~-]*")
+_ALPHABET = string.ascii_letters + string.digits
+_LENGTH = 32
+_HEADER = "Made by infra/setup. What you change stays. Never commit it, never send it around."
+_SHORTEST = {"INFLUX_PASSWORD": 8}
+"""InfluxDB's own limit."""
+
+
+class _Variable(NamedTuple):
+    name: str
+    make: Callable[[], str]
+    secret: bool = False
+
+
+def new_secret() -> str:
+    """190 bits in letters and digits: they need no quoting anywhere."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+
+
+def _fixed(name: str, value: str) -> _Variable:
+    return _Variable(name, lambda: value)
+
+
+def _made(name: str) -> _Variable:
+    return _Variable(name, new_secret, secret=True)
+
+
+def _sections(places: Places, owner: Owner) -> dict[str, list[_Variable]]:
+    """What belongs into the file, by the comment above it. No name may ever be taken away: files out there have it."""
+    return {
+        "What starts: platform, edge, demo, or several with commas between them": [
+            _fixed("COMPOSE_PROFILES", "platform"),
+        ],
+        "As whom the containers run: the owner of these files (rootless Docker: 0 and 0)": [
+            _fixed("PLATFORM_UID", str(owner.uid)),
+            _fixed("PLATFORM_GID", str(owner.gid)),
+        ],
+        "The machine that the edge reads; tenant and PLC are part of the topic": [
+            _fixed("PLC_IP", ""),
+            _fixed("TENANT_ID", ""),
+            _fixed("PLC_ID", ""),
+        ],
+        "The broker, as the edge on this machine finds it; MQTT_USER is the same user under its other name": [
+            _fixed("MQTT_BROKER", "localhost"),
+            _fixed("MQTT_PORT", "8883"),
+            _fixed("MQTT_TLS", "true"),
+            _fixed("MQTT_CA_FILE", places.ca_cert.absolute().as_posix()),
+            _fixed("MQTT_USERNAME", "edge_agent"),
+            _fixed("MQTT_USER", "edge_agent"),
+            _made("MQTT_PASSWORD"),
+        ],
+        "Other users of the broker: sensors may write mov/dados/# and nothing else": [
+            _fixed("SENSOR_MQTT_USER", "sensors"),
+            _made("SENSOR_MQTT_PASSWORD"),
+            _fixed("TELEGRAF_MQTT_USER", "telegraf"),
+            _made("TELEGRAF_MQTT_PASSWORD"),
+            _fixed("ANALYTICS_MQTT_USER", "analytics"),
+            _made("ANALYTICS_MQTT_PASSWORD"),
+            _made("HEALTH_MQTT_PASSWORD"),
+        ],
+        "Names in the broker's certificate beside this machine's own, with commas; where 1883 listens without TLS": [
+            _fixed("BROKER_HOSTS", ""),
+            _fixed("MQTT_PLAIN_BIND", "127.0.0.1"),
+        ],
+        "The edge's page and metrics ask for this token": [
+            _made("EDGE_TOKEN"),
+        ],
+        "InfluxDB takes user, password and token at its first start": [
+            _fixed("INFLUX_URL", "http://localhost:8086"),
+            _fixed("INFLUX_ORG", "planta"),
+            _fixed("INFLUX_BUCKET", "processo"),
+            _fixed("INFLUX_USER", "admin"),
+            _made("INFLUX_PASSWORD"),
+            _made("INFLUX_TOKEN"),
+        ],
+        "Grafana's user admin": [
+            _made("GRAFANA_PASSWORD"),
+        ],
+    }
+
+
+ROTATABLE = (
+    "MQTT_PASSWORD",
+    "SENSOR_MQTT_PASSWORD",
+    "TELEGRAF_MQTT_PASSWORD",
+    "ANALYTICS_MQTT_PASSWORD",
+    "HEALTH_MQTT_PASSWORD",
+    "EDGE_TOKEN",
+    "GRAFANA_PASSWORD",
+)
+"""Secrets that may change any time. InfluxDB keeps its own and must be told first."""
+
+
+class Environment:
+    """One such file and what is changed of it; nothing is written before `save`.
+
+    Attributes:
+        path: the file.
+        values: the variables as they are now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read it; one that is not there is empty.
+
+        Raises:
+            ProvisionError: a line that is neither a comment nor NAME=value.
+        """
+        self.path = path
+        self._text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
+        self.values = _parsed(self._text, path)
+        self._changed: list[str] = []
+
+    def complete(self, places: Places, owner: Owner) -> None:
+        """Add what is missing; what stands there stays, also when it is empty and may be.
+
+        Raises:
+            ProvisionError: a value that its service will refuse.
+        """
+        for comment, variables in _sections(places, owner).items():
+            made = {each.name: each.make() for each in variables if self._lacks(each)}
+            self.set({name: value for name, value in made.items() if name in self.values})
+            new = [name for name in made if name not in self.values]
+            if new:
+                start = "\n" if self._text else f"# {_HEADER}\n\n"
+                self._text += "\n" * (self._text[-1:] not in {"", "\n"}) + start + f"# {comment}\n"
+                self.set({name: made[name] for name in new})
+        for name, least in _SHORTEST.items():
+            if len(self.values[name]) < least:
+                raise ProvisionError(f"{self.path}: {name} is shorter than {least} characters, which InfluxDB refuses")
+
+    def set(self, values: Mapping[str, str]) -> None:
+        """Give variables other values, each in its line; those that have none come last."""
+        left = {name: value for name, value in values.items() if self.values.get(name) != value}
+        self._changed += left
+        self.values.update(left)
+        lines = self._text.splitlines()
+        for index, line in enumerate(lines):
+            match = None if line.lstrip().startswith("#") else _LINE.fullmatch(line)
+            if match and match["name"] in values:
+                lines[index] = f"{match['name']}={quoted(values[match['name']])}"
+                left.pop(match["name"], None)
+        lines += [f"{name}={quoted(value)}" for name, value in left.items()]
+        self._text = "".join(f"{line}\n" for line in lines)
+
+    def save(self, work: Work) -> None:
+        """Write what has changed."""
+        work.file(self.path, self._text, f"write {self.path}: {', '.join(dict.fromkeys(self._changed))}")
+
+    def _lacks(self, variable: _Variable) -> bool:
+        return variable.name not in self.values or (variable.secret and not self.values[variable.name])
+
+
+def _parsed(text: str, path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ProvisionError(f"{path}:{number}: this is not NAME=value; mend or remove the line")
+        found[match["name"]] = _unquoted(match["value"])
+    return found
+
+
+def _unquoted(value: str) -> str:
+    if value[:1] in {"'", '"'}:
+        end = value.find(value[0], 1)
+        return value[1:end] if end > 0 else value[1:]
+    return "" if value.startswith("#") else re.split(r"\s#", value, maxsplit=1)[0].rstrip()
+
+
+def quoted(value: str) -> str:
+    """A value as both Compose and a shell take it."""
+    if _PLAIN.fullmatch(value):
+        return value
+    if "'" in value:
+        raise ProvisionError("a value with an apostrophe can't stand in .env for shell and Compose alike")
+    return f"'{value}'"
