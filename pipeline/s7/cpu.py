@@ -1,7 +1,7 @@
 """The CPU's state and clock: asked on the connection of the blocks, at a slow pace of their own, in nobody's way.
 
 The state is SZL 0x0424, the latest change of the operating mode; the clock is the clock service. SZL 0x001C, which
-names the CPU, is never asked: it has stopped S7-315 and 317 CPUs.
+names the CPU, is never asked here: it has stopped S7-315F and 317F CPUs.
 
 What the CPU refuses is told once and asked again after 10 s to 5 min; the rest flows. A question that it leaves without
 any answer costs the connection, since a late answer must not be taken for another one: after two in a row it is not
@@ -13,17 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from snap7.s7protocol import S7Protocol
-
 from pipeline.errors import ReadError, Refused
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.operator import Context, Emit
 from pipeline.s7.plan import Request
 from pipeline.s7.session import Question, Session
 from pipeline.s7.times import read_date_and_time
-from pipeline.s7.wire import REFUSALS, refused, request_frame
+from pipeline.s7.userdata import clock_question, content, szl_question
 
-__all__ = ["Cpu", "CpuTags", "read_clock", "read_state"]
+__all__ = ["STATE_SZL", "Cpu", "CpuTags", "read_clock", "read_state"]
 
 _MODES = {
     **dict.fromkeys((0x1, 0x2, 0x3, 0x4), "STOP"),
@@ -37,9 +35,7 @@ _MODES = {
     0xF: "NO POWER",
 }
 """Operating modes by the low half of SZL 0x0424's fourth byte (bzu-id), of "System Software for S7-300/400", 33.29."""
-_STATE_SZL = 0x0424
-_STATE_ANSWER, _CLOCK_ANSWER = 0x84, 0x87
-_HEADER = 10
+STATE_SZL = 0x0424
 _RECORD = 12
 """Bytes of an SZL's record that are needed, from the SZL's number on: 8 of its head, 4 of the record."""
 _CLOCK_SIZE = 10
@@ -72,7 +68,7 @@ def read_state(data: bytes) -> str:
     Raises:
         ValueError: it has none.
     """
-    if len(data) < _RECORD or int.from_bytes(data[:2], "big") != _STATE_SZL:
+    if len(data) < _RECORD or int.from_bytes(data[:2], "big") != STATE_SZL:
         raise ValueError(f"no operating mode: {data[:16].hex()}")
     mode = data[_RECORD - 1] & 0xF
     if mode not in _MODES:
@@ -110,7 +106,7 @@ class _Query:
         (pdu,) = items
         assert isinstance(pdu, bytes)  # noqa: S101 - a question has the answer's PDU as its only item
         try:
-            self.value, self.error = self._read(_content(pdu)), None
+            self.value, self.error = self._read(content(pdu)), None
             self.attempts = 0
         except Refused as error:
             self.error = error
@@ -153,15 +149,11 @@ class Cpu:
         self._failing = ""
         self._queries: list[_Query] = []
         self._waiting: list[_Query] = []
-        builder = S7Protocol()
         if tags.state:
-            frame = request_frame(builder.build_read_szl_request(_STATE_SZL, 0))
-            self._queries.append(_Query(tags.state, Question((), frame, _STATE_ANSWER), read_state, self._answered))
+            self._queries.append(_Query(tags.state, szl_question(STATE_SZL), read_state, self._answered))
         if tags.clock:
-            frame = request_frame(builder.build_get_clock_request())
-            question = Question((), frame, _CLOCK_ANSWER)
             self._queries.append(
-                _Query(tags.clock, question, lambda data: read_clock(data, tags.timezone), self._answered)
+                _Query(tags.clock, clock_question(), lambda data: read_clock(data, tags.timezone), self._answered)
             )
         self.requests = tuple(query.question for query in self._queries)
 
@@ -239,19 +231,3 @@ class Cpu:
         if trouble and trouble != self.trouble:
             self._log.warning("the CPU does not tell", error=trouble)
         self.trouble = trouble
-
-
-def _content(pdu: bytes) -> bytes:
-    """What an answer in USERDATA carries.
-
-    Raises:
-        Refused: the CPU says no, or the answer is incomplete.
-    """
-    at = _HEADER + int.from_bytes(pdu[6:8], "big")
-    code = int.from_bytes(pdu[at - 2 : at], "big")
-    if code in REFUSALS:
-        raise refused(code)
-    if code or pdu[at : at + 1] != b"\xff":
-        detail = f"code 0x{code or int.from_bytes(pdu[at : at + 1], 'big'):04X}"
-        raise Refused("not supported", detail, "this CPU does not tell it: leave it away")
-    return pdu[at + 4 : at + 4 + int.from_bytes(pdu[at + 2 : at + 4], "big")]

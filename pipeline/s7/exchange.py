@@ -15,7 +15,7 @@ from pipeline.s7.plan import Range, Request, plan
 from pipeline.s7.session import Session
 from pipeline.s7.write import Write, refused_write
 
-__all__ = ["read_extent", "write_extent"]
+__all__ = ["ask", "read_extent", "write_extent"]
 
 
 async def read_extent(session: Session, extent: Extent) -> bytes:
@@ -44,8 +44,13 @@ async def write_extent(session: Session, pieces: Sequence[Write]) -> None:
     await _ask(session, pieces)
 
 
-async def _ask(session: Session, requests: Sequence[Request]) -> list[tuple[Request, list[bytes]]]:
-    """The answers to some requests, all of them good."""
+async def ask(session: Session, requests: Sequence[Request]) -> list[tuple[Request, list[bytes | int]]]:
+    """The answers to some requests: of each item its bytes, or its return code.
+
+    Raises:
+        Refused: by the PLC, a request as a whole.
+        ReadError: the connection has ended.
+    """
     answers = _Answers(asyncio.get_running_loop(), len(requests))
     session.read(requests, answers)
     await asyncio.wait((answers.done, session.ended), return_when=asyncio.FIRST_COMPLETED)
@@ -54,8 +59,13 @@ async def _ask(session: Session, requests: Sequence[Request]) -> list[tuple[Requ
     if error := answers.done.result():
         session.forget(answers)
         raise error
+    return answers.found
+
+
+async def _ask(session: Session, requests: Sequence[Request]) -> list[tuple[Request, list[bytes]]]:
+    """The answers to some requests, all of them good."""
     good: list[tuple[Request, list[bytes]]] = []
-    for request, items in answers.found:
+    for request, items in await ask(session, requests):
         for item in items:
             if isinstance(item, int):
                 raise refused_write(item)

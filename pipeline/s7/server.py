@@ -1,9 +1,10 @@
 """A PLC made of software, which is as strict as a real one: for the simulator and for tests.
 
-python-snap7's `Server` answers what few clients ask (SZL, clock, block lists, start and stop). Its transport and its
-read and write paths are replaced here, since they start a thread for each connection, take seconds to stop, let two
-servers share a port, enforce neither PDU nor parallel jobs, answer an unknown area with bytes of DB 1, and overwrite
-a whole byte where one bit is written. Everything runs on the asyncio loop that calls `listen`, real or virtual.
+python-snap7's `Server` answers what few clients ask (block lists, clock, start and stop; lists about the CPU come from
+`simulated_cpu`). Its transport and its read and write paths are replaced here, since they start a thread for each
+connection, take seconds to stop, let two servers share a port, enforce neither PDU nor parallel jobs, answer an unknown
+area with bytes of DB 1, and overwrite a whole byte where one bit is written. Everything runs on the asyncio loop that
+calls `listen`, real or virtual.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from dataclasses import dataclass
 from typing import cast
 
 from snap7.datatypes import S7Area
-from snap7.server import Server
 from snap7.type import SrvArea
+
+from pipeline.s7.simulated_cpu import Occupancy, Parts, SimulatedCpu
 
 __all__ = ["Connection", "Item", "PlcServer", "items_of"]
 
-JOB, ACK_DATA = 0x01, 0x03
+JOB, ACK_DATA, USERDATA = 0x01, 0x03, 0x07
 SETUP, READ, WRITE = 0xF0, 0x04, 0x05
 PDU_SIZE = 0x8500
 """Header error: the request, or the answer that it asks for, is longer than the granted PDU."""
@@ -29,7 +31,6 @@ FRAME_ERROR = 0x8104
 """Header error: not a request that this PLC understands or permits."""
 GOOD, NO_SUCH_RANGE, MISMATCH, NO_SUCH_OBJECT = 0xFF, 0x05, 0x07, 0x0A
 
-_MODE_SZL = 0x0424
 BIT = 0x01
 _ELEMENT = {BIT: 1, 0x02: 1, 0x03: 1, 0x04: 2, 0x05: 2, 0x06: 4, 0x07: 4, 0x08: 4, 0x1C: 2, 0x1D: 2}
 """Bytes of one element by a request's transport size: BIT, BYTE, CHAR, WORD, INT, DWORD, DINT, REAL, COUNTER, TIMER."""
@@ -79,17 +80,6 @@ class Item:
         return cls(area, db if area == S7Area.DB else 0, address >> 3, address & 7, size, transport)
 
 
-class _Rest(Server):
-    """python-snap7's server with the operating mode, SZL 0x0424, which it lacks."""
-
-    mode = 8
-
-    def _get_szl_data(self, szl_id: int, szl_index: int) -> bytes | None:
-        if szl_id == _MODE_SZL:
-            return struct.pack(">HHHBB16x", 20, 1, 0x5144, 0xFF, self.mode)
-        return super()._get_szl_data(szl_id, szl_index)
-
-
 class PlcServer:
     """A simulated PLC. Blocks are bytearrays that are shared: what is written in place is what the next read sees.
 
@@ -115,7 +105,7 @@ class PlcServer:
         self.reads = 0
         self.connections: set[Connection] = set()
         self.violations: list[str] = []
-        self._rest = _Rest(log=False)
+        self._rest = SimulatedCpu(self._occupancy)
         self._listener: asyncio.Server | None = None
 
     def register(self, number: int, memory: bytearray, area: S7Area = S7Area.DB) -> None:
@@ -170,7 +160,7 @@ class PlcServer:
         elif function == WRITE:
             reply = self._write(sequence, pdu)
         else:
-            return self._rest._process_request(pdu, connection.peer)  # noqa: SLF001 - its only way in without a socket
+            return self._told(connection, pdu)
         return reply if len(reply) <= connection.pdu else _header(sequence, error=PDU_SIZE)
 
     def read(self, item: Item) -> tuple[int, bytes]:
@@ -199,6 +189,18 @@ class PlcServer:
         else:
             memory[item.start : item.start + item.size] = data
         return GOOD
+
+    def _told(self, connection: Connection, pdu: bytes) -> bytes | None:
+        """What python-snap7's server answers; a long answer in USERDATA comes in parts."""
+        if connection.parts.is_wanted(pdu):
+            return connection.parts.next(pdu[4:6], connection.pdu)
+        reply: bytes | None = self._rest._process_request(pdu, connection.peer)  # noqa: SLF001 - needs no socket
+        return connection.parts.first(reply, connection.pdu) if reply and reply[1] == USERDATA else reply
+
+    def _occupancy(self) -> Occupancy:
+        kinds = [connection.tsap[:1] for connection in self.connections]
+        pg, op = kinds.count(b"\x01"), kinds.count(b"\x02")
+        return Occupancy(pdu=self.pdu, most=self.max_clients, pg=pg, op=op, others=len(kinds) - pg - op)
 
     @staticmethod
     def _fits(item: Item, memory: bytearray) -> bool:
@@ -246,6 +248,7 @@ class Connection(asyncio.Protocol):
         tsap: the called TSAP: connection type, then rack * 32 + slot.
         pdu: the granted PDU in bytes, 0 before the communication is set up.
         jobs: the granted parallel jobs.
+        parts: what is left of a long answer.
     """
 
     transport: asyncio.Transport
@@ -255,6 +258,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._fragments = bytearray()
         self._open: deque[bytes] = deque()
+        self.parts = Parts()
         self.peer = ("", 0)
         self.tsap = b""
         self.pdu = 0

@@ -53,6 +53,12 @@ class Question(Request):
 
     reply: int
 
+    def is_answered(self, pdu: bytes) -> bool:
+        """Whether a PDU of this number is the answer. A refusal may name another group: python-snap7's server does."""
+        kind, at = pdu[_REPLY_AT : _REPLY_AT + 1], 10 + int.from_bytes(pdu[6:8], "big")
+        refusal = kind[:1] > b"\x7f" and pdu[at : at + 1] not in {b"", b"\xff"}
+        return kind == bytes([self.reply]) or refusal
+
 
 class Reader(Protocol):
     """Who asked. Its calls may queue further requests."""
@@ -264,7 +270,7 @@ class Session(asyncio.Protocol):
         """Hand over the answer to a question; what else the PLC says came unasked and is dropped."""
         number = sequence(pdu)
         request, reader, _ = self._pending.get(number, _NOBODY)
-        if isinstance(request, Question) and pdu[_REPLY_AT : _REPLY_AT + 1] == bytes([request.reply]):
+        if isinstance(request, Question) and request.is_answered(pdu):
             del self._pending[number]
             self._record(request, pdu)
             if reader is not None:
