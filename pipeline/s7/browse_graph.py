@@ -1,0 +1,114 @@
+"""A first graph file for a PLC, with comments: its blocks, and the values on the screen. `check` accepts it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.config.interpolate import escape
+from pipeline.s7.browse_place import Place
+
+__all__ = ["StarterBlock", "starter_graph"]
+
+_SHOWN = 64
+"""Bytes of a block whose fields nobody knows that are shown one by one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarterBlock:
+    """A block of the new graph.
+
+    Attributes:
+        db: its number.
+        size: bytes.
+        layout: the lines of its layout's `fields:`, from the first field on, without indentation; () where nobody
+            knows them.
+    """
+
+    db: int
+    size: int
+    layout: Sequence[str] = ()
+
+
+def starter_graph(place: Place, blocks: Sequence[StarterBlock], comments: Sequence[str] = (), name: str = "new") -> str:
+    """The text of a graph file.
+
+    Args:
+        place: the PLC.
+        blocks: what it reads; at least one.
+        comments: put at its head.
+        name: the graph's.
+    """
+    lines = [*(f"# {comment}".rstrip() for comment in comments)]
+    lines += [
+        "#",
+        "#   python -m pipeline check FILE      what it would do, without doing it",
+        "#   python -m pipeline FILE            the values on the screen",
+        "",
+        f"name: {name}",
+        "",
+        "# What the bytes of a block mean: name, type, first byte. `0.2` is bit 2 of byte 0.",
+        "layouts:",
+        *(line for block in blocks for line in _layout(block)),
+        "",
+        "sources:",
+        "  plc:",
+        "    type: s7",
+        f"    address: {_quoted(place.address)}",
+        f"    port: {place.port}",
+        *_access(place),
+        *(
+            [f"    plc_id: {place.name}"]
+            if place.name
+            else ["    # plc_id: press1                 # part of topics and tags"]
+        ),
+        *([f"    timezone: {place.timezone}"] if place.timezone else []),
+        "    every: 1s",
+        "    blocks:",
+        *(f"      - {{db: {block.db}, layout: db{block.db}}}" for block in blocks),
+        "",
+        "transforms:",
+        "  frames: {type: heartbeat, from: plc, every: 30s}   # silence means trouble",
+        "",
+        "sinks:",
+        "  screen: {type: stdout, from: frames}",
+        "",
+        "  # broker:                           # frames to a broker, none lost",
+        "  #   type: mqtt",
+        "  #   from: frames",
+        '  #   host: "${MQTT_BROKER}"',
+        "  #   topic: plc/{tenant_id}/{plc_id}",
+        '  #   username: "${MQTT_USERNAME:-}"',
+        '  #   password: "${MQTT_PASSWORD:-}"',
+        f"  #   journal: {{path: data/{name}/broker}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _layout(block: StarterBlock) -> Iterator[str]:
+    yield f"  db{block.db}:"
+    yield f"    size: {block.size}"
+    if block.layout:
+        yield "    fields:"
+        yield from (f"      {line}" for line in block.layout)
+        return
+    shown = min(block.size, _SHOWN)
+    part = "" if shown == block.size else f" of {block.size}"
+    yield f"    # Its fields are not known; `pipeline probe FILE --db {block.db}` helps to find them. Until then bytes:"
+    yield f"    fields: {{byte: 'BYTE[{shown}] @ 0'}}   # {shown}{part}"
+
+
+def _access(place: Place) -> Iterator[str]:
+    access = place.access
+    if access.tsap is not None:
+        yield f"    tsap: {{local: '{access.tsap['local']}', remote: '{access.tsap['remote']}'}}"
+        return
+    yield f"    rack: {access.rack}"
+    yield f"    slot: {access.slot}"
+    if access.connection_type != "pg":
+        yield f"    connection_type: {access.connection_type}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(escape(text), ensure_ascii=False)
