@@ -5,15 +5,15 @@ with Telegraf(config, folder, {"MQTT_PORT": "1883"}) as telegraf:    # telegraf.
 """
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Self
+from zlib import crc32
 
-from filelock import FileLock
+from tests.parts.building import built, run, tool
 
 __all__ = ["VERSION", "Telegraf", "telegraf_binary", "telegraf_missing"]
 
@@ -21,7 +21,8 @@ VERSION = "1.39.0"
 """Not 1.37.2, whose MQTT consumer stalls for good after a refused reconnect."""
 _TAGS = (
     "custom,inputs.mqtt_consumer,inputs.prometheus,inputs.internal,inputs.s7comm,"
-    "outputs.influxdb_v2,outputs.mqtt,outputs.file,outputs.health,parsers.json_v2,parsers.xpath,parsers.prometheus,"
+    "outputs.influxdb_v2,outputs.mqtt,outputs.file,outputs.health,"
+    "parsers.json_v2,parsers.xpath,parsers.prometheus,parsers.value,"
     "processors.converter,processors.override,processors.regex,processors.defaults,processors.starlark,"
     "serializers.influx,serializers.json"
 )
@@ -33,23 +34,15 @@ def telegraf_binary() -> Path:
     Raises:
         OSError: it could not be built, with the end of what Go said.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retrofit-pipeline"
-    folder = home / f"telegraf-{VERSION}"
-    binary = folder / "telegraf"
-    home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / f"telegraf-{VERSION}.lock"):
-        if not binary.exists():
-            go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-            if go is None:
-                raise OSError("Go is not installed")
-            command = [go, "install", "-tags", _TAGS, f"github.com/influxdata/telegraf/cmd/telegraf@v{VERSION}"]
-            environment = {**os.environ, "GOBIN": str(folder / "new"), "GOFLAGS": "-buildvcs=false"}
-            done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800, check=False)
-            if done.returncode:
-                raise OSError(f"go install: {done.stderr.strip()[-300:]}")
-            (folder / "new" / "telegraf").rename(binary)
-            (folder / "new").rmdir()
-    return binary
+    return built(f"telegraf-{VERSION}-{crc32(_TAGS.encode()):08x}", "telegraf", _build)
+
+
+def _build(folder: Path) -> None:
+    environment = {"GOBIN": str(folder / "new"), "GOFLAGS": "-buildvcs=false"}
+    module = f"github.com/influxdata/telegraf/cmd/telegraf@v{VERSION}"
+    run(tool("go"), "install", "-tags", _TAGS, module, environment=environment)
+    (folder / "new" / "telegraf").rename(folder / "telegraf")
+    (folder / "new").rmdir()
 
 
 @cache
