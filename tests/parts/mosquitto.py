@@ -12,10 +12,11 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -108,7 +109,8 @@ class Subscriber:
             "-i",
             "subscriber",
         ]
-        command += ["-u", "monitor", "-P", PASSWORDS["monitor"], "-F", "%r %q %t %x"]
+        user, password = broker.monitor
+        command += ["-u", user, "-P", password, "-F", "%r %q %t %x"]
         for topic in (*topics, "$SYS/broker/version"):
             command += ["-t", topic]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -146,9 +148,12 @@ class Mosquitto:
         plain_port: the plain listener's.
         ca_file: the authority that signed its certificate.
         authority: issues client certificates.
+        monitor: user and password of its subscribers.
     """
 
     host = "localhost"
+    monitor = ("monitor", PASSWORDS["monitor"])
+    _run_as: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self, folder: Path, *, acl: str = ACL, options: str = "", tls_options: str = "", fast: bool = False
@@ -194,7 +199,8 @@ class Mosquitto:
     def start(self) -> None:
         """Start, or start again on the same ports with the same database; returns when it listens."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(["mosquitto", "-c", self._config], stdout=log, stderr=log)
+            command = ["mosquitto", "-c", self._config]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._run_as)
         wait_until(self._listens, "mosquitto listens")
 
     def _listens(self) -> bool:
@@ -232,6 +238,10 @@ class Mosquitto:
     def allow(self, acl: str) -> None:
         """Change the access list of the running broker."""
         self._acl.write_text(acl)
+        self.reload()
+
+    def reload(self) -> None:
+        """SIGHUP: users, rights and certificates are read anew."""
         self._process.send_signal(signal.SIGHUP)
 
     @property
