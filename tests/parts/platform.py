@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,12 +32,13 @@ class PlatformBroker(Mosquitto):
         web_port: the WebSockets listener's.
     """
 
-    def __init__(self, infra: Path, monitor: tuple[str, str]) -> None:
+    def __init__(self, infra: Path, monitor: tuple[str, str], changes: Mapping[str, str]) -> None:
         """Lay the files out for free loopback ports; nothing is started.
 
         Args:
             infra: where `setup` has run.
             monitor: user and password of its subscribers: Telegraf's.
+            changes: lines of `mosquitto.conf`, and what stands there instead.
         """
         self._folder, self.monitor, self._subscribers, self._process = infra, monitor, [], None
         self._log, self._config = infra / "mosquitto.log", infra / "broker" / "mosquitto.conf"
@@ -47,7 +48,8 @@ class PlatformBroker(Mosquitto):
             owner = (infra / "secrets").stat()
             self._run_as = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
         (infra / "broker" / "conf.d").mkdir(parents=True)
-        places = {
+        places: dict[str, object] = {
+            **changes,
             "/etc/mosquitto/retrofit": infra / "secrets" / "mosquitto",
             "/var/lib/mosquitto": infra / "data" / "mosquitto",
             "/etc/mosquitto/conf.d": infra / "broker" / "conf.d",
@@ -108,10 +110,10 @@ class Plant:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def broker(self) -> PlatformBroker:
-        """Its broker, not started."""
+    def broker(self, changes: Mapping[str, str] | None = None) -> PlatformBroker:
+        """Its broker, not started; `changes`: lines of `mosquitto.conf`, and what stands there instead."""
         env = self.env
-        return PlatformBroker(self.infra, (env["TELEGRAF_MQTT_USER"], env["TELEGRAF_MQTT_PASSWORD"]))
+        return PlatformBroker(self.infra, (env["TELEGRAF_MQTT_USER"], env["TELEGRAF_MQTT_PASSWORD"]), changes or {})
 
 
 @contextmanager

@@ -209,7 +209,7 @@ def test_tls_begins_at_1_2(broker, version, good):
 
 
 def test_mutual_tls_takes_the_name_from_the_certificate(plant, broker, tmp_path):
-    """No password; one that is sent counts for nothing, nor does a name; without a certificate of ours nobody comes in."""
+    """No password; one that is sent counts for nothing, nor does a name; only our certificates let anybody in."""
     where = ["-h", "localhost", "-p", broker.mutual_port, "--cafile", broker.ca_file]
 
     def publish(topic: str, *more: object) -> "subprocess.CompletedProcess[str]":
@@ -328,6 +328,38 @@ def test_nothing_waits_in_vain_nor_dies_with_the_broker(plant, broker):
 
 def _saved(broker: PlatformBroker) -> int:
     return broker.database.stat().st_mtime_ns if broker.database.exists() else 0
+
+
+def test_a_broker_whose_memory_is_full_acknowledges_nothing_that_it_drops():
+    """With a fiftieth of the shipped limit: the publisher is disconnected, and what was acknowledged is all there."""
+    with platform() as plant:
+        plant.do("setup")
+        broker = plant.broker({"memory_limit 200000000": "memory_limit 4000000"})
+        try:
+            broker.start()
+            assert waiting(broker, plant, "telegraf", "away") == []
+            lines = "".join(f"{number:0300}\n" for number in range(30_000))
+            there = [*by_tls(broker), *login(plant, "edge_agent")]
+            done = tool("pub", *there, "-V", "5", "-q", 1, "-t", "plc/a/b", "-l", "-d", lines=lines)
+            acknowledged = done.stdout.count("received PUBACK")
+            assert 1000 < acknowledged < 30_000
+            assert "disconnected due to out of memory" in broker.log
+            session = [
+                "-h",
+                "127.0.0.1",
+                "-p",
+                broker.plain_port,
+                *login(plant, "telegraf"),
+                "-c",
+                "-i",
+                "away",
+                "-q",
+                1,
+            ]
+            arrived = tool("sub", *session, "-t", "#", "-C", acknowledged, "-W", 30, "-F", "%t")
+            assert len(arrived.stdout.split()) == acknowledged
+        finally:
+            broker.close()
 
 
 def test_a_tenant_that_is_removed_is_out_and_the_others_stay(plant, broker):
