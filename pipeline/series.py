@@ -70,6 +70,10 @@ class Series(Generic[T]):
         """The state of an origin's series, whatever the time."""
         return (self._by_origin.get(origin) or self._find(origin)).state
 
+    def states(self) -> list[T]:
+        """All of them."""
+        return [entry.state for entry in self._by_key.values()]
+
     def _find(self, origin: Origin) -> _Entry[T]:
         key = key_of(origin)
         entry = self._by_key.get(key)
