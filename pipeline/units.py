@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import Self
@@ -123,10 +124,14 @@ class Secret:
         """The secret itself; a file is read anew, so that a rotated secret counts from the next connection.
 
         Raises:
-            OSError: its file can't be read.
+            OSError: its file can't be read, or is not UTF-8.
         """
         if self._file is not None:
-            text = self._file.read_text(encoding="utf-8").strip()
+            try:
+                text = self._file.read_text(encoding="utf-8").strip()
+            except UnicodeDecodeError:
+                # Without Python's words, which show some of it.
+                raise OSError(errno.EILSEQ, "is not UTF-8", str(self._file)) from None
             hide(text)
             return text
         return self._text

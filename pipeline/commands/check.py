@@ -10,9 +10,10 @@ import click
 
 from pipeline.cli import graph_file
 from pipeline.config import fix, load
+from pipeline.config.document import read
 from pipeline.config.predict import forecast
 from pipeline.config.problems import option_name
-from pipeline.errors import Finding, Problem
+from pipeline.errors import Finding, Problem, UsageError
 from pipeline.graph import Node
 
 __all__ = ["command"]
@@ -68,8 +69,8 @@ def _counted(count: int, what: str) -> str:
 
 def _mend(path: Path) -> None:
     try:
-        before = path.read_bytes().decode("utf-8")  # as bytes, so that line ends stay as they are
-    except UnicodeDecodeError:
+        before = read(path).decode("utf-8")  # as bytes, so that line ends stay as they are
+    except (OSError, UnicodeDecodeError):
         return  # `load` explains it
     after, done = fix.fix(before)
     if after == before:
@@ -78,6 +79,16 @@ def _mend(path: Path) -> None:
     click.echo(
         "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), str(path), f"{path} (mended)"))
     )
-    path.write_bytes(after.encode("utf-8"))
+    _write(path, after.encode("utf-8"))
     for line in done:
         click.echo(f"mended: {line}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write over a file in place: emptied first, it would be lost where the disk is full."""
+    try:
+        with path.open("r+b") as file:
+            file.write(content)
+            file.truncate()
+    except OSError as error:
+        raise UsageError(f"'{path}' can't be written: {error.strerror}; nothing was mended") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.config import load_text
-from pipeline.config.document import decode
+from pipeline.config.document import decode, read
 from pipeline.config.interpolate import interpolate
 from pipeline.errors import UsageError
 from pipeline.importing.agent import read_agent
@@ -56,7 +56,7 @@ def command(config: Path, output: Path | None) -> None:
 
 def _read(config: Path) -> str:
     try:
-        text, mishap = decode(config.read_bytes())
+        text, mishap = decode(read(config))
     except OSError as error:
         raise UsageError(f"'{config}' can't be read: {error.strerror}") from error
     if mishap is not None:

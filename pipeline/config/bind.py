@@ -171,6 +171,8 @@ class Binder:
                 hint = f"set it, or give a default here: ${{{name}:-…}}"
                 self._fail(scalar, path, f"environment variable {name} is not set", hint)
             return FAILED
+        if result.from_environment and not result.text.isascii() and _is_broken(result.text):
+            return self._fail(scalar, path, "a variable of the environment is not UTF-8", "set it anew")
         plain = scalar.plain and not result.found
         value = resolve(result.text) if plain else result.text
         return Text(text=result.text, value=value, loose=result.found, clear=not result.from_environment)
@@ -301,3 +303,8 @@ def nested(value: Any, path: OptionPath = ()) -> Iterator[tuple[OptionPath, Opti
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from nested(item, (*path, index))
+
+
+def _is_broken(text: str) -> bool:
+    """Whether it holds what Python makes of bytes that are not UTF-8."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -11,15 +11,30 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pipeline.config.lexical import scan
-from pipeline.config.mend import GLUED, Mishap, diagnose, mechanical, missing_space, replace_line
+from pipeline.config.mend import GLUED, Mishap, diagnose, mechanical, missing_space, replace_lines
 
-__all__ = ["Entry", "Listing", "Parsed", "Plain", "Record", "Scalar", "Value", "decode", "locate", "parse", "resolve"]
+__all__ = [
+    "LONGEST",
+    "Entry",
+    "Listing",
+    "Parsed",
+    "Plain",
+    "Record",
+    "Scalar",
+    "Value",
+    "decode",
+    "locate",
+    "parse",
+    "read",
+    "resolve",
+]
 
 Plain = None | bool | int | float | str
 """What a scalar of the core schema can be."""
@@ -35,6 +50,14 @@ _CONSTANTS: Mapping[str, Plain] = {
 _INTEGER = re.compile(r"[-+]?[0-9]{1,4000}")
 _BASED = re.compile(r"0o[0-7]{1,4000}|0x[0-9a-fA-F]{1,4000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+LONGEST = 1 << 20
+"""Letters of a document; the parser takes seconds for as many."""
+_TOO_LONG = Mishap(
+    line=1,
+    column=1,
+    message=f"this file is longer than {LONGEST // 1024} KiB",
+    hint="a configuration is short: is it the right file?",
+)
 _DEEPEST = 64
 _STEPS = 100  # mistakes of form that one reading names; each is a new attempt to parse
 
@@ -107,8 +130,20 @@ def locate(value: Value, path: tuple[str | int, ...]) -> Value:
     return value
 
 
+def read(path: Path) -> bytes:
+    """The bytes of a file, of one that is too long only so many that this shows.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        return file.read(4 * LONGEST + 1)  # a letter has up to four bytes
+
+
 def decode(data: bytes) -> tuple[str, Mishap | None]:
     """The text of a file's bytes (UTF-8, with or without byte order mark), or what is wrong with them."""
+    if len(data) > 4 * LONGEST:  # may end inside of a letter
+        return "", _TOO_LONG
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "", Mishap(line=1, column=1, message="this file is UTF-16", hint="save it as UTF-8")
     try:
@@ -140,15 +175,18 @@ class Parsed:
     mishaps: list[Mishap] = field(default_factory=list)
     done: list[tuple[int, str]] = field(default_factory=list)
 
-    def mend(self, mishap: Mishap) -> None:
-        """Put the mended line into the text."""
-        self.text = replace_line(self.text, mishap.line, mishap.mended or "")
-        self.done.append((mishap.line, mishap.done))
+    def mend(self, *mishaps: Mishap) -> None:
+        """Put mended lines into the text; those that share a line share its mending."""
+        self.text = replace_lines(self.text, {mishap.line: mishap.mended or "" for mishap in mishaps})
+        self.done += [(mishap.line, mishap.done) for mishap in mishaps]
 
 
 def parse(text: str) -> Parsed:
     """Read a document; never raises. Mends in memory and goes on until nothing more can be mended."""
     parsed = Parsed(text)
+    if len(text) > LONGEST:
+        parsed.mishaps.append(_TOO_LONG)
+        return parsed
     for _ in range(_STEPS):
         if not _mechanical(parsed):
             break
@@ -193,17 +231,18 @@ def _compose(parsed: Parsed) -> Node | None:
 def _mechanical(parsed: Parsed) -> bool:
     """Mend one round of what needs no parser; True when another round may find more."""
     told = {(mishap.line, mishap.message) for mishap in parsed.mishaps}
-    again = False
-    mended: set[int] = set()
+    mended: dict[int, list[Mishap]] = {}
     for mishap in mechanical(scan(parsed.text)):
         if (mishap.line, mishap.message) not in told:
             told.add((mishap.line, mishap.message))
             parsed.mishaps.append(mishap)
-        if mishap.mended is not None and mishap.line not in mended:
-            mended.add(mishap.line)
-            parsed.mend(mishap)
-            again = True
-    return again
+        if mishap.mended is not None:
+            same = mended.setdefault(mishap.line, [mishap])
+            if same[0] is not mishap and same[0].mended == mishap.mended:
+                same.append(mishap)
+    if mended:
+        parsed.mend(*(mishap for same in mended.values() for mishap in same))
+    return bool(mended)
 
 
 class _Converter:
@@ -248,7 +287,17 @@ class _Converter:
         plain = node.style is None and tag != "tag:yaml.org,2002:str"
         # The parser's own idea of a plain scalar's type is not asked; an explicit !!str looks like quotes.
         plain = plain or (node.style is None and isinstance(resolve(node.value), str))
-        return Scalar(node.value, line, column, plain)
+        return Scalar(self._text(node), line, column, plain)
+
+    def _text(self, node: ScalarNode) -> str:
+        """What a scalar says. An escape can name half a letter, which nothing could write."""
+        text = str(node.value)
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            self._tell(
+                node, "an escape here names half a letter", "write the letter itself, or \\U and its eight digits"
+            )
+            return ""
+        return text
 
     def _own(self, node: MappingNode) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
@@ -269,12 +318,13 @@ class _Converter:
     def _entry(self, key: ScalarNode, value: Node) -> tuple[str, Entry]:
         """An entry; in flow syntax `{db:1}` is a key `db:1` without a value, which is certainly not meant."""
         line, column = key.start_mark.line, key.start_mark.column
+        text = self._text(key)
         glued = key.style is None and isinstance(value, ScalarNode) and not value.value and value.style is None
-        if glued and key.value.endswith(":"):  # the parser reads `{db:}` so, too
-            return key.value[:-1], Entry(self.value(value, key), line + 1, column + 1)
-        match = GLUED.fullmatch(key.value) if glued else None
+        if glued and text.endswith(":"):  # the parser reads `{db:}` so, too
+            return text[:-1], Entry(self.value(value, key), line + 1, column + 1)
+        match = GLUED.fullmatch(text) if glued else None
         if match is None:
-            return key.value, Entry(self.value(value, key), line + 1, column + 1)
+            return text, Entry(self.value(value, key), line + 1, column + 1)
         mishap = missing_space(self._lines[line], column, match[1])
         self._parsed.mishaps.append(mishap)
         if mishap.mended is not None and line not in self._mended:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.config.document import parse
+from pipeline.config.document import LONGEST, parse
 from pipeline.config.lexical import scan, split
-from pipeline.config.mend import replace_line
+from pipeline.config.mend import replace_lines
 
 __all__ = ["fix"]
 
@@ -24,6 +24,8 @@ def fix(text: str) -> tuple[str, list[str]]:
         The mended text, and what was done, one sentence a mending, in the order of lines. Comments, values, line breaks
         and the number of lines stay; mending a mended text changes nothing.
     """
+    if len(text) > LONGEST:
+        return text, []
     done: list[tuple[int, str]] = []
     before, first = text, parse(text)
     for _ in range(_ROUNDS):
@@ -35,12 +37,13 @@ def fix(text: str) -> tuple[str, list[str]]:
     after = parse(text)
     if len(after.mishaps) > len(first.mishaps) or (after.root is None and first.root is not None):
         text, done = before, []  # what seemed to be beyond doubt was not
-    breaks = split(text)[1]
+    breaks, bare_lines = split(text)[1], {}
     for line in scan(text).lines:
         bare = line.text.rstrip(" \t")
         # A carriage return, spaces, a line feed are two line breaks; without the spaces they would be one.
         joins = not bare and line.number > 0 and breaks[line.number - 1] == "\r"
         if bare != line.text and not line.open_end and not joins:
-            text = replace_line(text, line.number + 1, bare)
+            bare_lines[line.number + 1] = bare
             done.append((line.number + 1, "trailing spaces removed"))
+    text = replace_lines(text, bare_lines)
     return text, [f"line {number}: {what}" for number, what in sorted(done, key=lambda item: item[0])]

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from pipeline.config.bind import FAILED, Binder, Failed, OptionPath, nested
 from pipeline.config.copies import check_copies
-from pipeline.config.document import Entry, Listing, Record, Scalar, Value, decode, locate, parse, resolve
+from pipeline.config.document import Entry, Listing, Record, Scalar, Value, decode, locate, parse, read, resolve
 from pipeline.config.http import Http
 from pipeline.config.layouts import Layout, LayoutOptions, build_layouts
 from pipeline.config.problems import Problems
@@ -50,7 +50,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Graph:
         ConfigurationError: with all mistakes at once, each with its place.
     """
     try:
-        text, mishap = decode(path.read_bytes())
+        text, mishap = decode(read(path))
     except OSError as error:
         problem = Problem(file=str(path), line=0, column=0, message=f"can't be read: {error.strerror or error}")
         raise ConfigurationError([problem]) from error

@@ -7,7 +7,7 @@ mended text. A mending never adds or removes lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ruamel.yaml.composer import ComposerError
@@ -17,7 +17,7 @@ from ruamel.yaml.reader import ReaderError
 from pipeline.config.indent import misplaced, untabbed
 from pipeline.config.lexical import Line, Scan, Span, split
 
-__all__ = ["GLUED", "Mishap", "diagnose", "mechanical", "missing_space", "replace_line"]
+__all__ = ["GLUED", "Mishap", "diagnose", "mechanical", "missing_space", "replace_lines"]
 
 _KEY = re.compile(r"(?:- +)*[\w.\-]+ *:(?:\s|$)")
 _OPENER = re.compile(r"(?:- +)*[\w.\-]+ *:(?: [&!]\S+)*$|-$")
@@ -49,10 +49,11 @@ class Mishap:
     done: str = ""
 
 
-def replace_line(text: str, number: int, line: str) -> str:
-    """The text with line `number` (from 1) replaced; every break stays as it is."""
+def replace_lines(text: str, mended: Mapping[int, str]) -> str:
+    """The text with these lines (by number, from 1) replaced; every break stays as it is."""
     lines, breaks = split(text)
-    lines[number - 1] = line
+    for number, line in mended.items():
+        lines[number - 1] = line
     return "".join(part for pair in zip(lines, [*breaks, ""], strict=True) for part in pair)
 
 
@@ -98,22 +99,29 @@ def _tabs(seen: Scan) -> Iterator[Mishap]:
 
 
 def _unquoted(seen: Scan) -> Iterator[Mishap]:
-    last: dict[int, Span] = {span.line: span for span in seen.unquoted}
+    spans: dict[int, list[Span]] = {}
     for span in seen.unquoted:
-        text = seen.lines[span.line].text
-        scalar = text[span.start : span.end]
-        match = _NAME.search(scalar)
-        name = f"${{{match[1]}}}" if match else "${…}"
-        # From right to left, so that columns on the left stay true; one a line and round.
-        quotable = last[span.line] is span and not set("\"\\'") & set(scalar)
-        yield Mishap(
-            line=span.line + 1,
-            column=span.start + 1,
-            message=f"{name} stands without quotes inside of {{…}} or […], where braces are YAML's own",
-            hint=f'put quotes around the whole text: "{name}"',
-            mended=f'{text[: span.start]}"{scalar}"{text[span.end :]}' if quotable else None,
-            done=f"quotes put around {name}",
-        )
+        spans.setdefault(span.line, []).append(span)
+    for number, found in spans.items():
+        text = mended = seen.lines[number].text
+        for span in reversed(found):  # from right to left, so that columns on the left stay true
+            if _quotable(text, span):
+                mended = f'{mended[: span.start]}"{mended[span.start : span.end]}"{mended[span.end :]}'
+        for span in found:
+            match = _NAME.search(text, span.start, span.end)
+            name = f"${{{match[1]}}}" if match else "${…}"
+            yield Mishap(
+                line=number + 1,
+                column=span.start + 1,
+                message=f"{name} stands without quotes inside of {{…}} or […], where braces are YAML's own",
+                hint=f'put quotes around the whole text: "{name}"',
+                mended=mended if _quotable(text, span) else None,
+                done=f"quotes put around {name}",
+            )
+
+
+def _quotable(text: str, span: Span) -> bool:
+    return not set("\"\\'") & set(text[span.start : span.end])
 
 
 def missing_space(line: Line, column: int, name: str) -> Mishap:

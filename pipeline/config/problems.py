@@ -16,6 +16,7 @@ class Problems:
     def __init__(self, file: str) -> None:
         self._file = file
         self._found: dict[Problem, None] = {}
+        self._errors = 0
 
     @property
     def all(self) -> tuple[Problem, ...]:
@@ -25,11 +26,11 @@ class Problems:
     @property
     def errors(self) -> int:
         """How many of them refuse the graph."""
-        return sum(problem.severity is Severity.ERROR for problem in self._found)
+        return self._errors
 
     def mishap(self, mishap: Mishap) -> None:
         """Add a mistake of form."""
-        self._found.setdefault(
+        self._keep(
             Problem(file=self._file, line=mishap.line, column=mishap.column, message=mishap.message, hint=mishap.hint)
         )
 
@@ -56,7 +57,7 @@ class Problems:
             severity: see `Severity`.
         """
         line, column = (place.line, place.column) if place is not None else (0, 0)
-        self._found.setdefault(
+        self._keep(
             Problem(
                 file=self._file,
                 line=line,
@@ -69,6 +70,11 @@ class Problems:
                 severity=severity,
             )
         )
+
+    def _keep(self, problem: Problem) -> None:
+        if problem not in self._found:
+            self._found[problem] = None
+            self._errors += problem.severity is Severity.ERROR
 
     def reporter(self, node: str = "", kind: str = "", prefix: OptionPath = ()) -> Report:
         """What a binder tells its mistakes to, for one node."""

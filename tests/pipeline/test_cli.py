@@ -174,3 +174,24 @@ def test_journal_commands_show_requeue_and_prune(
     assert "4 frames deleted" in out
     _, out, _ = run(capsys, "journal", "adopt", str(journal), "mqtts://other:8883")
     assert "were for mqtts://broker:8883 and now go to mqtts://other:8883" in out
+
+
+def test_check_fix_keeps_the_file_where_it_can_not_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never emptied first, and the reason is one sentence."""
+    file = tmp_path / "x.yaml"
+    file.write_text("a:\n\tb: 1\n")
+    whole = Path.open
+
+    def full(path: Path, mode: str = "r", **more: object) -> object:
+        if mode == "r+b":
+            raise OSError(28, "No space left on device")
+        assert "w" not in mode
+        return whole(path, mode, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    code, _, err = run(capsys, "check", str(file), "--fix")
+    assert code == 1
+    assert "can't be written: No space left on device; nothing was mended" in err
+    assert file.read_bytes() == b"a:\n\tb: 1\n"

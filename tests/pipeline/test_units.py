@@ -70,3 +70,12 @@ def test_a_secret_never_shows_itself_and_follows_its_file(tmp_path: Path) -> Non
     file.write_text("two\n")
     assert filed.reveal() == "two"
     assert not Secret()
+
+
+def test_a_secret_file_of_another_encoding_is_an_error_that_shows_nothing_of_it(tmp_path: Path) -> None:
+    """As for a file that is not there, so that whoever connects says it and tries again."""
+    file = tmp_path / "password"
+    file.write_bytes(b"caf\xe9")
+    with pytest.raises(OSError, match=r"is not UTF-8: '.*password'") as raised:
+        Secret(file=file).reveal()
+    assert raised.value.__cause__ is None

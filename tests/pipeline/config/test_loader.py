@@ -488,3 +488,36 @@ def test_hostile_texts_are_refused(text):
     """Deep nesting, huge numbers and aliases in circles end as problems."""
     with pytest.raises(ConfigurationError):
         load_text(text, Path("x.yaml"), {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sources:\n" + "".join(f"\tp{n}:\n\t\ttype: s7\n" for n in range(500)),
+        "sources: {" + ", ".join(f"p{n}: ${{X{n}}}" for n in range(500)) + "}\n",
+        "layouts:\n" + "  l: {size: 1}\n" * 500,
+    ],
+    ids=["tabs", "quotes", "doubles"],
+)
+def test_all_mistakes_of_one_kind_are_told_whatever_their_number(text):
+    """Each has its own line or column; they are mended together, not in a round each."""
+    with pytest.raises(ConfigurationError) as told:
+        load_text(text, Path("x.yaml"), {})
+    assert len({(problem.line, problem.column) for problem in told.value.problems}) >= 499
+
+
+def test_a_file_that_is_no_configuration_is_not_read_to_its_end(tmp_path):
+    """Gigabytes by mistake cost neither memory nor minutes, wherever they were cut."""
+    path = tmp_path / "x.yaml"
+    for content in (b"a: b\n" * 300_000, "é".encode() * 3_000_000):
+        path.write_bytes(content)
+        with pytest.raises(ConfigurationError, match="longer than 1024 KiB; a configuration is short"):
+            load(path, {})
+
+
+@pytest.mark.parametrize("text", ['name: "\\ud800"\n', 'sources: {"\\udfff": {type: s7}}\n', 'name: "${BROKEN}"\n'])
+def test_what_could_not_be_written_anywhere_is_refused(text):
+    """Half a letter as an escape, and a variable of another encoding: its text would fail later, in a log or frame."""
+    with pytest.raises(ConfigurationError, match=r"half a letter|a variable of the environment is not UTF-8") as told:
+        load_text(text, Path("x.yaml"), {"BROKEN": b"caf\xe9".decode("utf-8", "surrogateescape")})
+    assert str(told.value).encode()
