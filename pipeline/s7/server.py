@@ -36,6 +36,8 @@ _ELEMENT = {BIT: 1, 0x02: 1, 0x03: 1, 0x04: 2, 0x05: 2, 0x06: 4, 0x07: 4, 0x08: 
 """Bytes of one element by a request's transport size: BIT, BYTE, CHAR, WORD, INT, DWORD, DINT, REAL, COUNTER, TIMER."""
 _ANSWER = {BIT: 0x03, 0x1C: 0x09, 0x1D: 0x09, 0x03: 0x09, 0x05: 0x05, 0x07: 0x05, 0x08: 0x07}
 """Transport size of an answer by that of its request; 0x04 otherwise. 0x03, 0x04 and 0x05 count bits, others bytes."""
+_PARAMETERS = 248
+"""Bytes of a connection request's parameters: its length, 6 bytes more, is one byte, and 0xFF is reserved."""
 _LONGEST = 65_535
 """Bytes of a request, joined from its fragments, that are kept at most."""
 _AREAS = {
@@ -315,6 +317,9 @@ class Connection(asyncio.Protocol):
     def _confirm(self, payload: bytes) -> None:
         """Confirm a connection: the client's reference, one of ours, and its parameters as they came."""
         parameters = payload[7:]
+        if len(parameters) > _PARAMETERS:
+            self.refuse(f"a connection request of {len(payload)} bytes")
+            return
         self.tsap = _called_tsap(parameters)
         if self._server.admits(self):
             confirm = bytes([6 + len(parameters), 0xD0]) + payload[4:6] + b"\x00\x01\x00" + parameters

@@ -292,3 +292,19 @@ def test_a_full_connection_table_resets_the_next_client():
             return refused + await ask(plc, setup(480))
 
     assert len(asyncio.run(main())) == 1
+
+
+def test_a_connection_request_longer_than_its_length_can_say_is_refused():
+    """Its confirmation repeats the parameters and could not be written; the connection ends with a reason."""
+
+    async def main() -> list[str]:
+        async with StrictPlc({}) as plc, asyncio.timeout(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", plc.port)
+            request = CONNECT[4:] + b"\xc0" * 239
+            writer.write(struct.pack(">BBH", 3, 0, len(request) + 4) + request)
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await reader.readexactly(1)
+            writer.close()
+            return plc.violations
+
+    assert asyncio.run(main()) == ["a connection request of 257 bytes"]
