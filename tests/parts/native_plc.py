@@ -131,7 +131,8 @@ class NativePlc:
         child = Path(__file__).with_name("native_plc_child.py")
         self._said = []
         self._process = subprocess.Popen(
-            [native_python(), child, json.dumps(self._options)],
+            # -P: what stands beside the child must not hide modules of Python, such as `platform`.
+            [native_python(), "-P", child, json.dumps(self._options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
