@@ -48,6 +48,7 @@ _FLOORS = {
     "gmqtt": logging.ERROR,
     "reactivex": logging.WARNING,
     "Rx": logging.WARNING,
+    "s7commplus": logging.ERROR,
     "snap7": logging.ERROR,
     "uvicorn": logging.ERROR,
 }

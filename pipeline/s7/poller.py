@@ -23,11 +23,11 @@ from pipeline.s7.group import Block, Group
 from pipeline.s7.session import Session, connect
 from pipeline.s7.wire import Tsaps, refused
 
-__all__ = ["Polled", "Poller", "Target"]
+__all__ = ["SKIPS", "Meters", "Polled", "Poller", "Target"]
 
 _SOON = 1.0
 """Seconds: a tick that is farther away than that is not waited for after a connection."""
-_SKIPS = ("late", "paused", "disconnected", "backing_off", "busy")
+SKIPS = ("late", "paused", "disconnected", "backing_off", "busy")
 """Why a tick is skipped; all are shown from the start, so that the first one is an increase."""
 
 
@@ -104,8 +104,15 @@ class Polled:
         return [leaf.name for leaf in self._leaves if cell.offset <= leaf.byte < cell.offset + cell.size]
 
 
-class _Meters:
-    """The numbers of one block."""
+class Meters:
+    """The numbers of one block.
+
+    Attributes:
+        ok: reads that gave a frame.
+        fail: reads that failed.
+        latency: ms from the request to the complete answer, the latest.
+        bad: values that the PLC does not give.
+    """
 
     def __init__(self, context: Context, plc: str, origin: Origin, every: float) -> None:
         metrics = context.metrics
@@ -142,7 +149,7 @@ class Poller:
         block_groups = [Group([each.block for each in blocks], every, self._clock, self) for every, blocks in groups]
         self._polled = {polled.block: polled for _, blocks in groups for polled in blocks}
         self._reads = {
-            block: (self._polled[block], _Meters(context, target.name, self._polled[block].origin, group.every), group)
+            block: (self._polled[block], Meters(context, target.name, self._polled[block].origin, group.every), group)
             for group in block_groups
             for block in group.blocks
         }
@@ -150,7 +157,7 @@ class Poller:
             reason: context.metrics.counter(
                 "edge_ticks_skipped", "ticks that no read followed", plc=target.name, reason=reason
             )
-            for reason in _SKIPS
+            for reason in SKIPS
         }
         self._cpu = [Cpu(cpu, context, self.finished)] if cpu is not None else []
         self._groups: list[Group | Cpu] = [*block_groups, *self._cpu]
