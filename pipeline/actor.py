@@ -93,7 +93,11 @@ class Actor:
 
 
 class Mailbox:
-    """A sink's bounded queue. What one loop turn puts in, one turn takes out, in one batch, without a task a frame."""
+    """A sink's bounded queue. What one loop turn puts in, one turn takes out, in one batch, without a task a frame.
+
+    Attributes:
+        drains: how often all that waited was taken out.
+    """
 
     def __init__(
         self,
@@ -118,6 +122,7 @@ class Mailbox:
         self._closed = asyncio.Event()
         self._notify: Callable[[], None] | None = None
         self._scheduled = False
+        self.drains = 0
 
     def __len__(self) -> int:
         """Frames that wait."""
@@ -167,6 +172,7 @@ class Mailbox:
             if self._frames:
                 batch = list(self._frames)
                 self._frames.clear()
+                self.drains += 1
                 try:
                     handler(batch)
                 except Exception as error:  # noqa: BLE001 - ends consume(), whose supervisor counts and logs it
@@ -198,6 +204,7 @@ class Mailbox:
                 if self._frames:
                     batch = list(self._frames)
                     self._frames.clear()
+                    self.drains += 1
                     yield batch
                 else:
                     await wake.wait()

@@ -1,20 +1,27 @@
 """The wire forms of a frame. A codec encodes a frame once; what is per sink is spliced into the shared bytes.
 
-`full` is the first seed's JSON with our additions; `seed` is that JSON and nothing more.
+`full` is the first seed's JSON with our additions; `seed` is that JSON and nothing more. `line` and `line_seed` are the
+same two as InfluxDB's line protocol, with the points that the platform's ingest makes of the JSON.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from pipeline.frame import Frame, Kind, Origin, Scalar
+from pipeline.frame import Frame, Kind, Origin, Scalar, Stamp
 
-__all__ = ["CODECS", "Codec", "Envelope", "FrameJson", "SeedJson", "decode"]
+__all__ = ["CODECS", "LINES", "Codec", "Envelope", "FrameJson", "LineProtocol", "SeedJson", "decode"]
 
 _encode = msgspec.json.Encoder().encode
+# As Telegraf's serializer escapes: https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
+_ESCAPED = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ ", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"})
+_UNWRITABLE = re.compile(r"^$|\\(?=[,= ]|$)")
 
 
 class Envelope(StrEnum):
@@ -114,6 +121,78 @@ class SeedJson:
         return body
 
 
+class LineProtocol:
+    """A point of InfluxDB: `s7_db1,ip=…,db=1 contador_bom=5014,seq=812i,boot="01JD8Z…" 1731800000123`.
+
+    Measurement and tags are the origin's; fields are the values, then `error`, `bad` (its JSON as text), `seq`, `boot`
+    and `replayed`. All numbers are floats, so that 5 and 5.5 agree for ever; only `seq` is an integer. Time is in
+    milliseconds. A frame that another process has stamped keeps those numbers; its body ends in a newline, which says
+    that none are to be added (lines that are empty count for nothing).
+    """
+
+    content_type = "text/plain; charset=utf-8"
+
+    def __init__(self, name: str, *, stamped: bool) -> None:
+        """Make one.
+
+        Args:
+            name: of the codec.
+            stamped: with `seq`, `boot` and `replayed`.
+        """
+        self.name = name
+        self._stamped = stamped
+
+    def encode(self, frame: Frame) -> bytes:
+        """See `Codec.encode`.
+
+        Raises:
+            ValueError: the frame has no field, which a point must have.
+        """
+        body = frame.wire.get(self.name)
+        if body is None:
+            fields = _fields(frame.values)
+            if frame.error is not None:
+                fields["error"] = _quoted(frame.error)
+            if frame.bad:
+                fields["bad"] = _quoted(_encode(frame.bad).decode())
+            stamp = frame.stamp if self._stamped else None
+            if stamp is not None:
+                fields |= {"seq": f"{stamp.seq}i", "boot": _quoted(stamp.boot)}
+                fields |= {"replayed": "true"} if stamp.replayed else {}
+            if not fields:
+                raise ValueError("a point needs a field")
+            text = ",".join(f"{name}={value}" for name, value in fields.items())
+            end = "" if stamp is None else "\n"
+            body = f"{self._series(frame.origin)} {text} {_milliseconds(frame.ts)}{end}".encode()
+            frame.wire[self.name] = body
+        return body
+
+    def stamp(self, body: bytes, seq: int, boot: bytes) -> bytes:
+        """See `Codec.stamp`."""
+        if not self._stamped or body.endswith(b"\n"):
+            return body
+        fields, _, ts = body.rpartition(b" ")
+        return b'%b,seq=%di,boot="%b" %b' % (fields, seq, boot, ts)
+
+    def mark_replayed(self, body: bytes) -> bytes:
+        """See `Codec.mark_replayed`; the later of two marks counts for InfluxDB."""
+        if not self._stamped:
+            return body
+        fields, _, ts = body.rpartition(b" ")
+        return b"%b,replayed=true %b" % (fields, ts)
+
+    def _series(self, origin: Origin) -> str:
+        series: str | None = origin.cache.get("line")
+        if series is None:
+            db = "" if origin.db is None else str(origin.db)
+            own = {"ip": origin.ip, "db": db, "tenant_id": origin.tenant_id, "plc_id": origin.plc_id}
+            tags = {**origin.tags, **{name: value for name, value in own.items() if value}}
+            pairs = [(_key(name), _key(value)) for name, value in sorted(tags.items())]
+            written = "".join(f",{name}={value}" for name, value in pairs if name and value)
+            series = origin.cache["line"] = _key(origin.measurement).replace("\\=", "=") + written
+        return series
+
+
 class _Written(msgspec.Struct):
     """A frame as `FrameJson` writes it, with the node that it left where somebody wrote that too."""
 
@@ -128,6 +207,9 @@ class _Written(msgspec.Struct):
     measurement: str = ""
     bad: dict[str, str] | None = None
     node: str = ""
+    seq: int | None = None
+    boot: str = ""
+    replayed: bool = False
 
 
 _read = msgspec.json.Decoder(_Written).decode
@@ -144,7 +226,7 @@ def decode(body: bytes | str, origins: dict[object, Origin]) -> tuple[str, Frame
         msgspec.MsgspecError: it is no such object.
     """
     found = _read(body)
-    measurement = found.measurement or f"s7_db{found.db}"
+    measurement = found.measurement or ("s7_tags" if found.db is None else f"s7_db{found.db}")
     key = (measurement, found.ip, found.db, found.tenant_id, found.plc_id, tuple(found.tags.items()))
     origin = origins.get(key)
     if origin is None:
@@ -160,7 +242,8 @@ def decode(body: bytes | str, origins: dict[object, Origin]) -> tuple[str, Frame
         kind = Kind.FAILURE
     else:
         kind = Kind.HEARTBEAT if found.values == {"heartbeat": 1} else Kind.DATA
-    return found.node, Frame(kind, found.ts, origin, found.values, found.bad, error=found.error)
+    stamp = None if found.seq is None else Stamp(found.seq, found.boot, found.replayed)
+    return found.node, Frame(kind, found.ts, origin, found.values, found.bad, error=found.error, stamp=stamp)
 
 
 def _head(origin: Origin) -> bytes:
@@ -183,4 +266,44 @@ def _tail(origin: Origin) -> bytes:
     return b"," + _encode(fields)[1:-1] if fields else b""
 
 
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (FrameJson(), SeedJson())}
+def _fields(values: Mapping[str, Scalar]) -> dict[str, str]:
+    """Values as line protocol writes them, by escaped name; a number that is none is absent."""
+    fields: dict[str, str] = {}
+    for given, value in values.items():
+        name = _key(given)
+        if not name:
+            continue
+        if isinstance(value, bool):
+            fields[name] = "true" if value else "false"
+        elif isinstance(value, str):
+            fields[name] = _quoted(value)
+        elif math.isfinite(value):
+            fields[name] = repr(value)
+    return fields
+
+
+def _milliseconds(ts: float) -> int:
+    """Rounded as JSON's three decimals are, so that both forms tell the same moment."""
+    return int(f"{ts:.3f}".replace(".", ""))
+
+
+def _quoted(text: str) -> str:
+    """A text field. Line breaks may stand in it as they are."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _key(text: str) -> str:
+    """A tag's name or value, or a field's name: escaped; "" where it can't be written and is left out.
+
+    Nothing is no name, and a backslash escapes what follows it, whatever was meant.
+    """
+    return "" if _UNWRITABLE.search(text) else text.translate(_ESCAPED)
+
+
+LINES: dict[Envelope, LineProtocol] = {
+    Envelope.FULL: LineProtocol("line", stamped=True),
+    Envelope.SEED: LineProtocol("line_seed", stamped=False),
+}
+"""Line protocol by envelope."""
+_ALL: tuple[Codec, ...] = (FrameJson(), SeedJson(), *LINES.values())
+CODECS: dict[str, Codec] = {codec.name: codec for codec in _ALL}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Extent", "Frame", "Kind", "Origin", "Scalar"]
+__all__ = ["Extent", "Frame", "Kind", "Origin", "Scalar", "Stamp"]
 
 Scalar = bool | int | float | str
 """What a value may be: `values` is flat and scalar, since the ingest loses arrays and merges nested keys."""
@@ -87,6 +87,20 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return msgspec.structs.replace(self, cache={}, **changes)
 
 
+class Stamp(msgspec.Struct, frozen=True, gc=False):
+    """What the sink of another process has stamped on a frame that came over the wire.
+
+    Attributes:
+        seq: its number, from 0 for each PLC and process start there.
+        boot: that process start.
+        replayed: it came from the backlog there.
+    """
+
+    seq: int
+    boot: str
+    replayed: bool = False
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False, eq=False):
     """One observation.
 
@@ -99,6 +113,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False, eq=False):
         raw: the block's bytes as the PLC sent them (big-endian), None where they are not complete.
         error: the short reason of a failure frame, None otherwise.
         wire: encoded forms by codec name, filled by the codecs: encode once, share the bytes.
+        stamp: what another process has stamped on it, None for frames that began here.
     """
 
     kind: Kind
@@ -109,6 +124,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False, eq=False):
     raw: bytes | None = None
     error: str | None = None
     wire: dict[str, bytes] = msgspec.field(default_factory=dict)
+    stamp: Stamp | None = None
 
     def replace(self, **changes: Any) -> Frame:
         """A copy with other attributes; its encoded forms are made anew."""

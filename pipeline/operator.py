@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reactivex.scheduler.eventloop import AsyncIOScheduler
 
     from pipeline.actor import Actor, Mailbox
+    from pipeline.checkpoint import Keeper
     from pipeline.clock import Clock
     from pipeline.config.layouts import Layout
     from pipeline.metrics import Metrics
@@ -394,6 +395,9 @@ class Context:
         kept: what the node of this name remembers while its process lives, though the graph is loaded anew.
         witness: told what a source's device says; None where nobody records.
         details: set it to a function that gives what page and API show beside state and counters (JSON-able).
+        checkpoint: a source calls it right after it has given frames; what it gets says, now or later, whether they are
+            processed (`pipeline/checkpoint.py`).
+        keeper: a sink that keeps what it takes sets it, so that checkpoints wait until that is safe.
     """
 
     graph: str
@@ -415,6 +419,8 @@ class Context:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     kept: dict[str, Any] = field(default_factory=dict)
     witness: Witness | None = None
+    checkpoint: Callable[[], Callable[[], bool]] = lambda: lambda: True
+    keeper: Keeper | None = None
 
     def part(self, name: str) -> Context:
         """The context of one part of a source (one PLC), with an actor of its own named `<node>/<name>`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from ulid import ULID
 
 from pipeline.actor import Actor, Mailbox, State
+from pipeline.checkpoint import Checkpoint
 from pipeline.clock import Clock
 from pipeline.errors import PipelineError
 from pipeline.frame import Frame, Kind, Origin
@@ -288,10 +290,13 @@ class Runtime:
         context = self._context(node)
         pausing = self._pausing.setdefault(node.name, set())
         context.is_paused = lambda: bool(pausing)
+        reached = self.graph.downstream(node.name)
+        behind = [(box, self._contexts[name]) for name, box in self._mailboxes.items() if name in reached]
+        context.checkpoint = partial(Checkpoint, behind)
 
         def make_part(parent: Context, part: str) -> Context:
             child = self._context(node, part)
-            child.is_paused = parent.is_paused
+            child.is_paused, child.checkpoint = parent.is_paused, parent.checkpoint
             return child
 
         context.make_part = make_part

@@ -80,6 +80,7 @@ class Delivery:
         self.dead = 0
         self.options = journal
         self._context = context
+        context.keeper = self
         self._clock = context.clock
         self._codec = codec
         self._address = address
@@ -212,6 +213,17 @@ class Delivery:
         if now + commits.wait < commits.armed:
             commits.poke()
         self._sender.pump()
+
+    @property
+    def taken(self) -> int:
+        """See `Keeper.taken`."""
+        return self.commits.next
+
+    @property
+    def safe(self) -> int:
+        """See `Keeper.safe`."""
+        first = self.ledger.first_unsafe()
+        return self.commits.next if first is None else first
 
     @property
     def last_seq(self) -> Mapping[str, int]:

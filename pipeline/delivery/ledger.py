@@ -49,6 +49,10 @@ class Ledger:
         waiting = sum(1 for record in self.pending.values() if not record.acked)
         return waiting + on_disk - sum(len(batch.acked) for batch in self.batches.values())
 
+    def first_unsafe(self) -> int | None:
+        """The lowest ordinal that is neither acknowledged nor on disk; None where all are."""
+        return next((n for n, record in self.pending.items() if not record.acked), None)
+
     def settle(self, record: Record, now: float) -> bool:
         """The record is acknowledged: it is never written, or its batch goes when it was the last.
 

@@ -22,7 +22,7 @@ from pipeline.errors import LinkError, PartFailed
 from pipeline.mqtt.codec import find_packet, good_pubacks
 from pipeline.mqtt.reasons import explain_disconnect, explain_refusal
 
-__all__ = ["Access", "Ack", "Client", "check_version"]
+__all__ = ["Access", "Ack", "Client", "Session", "check_version"]
 
 GMQTT = "0.8.0"
 _CONNACK, _PUBACK, _DISCONNECT = 0x20, 0x40, 0xE0
@@ -32,6 +32,19 @@ logging.getLogger("gmqtt").setLevel(logging.CRITICAL + 1)
 
 Ack = tuple[int, int, str]
 """(packet identifier, reason code, the broker's own words or "")."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What the broker keeps for a client while it is away.
+
+    Attributes:
+        expiry: whole seconds; MQTT 3.1.1 leaves them to the broker.
+        window: messages of QoS 1 that the broker may send unacknowledged (MQTT 5).
+    """
+
+    expiry: int
+    window: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +61,7 @@ class Access:
         keep_alive: whole seconds, 1 to 65535.
         tls: None for plain TCP.
         will: (topic, payload) that the broker publishes, retained, when we vanish; None for none.
+        session: None begins anew with each connection.
     """
 
     host: str
@@ -59,6 +73,7 @@ class Access:
     keep_alive: int = 15
     tls: ssl.SSLContext | None = None
     will: tuple[str, bytes] | None = None
+    session: Session | None = None
 
     def __repr__(self) -> str:
         """Without the password."""
@@ -78,6 +93,9 @@ class Listener(Protocol):
 
     def resume(self) -> None:
         """The socket's buffer has drained."""
+
+    def receive(self, kind: int, body: bytes) -> None:
+        """Another packet than those of the connection and PUBACK has come."""
 
     def end(self, error: LinkError) -> None:
         """The connection is refused."""
@@ -191,12 +209,23 @@ class Client(gmqtt.Client):  # type: ignore[misc]
 
     def __init__(self, link: Listener, access: Access) -> None:
         will = gmqtt.Message(*access.will, qos=1, retain=True) if access.will else None
-        super().__init__(access.client_id, clean_session=True, will_message=will, persistent_storage=_Nothing())
+        session = access.session
+        properties: dict[str, int] = {}
+        if session is not None:
+            properties = {"session_expiry_interval": session.expiry, "receive_maximum": session.window}
+        super().__init__(
+            access.client_id,
+            clean_session=session is None or not session.expiry,
+            will_message=will,
+            persistent_storage=_Nothing(),
+            **properties,
+        )
         if access.username:
             self.set_auth_credentials(access.username, access.password or None)
         self.link = link
         self.transport: asyncio.Transport | None = None
         self.answered = False
+        self.resumed = False
         self.granted: dict[str, int] = {}
 
     async def reconnect(self, delay: bool = False) -> None:
@@ -214,7 +243,7 @@ class Client(gmqtt.Client):  # type: ignore[misc]
         return _Connection(self.transport, protocol, clean_session, keepalive, package_handler=self._package_handler)
 
     def receive(self, kind: int, body: bytes) -> None:
-        """A packet that is no PUBACK."""
+        """A packet that is no PUBACK: those of the connection are dealt with here."""
         if kind == _DISCONNECT:
             code = body[0] if body else 0
             self.link.abort(explain_disconnect(code, self.said(body[1:])))
@@ -223,7 +252,10 @@ class Client(gmqtt.Client):  # type: ignore[misc]
         elif kind == _CONNACK:
             self.granted = {name: values[0] for name, values in self._properties(body[2:]).items()}
             self.answered = True
+            self.resumed = bool(body[0] & 1)
             self._connection.put_package(Package(kind, body))
+        else:
+            self.link.receive(kind, body)
 
     def said(self, properties: bytes) -> str:
         """The broker's own words, where it gives any."""

@@ -233,6 +233,9 @@ class Link:
             self._full = False
             self._writable()
 
+    def receive(self, kind: int, body: bytes) -> None:
+        """Answers to pings come here, and what a broker must not send to who does not subscribe."""
+
     def acknowledge(self, pubacks: list[Ack]) -> None:
         """PUBACKs have come: packet identifier, code, the broker's words."""
         answers = [

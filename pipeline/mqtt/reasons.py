@@ -21,6 +21,7 @@ __all__ = [
     "explain_failure",
     "explain_refusal",
     "judge_puback",
+    "judge_suback",
 ]
 
 TAKEN_OVER = 0x8E
@@ -120,6 +121,24 @@ _PUBACK = {
 def judge_puback(code: int) -> Refusal:
     """What a PUBACK's code (0x10 and from 0x80) means for its message; unknown codes count as transient."""
     return _PUBACK.get(code) or Refusal(f"reason 0x{code:02x}", permanent=False)
+
+
+# Code of SUBACK from 0x80 on.
+_SUBACK = {
+    0x87: "not authorised; allow this user to read the topic in the broker's access list",
+    0x8F: "the broker refuses the filter",
+    0x91: "packet identifier in use",
+    0x97: "a quota of the broker is exceeded",
+    0x9E: "the broker has no shared subscriptions",
+    0xA2: "the broker has no wildcards",
+}
+
+
+def judge_suback(code: int, qos: int) -> str:
+    """Why a filter is not granted as asked, "" when it is; codes below 0x80 are the quality of service granted."""
+    if code >= 0x80:  # noqa: PLR2004 - where refusals begin
+        return _SUBACK.get(code, f"the broker refuses it with reason 0x{code:02x}")
+    return "the broker grants QoS 0 only, so messages may be lost" if code < qos else ""
 
 
 def explain_refusal(code: int, said: str = "") -> LinkError:

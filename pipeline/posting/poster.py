@@ -62,6 +62,8 @@ class Limits:
         linger: seconds that a batch waits for more frames.
         inflight: requests at once.
         retry: pauses after failures.
+        content_type: of the bodies; empty: the form's.
+        explain: says what an answer means that speaks of something else than the frames.
     """
 
     form: Form
@@ -71,6 +73,8 @@ class Limits:
     linger: float
     inflight: int
     retry: Retry
+    content_type: str = ""
+    explain: Callable[[Answer], LinkError] = explain_answer
 
 
 _TYPES = {Form.LINES: "application/x-ndjson", Form.ARRAY: "application/json", Form.OBJECT: "application/json"}
@@ -104,7 +108,7 @@ class Poster:
         self._posts: set[asyncio.Task[None]] = set()
         self._refusal = ""
         self._refused_at = -CALM
-        self._headers = {"Content-Type": _TYPES[limits.form]}
+        self._headers = {"Content-Type": limits.content_type or _TYPES[limits.form]}
         if limits.compression is Compression.GZIP:
             self._headers["Content-Encoding"] = "gzip"
 
@@ -236,7 +240,7 @@ class Poster:
             self._count(answer)
             verdict = judge(answer.status)
             if verdict is Verdict.LATER:
-                self._fail(explain_answer(answer), answer.pause)
+                self._fail(self._limits.explain(answer), answer.pause)
                 return
             self._backoff.succeed()
             if verdict is Verdict.TAKEN:

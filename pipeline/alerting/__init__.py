@@ -1,0 +1,1 @@
+"""Alerts: from what a stream says to what somebody is told, once."""
