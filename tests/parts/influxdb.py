@@ -250,6 +250,8 @@ def _rows(text: str) -> Any:
 
 
 def _value(kind: str, cell: str) -> Any:
+    if not cell and kind != "string":
+        return None
     if kind in {"long", "unsignedLong"}:
         return int(cell)
     if kind == "double":

@@ -59,13 +59,15 @@ class Line:
 
         Args:
             file: the graph file.
-            environment: added to this process's own; without a METRICS_PORT a free one is taken.
+            environment: added to this process's own; without a METRICS_PORT a free one is taken, and an EDGE_TOKEN is
+                what its HTTP interface is asked with.
             folder: its working folder, where its log goes too.
             wrapper: what runs it, such as `strace -D …`; it must leave the process id to the pipeline.
             options: of the command, such as `--watch`.
         """
         environment = {"METRICS_PORT": str(free_port()), **environment}
         self.url = f"http://127.0.0.1:{environment['METRICS_PORT']}"
+        self._token = environment.get("EDGE_TOKEN", "")
         self.log_file = folder / "pipeline.log"
         self._command = [*wrapper, sys.executable, "-m", "pipeline", "run", str(file), *options]
         self._folder = folder
@@ -124,7 +126,9 @@ class Line:
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of its HTTP interface; (0, reason) while it does not answer."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:  # noqa: S310 - our own server
+            headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+            request = urllib.request.Request(self.url + path, headers=headers)  # noqa: S310 - our own server
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - our own server
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import pytest
 
+from tests.parts.influxdb import influxdb_missing
 from tests.parts.native_plc import native_missing
 from tests.parts.telegraf import telegraf_missing
 
@@ -23,7 +24,11 @@ PARTS: dict[str, tuple[Callable[[], str], str]] = {
     "faketime": (lambda: "" if shutil.which("faketime") else "no libfaketime", "apt-get install faketime"),
     "openssl": (lambda: "" if shutil.which("openssl") else "no openssl", "apt-get install openssl"),
     "native_plc": (native_missing, "python -m venv and pip must work, with PyPI in reach"),
-    "telegraf": (telegraf_missing, "Go 1.24 or later, with the Go module proxy in reach; building takes minutes"),
+    "telegraf": (telegraf_missing, "Go 1.26 or later, with the Go module proxy in reach; building takes minutes"),
+    "influxdb": (
+        influxdb_missing,
+        "apt-get install clang protobuf-compiler pkg-config, Go 1.26, Cargo 1.72, with their registries in reach",
+    ),
 }
 """By the name in `@pytest.mark.real(name, …)`: why the part is missing ("" when it is there), and how it comes."""
 

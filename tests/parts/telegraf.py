@@ -66,17 +66,21 @@ class Telegraf:
         """Describe it; `start` or `with` starts it.
 
         Args:
-            config: its configuration: a file, or a folder of files.
+            config: its configuration: a file, or a folder of files; or a script that starts it.
             folder: its working folder, where its log goes too.
             environment: added to this process's own; the configuration's `${NAME}`.
         """
         self.log_file = folder / "telegraf.log"
-        option = "--config-directory" if config.is_dir() else "--config"
-        self._command = [str(telegraf_binary()), option, str(config)]
+        binary = telegraf_binary()
         if config.is_dir():
-            self._command += ["--config", os.devnull]
+            self._command = [str(binary), "--config-directory", str(config), "--config", os.devnull]
+        elif os.access(config, os.X_OK):
+            self._command = [str(config)]
+        else:
+            self._command = [str(binary), "--config", str(config)]
         self._folder = folder
-        self._environment = {**os.environ, **(environment or {})}
+        path = os.pathsep.join((str(binary.parent), os.environ.get("PATH", os.defpath)))
+        self._environment = {**os.environ, "PATH": path, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
