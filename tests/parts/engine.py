@@ -22,6 +22,8 @@ PLANT = {
     "PLC_IP": "192.0.2.10",
     "MIRROR_IP": "192.0.2.11",
     "HTTP_URL": "https://server.example/ingest",
+    "INFLUX_URL": "https://influx.example:8086",
+    "INFLUX_TOKEN": "secret",
     "MQTT_BROKER": "broker.example",
     "TENANT_ID": "acme",
     "PLC_ID": "press1",
