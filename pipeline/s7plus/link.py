@@ -19,7 +19,7 @@ from typing import Literal, TypeVar
 from s7commplus import AsyncClient, SubscriptionItem, SubscriptionNotification
 from s7commplus.client import _build_multi_symbolic_read_payload, _parse_read_response
 from s7commplus.codec import decode_pvalue_to_bytes
-from s7commplus.protocol import FunctionCode, service_result_code
+from s7commplus.protocol import DataType, FunctionCode, service_result_code
 from s7commplus.subscription import parse_subscription_notification
 from s7commplus.vlq import decode_uint32_vlq, decode_uint64_vlq
 
@@ -34,6 +34,19 @@ Address = tuple[int, tuple[int, ...]]
 
 _GOODBYE = 1.0
 _QUIRK = b"\x00\x04\x00\x00\x00\x00"
+_LONG = 0x80
+"""From here on a number takes more than one byte."""
+_FIXED = {
+    bytes([0, kind]): size
+    for size, kinds in {
+        1: (DataType.BOOL, DataType.BYTE, DataType.USINT, DataType.SINT),
+        2: (DataType.WORD, DataType.UINT, DataType.INT),
+        4: (DataType.DWORD, DataType.REAL),
+        8: (DataType.LWORD, DataType.LREAL, DataType.TIMESTAMP),
+    }.items()
+    for kind in kinds
+}
+"""Bytes of a scalar by its flags and type, where they don't depend on the value."""
 _STAGES = (
     ("waiting for the TCP connection", "check that the PLC is on, and cable, network and `address`"),
     ("the host answers, but opens no S7CommPlus session", "is it an S7-1200 or S7-1500? does it demand `tls`?"),
@@ -129,6 +142,14 @@ class Link(AsyncClient):
     def stage(self) -> tuple[str, str]:
         """What is being waited for until the session is open, and what to do about it."""
         return _STAGES[2 if self.session_id else self._transport_connected]
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the PLC has ended the connection, while nobody waited for it."""
+        reader, writer = self._reader, self._writer
+        if reader is None or writer is None:
+            return True
+        return reader.at_eof() or reader.exception() is not None or writer.is_closing()
 
     async def authenticate(self, password: str, username: str = "") -> None:
         """Log in; the client's `connect` knows no user name."""
@@ -257,18 +278,29 @@ class Link(AsyncClient):
 def _items(answer: bytes, at: int, count: int) -> list[bytes | int]:
     """Values by number, a zero, errors by number, a zero: exactly one for each item."""
     found: list[bytes | int | None] = [None] * count
-    for take in (decode_pvalue_to_bytes, decode_uint64_vlq):
+    for take in (_value, _code):
         while at < len(answer):
-            number, size = decode_uint32_vlq(answer, at)
+            number, size = (answer[at], 1) if answer[at] < _LONG else decode_uint32_vlq(answer, at)
             at += size
             if not number:
                 break
-            value, size = take(answer, at)
-            at += size
             if number > count or found[number - 1] is not None:
                 raise ValueError(f"item {number} of {count} answered twice, or never asked")
-            found[number - 1] = value if isinstance(value, bytes) else service_result_code(value)
+            found[number - 1], at = take(answer, at)
     complete = [value for value in found if value is not None]
     if len(complete) != count or at > len(answer):
         raise ValueError(f"{len(complete)} of {count} items answered")
     return complete
+
+
+def _value(answer: bytes, at: int) -> tuple[bytes, int]:
+    """The bytes of a value, and where the next begins. Most are scalars of a fixed size."""
+    if size := _FIXED.get(answer[at : at + 2]):
+        return answer[at + 2 : at + 2 + size], at + 2 + size
+    raw, size = decode_pvalue_to_bytes(answer, at)
+    return raw, at + size
+
+
+def _code(answer: bytes, at: int) -> tuple[int, int]:
+    value, size = decode_uint64_vlq(answer, at)
+    return service_result_code(value), at + size

@@ -93,6 +93,7 @@ class SymbolPoller:
             while True:
                 try:
                     await self._stay_connected()
+                    self._hang_up()
                 except ReadError as error:
                     self._hang_up()
                     self._fail(error)
@@ -106,15 +107,21 @@ class SymbolPoller:
     # connections
 
     async def _stay_connected(self) -> None:
-        """Hold one session until it ends, which is an error."""
+        """Hold one session until it fails, which is an error, or until the PLC has ended an idle one that worked."""
         door = await self._context.blocking(_prepare, self._target)
         self._link = link = await connect(door)
         await self._meet(link)
-        self._due = [group for group in self._groups if self._is_far(group) and not self._context.paused]
+        far = [group for group in self._groups if self._is_far(group) and not self._context.paused]
+        self._due = list(dict.fromkeys((*self._due, *far)))
         self._waits, self._look = "", False
+        has_read = False
         while True:
+            if has_read and link.is_gone:
+                self._context.log.info("session ended by the PLC")
+                return
             while self._due:
                 await self._read(link, self._due.pop(0))
+                has_read = True
             if self._look:
                 self._look = False
                 if await has_changed(link, self._program, self._roots):
