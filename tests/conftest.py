@@ -18,6 +18,15 @@ settings.register_profile("dev", max_examples=100, deadline=None)
 settings.load_profile("ci" if IN_CI else "dev")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what is missing before the first test, since time limits know nothing of compilers."""
+    if not session.config.option.collectonly:
+        for item in session.items:
+            for mark in item.iter_markers("real"):
+                for part in mark.args:
+                    PARTS[part][0]()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """`@pytest.mark.real("mosquitto", …)`: skip where a part is missing, fail in CI."""
     for mark in item.iter_markers("real"):

@@ -53,7 +53,8 @@ def run(*command: str | Path, cwd: Path | None = None, environment: Mapping[str,
     Raises:
         OSError: it failed, with the end of what it said.
     """
-    whole = {**os.environ, **(environment or {})}
+    # An older Go fetches the one that a module asks for by itself, unless it is told not to.
+    whole = {**os.environ, "GOTOOLCHAIN": "auto", **(environment or {})}
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=whole, timeout=1800, check=False)
     if done.returncode:
         raise OSError(f"{Path(command[0]).name} {command[1]}: {done.stderr.strip()[-300:]}")

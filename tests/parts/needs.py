@@ -1,7 +1,11 @@
-"""Parts of the system that some tests need. Where one is missing a test is skipped with the reason; in CI it fails."""
+"""Parts of the system that some tests need. Where one is missing a test is skipped with the reason; in CI it fails.
+
+python -m tests.parts.needs telegraf influxdb    builds what is built, and says what is missing
+"""
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -24,10 +28,10 @@ PARTS: dict[str, tuple[Callable[[], str], str]] = {
     "faketime": (lambda: "" if shutil.which("faketime") else "no libfaketime", "apt-get install faketime"),
     "openssl": (lambda: "" if shutil.which("openssl") else "no openssl", "apt-get install openssl"),
     "native_plc": (native_missing, "python -m venv and pip must work, with PyPI in reach"),
-    "telegraf": (telegraf_missing, "Go 1.26 or later, with the Go module proxy in reach; building takes minutes"),
+    "telegraf": (telegraf_missing, "Go 1.21 or later, with the Go module proxy in reach; building takes minutes"),
     "influxdb": (
         influxdb_missing,
-        "apt-get install clang protobuf-compiler pkg-config, Go 1.26, Cargo 1.72, with their registries in reach",
+        "apt-get install clang protobuf-compiler pkg-config, Go 1.21, Cargo 1.72, with their registries in reach",
     ),
 }
 """By the name in `@pytest.mark.real(name, …)`: why the part is missing ("" when it is there), and how it comes."""
@@ -39,3 +43,14 @@ def missing(why: str, how: str) -> NoReturn:
     if IN_CI:
         pytest.fail(text, pytrace=False)
     pytest.skip(text)
+
+
+def _main(names: list[str]) -> int:
+    reasons = [reason for name in names or PARTS if (reason := PARTS[name][0]())]
+    for reason in reasons:
+        print(reason)  # noqa: T201 - a command
+    return 1 if reasons else 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))
