@@ -27,7 +27,7 @@ from reactivex import Observable, abc, create
 from reactivex.disposable import Disposable
 
 from pipeline.errors import Finding, ReadError
-from pipeline.frame import Extent, Frame
+from pipeline.frame import Extent, Frame, Origin
 
 if TYPE_CHECKING:
     import structlog
@@ -230,6 +230,8 @@ class Operator(Generic[OptionsT]):
     _reads: Callable[[Any, Scope], Iterable[Extent]] | None = None
     _writes: Callable[[Any, Scope, Sequence[Extent]], Iterable[Copy | Finding]] | None = None
     _plays: Callable[[Any, Tape], Callable[[], asyncio.BaseProtocol]] | None = None
+    _origins: Callable[[Any, Scope], Iterable[Origin]] | None = None
+    _judges: Callable[[Any, Scope, Sequence[Origin]], Iterable[Finding]] | None = None
 
     @property
     def doc(self) -> str:
@@ -271,6 +273,20 @@ class Operator(Generic[OptionsT]):
         self._plays = function
         return function
 
+    def origins(
+        self, function: Callable[[OptionsT, Scope], Iterable[Origin]]
+    ) -> Callable[[OptionsT, Scope], Iterable[Origin]]:
+        """Decorate a source's function that lists the origins of its frames, as far as they are known offline."""
+        self._origins = function
+        return function
+
+    def judges(
+        self, function: Callable[[OptionsT, Scope, Sequence[Origin]], Iterable[Finding]]
+    ) -> Callable[[OptionsT, Scope, Sequence[Origin]], Iterable[Finding]]:
+        """Decorate a sink's function that finds what is wrong with its frames' origins; transforms may add tags."""
+        self._judges = function
+        return function
+
     @property
     def is_playable(self) -> bool:
         """Whether its devices can be recorded and played again."""
@@ -298,6 +314,14 @@ class Operator(Generic[OptionsT]):
     def extents(self, options: Options, scope: Scope) -> tuple[Extent, ...]:
         """What the operator reads; without a function, nothing that anybody could copy."""
         return tuple(self._reads(options, scope)) if self._reads else ()
+
+    def known_origins(self, options: Options, scope: Scope) -> tuple[Origin, ...]:
+        """Where the operator's frames come from; without a function, nobody knows."""
+        return tuple(self._origins(options, scope)) if self._origins else ()
+
+    def judged(self, options: Options, scope: Scope, incoming: Sequence[Origin]) -> tuple[Finding, ...]:
+        """What the operator finds wrong with the origins of its frames; without a function, nothing."""
+        return tuple(self._judges(options, scope, incoming)) if self._judges else ()
 
     def copies(self, options: Options, scope: Scope, incoming: Sequence[Extent]) -> tuple[Copy | Finding, ...]:
         """What the operator writes of `incoming`; without a function, nothing."""

@@ -19,7 +19,7 @@ _SHARED_TOPICS = re.compile(r"db\d*|tags", re.IGNORECASE)
 """Frames without tenant and PLC go to `plc/db<n>` and `plc/tags`: nobody may own them."""
 _ENV = """\
 # The edge of tenant {name}: configs/line1.yaml needs nothing else once the two empty lines are filled in.
-# Beside this file lie ca.crt, and tls.crt with tls.key for mutual TLS on port 8884. Never send them around in clear.
+# Beside this file lie ca.crt, and tls.crt with tls.key for mutual TLS: MQTT_PORT=8884, MQTT_CERT_FILE, MQTT_KEY_FILE.
 TENANT_ID={name}
 PLC_ID=
 PLC_IP=
@@ -30,6 +30,9 @@ MQTT_CA_FILE={ca}
 MQTT_USERNAME={name}
 MQTT_USER={name}
 MQTT_PASSWORD={password}
+MQTT_FALLBACK=refuse
+COMPOSE_PROFILES=edge
+EDGE_MQTT_BROKER={broker}
 EDGE_TOKEN={token}
 """
 

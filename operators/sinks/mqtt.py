@@ -13,7 +13,7 @@ to the dead letters unsent meanwhile, and other topics don't wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,12 +24,13 @@ from pipeline.actor import Mailbox
 from pipeline.codecs import CODECS, Envelope
 from pipeline.delivery.delivery import Delivery
 from pipeline.errors import Finding, Severity
+from pipeline.frame import Origin
 from pipeline.hosts import is_host
 from pipeline.journal.options import JournalOptions
 from pipeline.mqtt.options import BrokerOptions, Version, make_client_id
 from pipeline.mqtt.publisher import Limits, Publisher
 from pipeline.mqtt.status import Status
-from pipeline.mqtt.topics import Topics, check_template
+from pipeline.mqtt.topics import Fallback, Topics, check_origins, check_template
 from pipeline.operator import Claim, Context, Flow, Forecast, RunSink, Scope, sink
 from pipeline.units import Duration, Size, Topic
 
@@ -47,6 +48,9 @@ class MqttOptions(BrokerOptions):
     topic: Annotated[
         Topic, Meta(description="{tenant_id}, {plc_id}, {db}, {measurement} and tags come from the frame", min_length=1)
     ] = Topic("plc/{tenant_id}/{plc_id}")
+    fallback: Annotated[
+        Fallback, Meta(description="frames whose topic can't be filled: allow: to plc/db<n>; refuse: an error at start")
+    ] = Fallback.ALLOW
     qos: Annotated[int, Meta(description="1: until acknowledged; 0: sent once", ge=0, le=1)] = 1
     ack_timeout: Annotated[
         Duration, Meta(description="without an acknowledgement for this long, connect anew", gt=0)
@@ -88,7 +92,7 @@ def mqtt(options: MqttOptions, context: Context) -> RunSink:
     journal = _journal(options, context.graph, context.node)
     client_id = options.client_id or make_client_id(context.graph, context.node, journal.path)
 
-    topics = Topics(options.topic, context.node, context.log)
+    topics = Topics(options.topic, context.node, context.log, options.fallback)
     delivery = Delivery(
         context,
         journal,
@@ -126,6 +130,11 @@ def _claims(options: MqttOptions, scope: Scope) -> Iterable[Claim]:
     client = options.client_id or make_client_id(scope.graph, scope.node, journal.path)
     if is_host(options.host):  # else it may hold a password, and claims are shown
         yield Claim(what="client id", key=f"{client} at {options.host}:{options.port}", path=("client_id",))
+
+
+@mqtt.judges
+def _judge(options: MqttOptions, scope: Scope, incoming: Sequence[Origin]) -> Iterable[Finding]:  # noqa: ARG001 - the contract's arguments
+    return check_origins(options.topic, incoming) if options.fallback is Fallback.REFUSE else ()
 
 
 @mqtt.predict

@@ -206,6 +206,15 @@ def _reads(options: S7, scope: Scope) -> Iterable[Extent]:
                 yield extent
 
 
+@s7.origins
+def _origins(options: S7, scope: Scope) -> Iterable[Origin]:
+    wanted = _wanted(options, scope.layouts)
+    for plc in options.each():
+        yield from (_origin(each, plc, options) for each in wanted)
+        if options.cpu is not None:
+            yield _cpu(options.cpu, options, plc).origin
+
+
 @s7.predict
 def _predict(options: S7, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
     """Round trips from the read plan, one request at a time: what a PLC grants in parallel shows only online."""

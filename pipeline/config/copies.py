@@ -16,7 +16,7 @@ from pipeline.errors import Finding
 from pipeline.frame import Extent
 from pipeline.operator import Copy, Scope
 
-__all__ = ["check_copies"]
+__all__ = ["check_copies", "upstream"]
 
 
 def check_copies(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
@@ -30,7 +30,7 @@ def check_copies(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
     reads = {name: _extents(draft, scope) for name, (draft, scope) in sound.items()}
     written: list[tuple[Draft, Copy]] = []
     for draft, scope in sound.values():
-        givers = _upstream(draft, {enabled.name: enabled for enabled, _ in drafts})
+        givers = upstream(draft, {enabled.name: enabled for enabled, _ in drafts})
         if not sound.keys() >= set(givers):
             continue  # what comes in can't be known before the mistakes there are mended
         incoming = [extent for name in givers for extent in reads[name]]
@@ -52,7 +52,7 @@ def _copies(draft: Draft, scope: Scope, incoming: list[Extent]) -> tuple[Copy | 
     return draft.operator.copies(draft.options, scope, incoming) if draft.operator and draft.options else ()
 
 
-def _upstream(draft: Draft, known: Mapping[str, Draft]) -> list[str]:
+def upstream(draft: Draft, known: Mapping[str, Draft]) -> list[str]:
     """The nodes whose frames reach this one, itself left out, each once."""
     found: dict[str, None] = {}
     waiting = [name for name, _ in draft.inputs]

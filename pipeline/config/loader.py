@@ -13,6 +13,7 @@ from pipeline.config.copies import check_copies
 from pipeline.config.document import Entry, Listing, Record, Scalar, Value, decode, locate, parse, read, resolve
 from pipeline.config.http import Http
 from pipeline.config.layouts import Layout, LayoutOptions, build_layouts
+from pipeline.config.origins import check_origins
 from pipeline.config.problems import Problems
 from pipeline.config.recorder import RecorderOptions
 from pipeline.config.wiring import Draft, check_claims, check_names, check_wiring, in_data_order
@@ -114,6 +115,7 @@ class _Loader:
         enabled = [(draft, scope) for draft, scope in scopes if draft.enabled]
         check_claims(enabled, self._problems)
         check_copies(enabled, self._problems)
+        check_origins(enabled, self._problems)
         if self._problems.errors:
             return None
         nodes = {draft.name: _node(draft) for draft in in_data_order(drafts)}

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 
 import structlog
 
-from pipeline.errors import Finding
+from pipeline.errors import Finding, PartFailed
 from pipeline.frame import Origin
 
-__all__ = ["Topics", "check_template", "fill"]
+__all__ = ["Fallback", "Topics", "check_origins", "check_template", "fill"]
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FORBIDDEN = frozenset("+#\0")
 LONGEST = 65535
 """Bytes of a topic name in MQTT."""
+
+
+class Fallback(StrEnum):
+    """Whether frames whose topic can't be filled go to `plc/db<n>`, a topic that all such frames share."""
+
+    ALLOW = "allow"
+    REFUSE = "refuse"
 
 
 def fill(template: str, fields: Mapping[str, str]) -> tuple[str, list[str]]:
@@ -48,35 +56,72 @@ def check_template(template: str, option: str, known: Iterable[str] = ()) -> Ite
             )
 
 
+def check_origins(template: str, origins: Iterable[Origin]) -> Iterable[Finding]:
+    """Say once for each kind of lack that frames of an origin have no topic of their own. Tags may still be added."""
+    told = set()
+    for origin in origins:
+        own = _own(origin)
+        missing = [name for name in _FIELD.findall(template) if name in own and not own[name]]
+        if missing and (lack := ", ".join(missing)) not in told:
+            told.add(lack)
+            yield Finding(
+                path=("topic",),
+                message=f"'{template}' can't be filled for {origin.plc_id or origin.ip}, which has no {lack}",
+                hint=f"set it; with fallback: allow its frames would go to {_shared(origin)}",
+            )
+
+
+def _own(origin: Origin) -> dict[str, str]:
+    db = "" if origin.db is None else str(origin.db)
+    return {"tenant_id": origin.tenant_id, "plc_id": origin.plc_id, "db": db, "measurement": origin.measurement}
+
+
+def _shared(origin: Origin) -> str:
+    return "plc/tags" if origin.db is None else f"plc/db{origin.db}"
+
+
 class Topics:
     """The topics of one sink, kept in each origin's cache and told in the log once each."""
 
-    def __init__(self, template: str, node: str, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        template: str,
+        node: str,
+        log: structlog.typing.FilteringBoundLogger,
+        fallback: Fallback = Fallback.ALLOW,
+    ) -> None:
         """Make it.
 
         Args:
             template: with `{tenant_id}`, `{plc_id}`, `{db}`, `{measurement}` and names of block tags.
             node: the sink's name; two sinks share origins, but not topics.
             log: where topics are told.
+            fallback: whether there is a topic for what can't be filled.
         """
         self._template = template
         self._key = f"topic of {node}"
         self._log = log
+        self._fallback = fallback
         self._told: set[str] = set()
 
     def of(self, origin: Origin) -> str:
-        """The topic for frames of this origin; `plc/db<n>` or `plc/tags` where the template can't be filled."""
+        """The topic for frames of this origin; `plc/db<n>` or `plc/tags` where the template can't be filled.
+
+        Raises:
+            PartFailed: it can't be filled, and falling back is refused.
+        """
         topic: str | None = origin.cache.get(self._key)
         if topic is None:
             topic = origin.cache[self._key] = self._resolve(origin)
         return topic
 
     def _resolve(self, origin: Origin) -> str:
-        db = "" if origin.db is None else str(origin.db)
-        own = {"tenant_id": origin.tenant_id, "plc_id": origin.plc_id, "db": db, "measurement": origin.measurement}
-        topic, missing = fill(self._template, {**origin.tags, **own})
+        topic, missing = fill(self._template, {**origin.tags, **_own(origin)})
         if missing or not topic or len(topic.encode()) > LONGEST:
-            topic = f"plc/db{db}" if db else "plc/tags"
+            if self._fallback is Fallback.REFUSE:
+                lack = f"which has no {', '.join(missing)}" if missing else "it would be too long"
+                raise PartFailed(f"topic '{self._template}' can't be filled for {origin.plc_id or origin.ip}, {lack}")
+            topic = _shared(origin)
         if topic not in self._told:
             self._told.add(topic)
             if missing:
