@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import pytest
 
+from tests.parts.compose import compose_missing
 from tests.parts.influxdb import influxdb_missing
 from tests.parts.native_plc import native_missing
 from tests.parts.telegraf import telegraf_missing
@@ -29,6 +30,7 @@ PARTS: dict[str, tuple[Callable[[], str], str]] = {
     "openssl": (lambda: "" if shutil.which("openssl") else "no openssl", "apt-get install openssl"),
     "native_plc": (native_missing, "python -m venv and pip must work, with PyPI in reach"),
     "telegraf": (telegraf_missing, "Go 1.21 or later, with the Go module proxy in reach; building takes minutes"),
+    "compose": (compose_missing, "Go 1.23 or later, with the Go module proxy in reach; building takes minutes"),
     "influxdb": (
         influxdb_missing,
         "apt-get install clang protobuf-compiler pkg-config, Go 1.21, Cargo 1.72, with their registries in reach",
