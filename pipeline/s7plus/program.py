@@ -23,7 +23,7 @@ from pipeline.s7plus.explain import explain
 from pipeline.s7plus.link import Address, Link
 from pipeline.s7plus.symbols import Path, Step, write_symbol
 
-__all__ = ["Program", "Symbol", "has_changed", "read_program"]
+__all__ = ["Blocking", "Program", "Symbol", "has_changed", "read_program"]
 
 Blocking = Callable[..., Awaitable[Any]]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from s7commplus.legitimation import build_legacy_response
 from s7commplus.protocol import DataType, ElementID, FunctionCode, Ids, LegitimationId, ObjectId, ProtocolVersion
 from s7commplus.typeinfo import Softdatatype, datatype_size
 from s7commplus.vlq import decode_uint32_vlq, encode_uint32_vlq, encode_uint64_vlq
+from s7commplus.zlib_dicts import ZLIB_DICT_IDENTITIES, ZLIB_DICTIONARIES
 
 __all__ = ["DTL", "SymbolPlc", "array", "text"]
 
@@ -75,6 +77,7 @@ class SymbolPlc(Server):  # type: ignore[misc]
         sends: and sends what changes.
         version: the modification time of all types.
         reads: multi-reads, by number of items.
+        documents: XML by kind (`IntfDesc`, `LineComm`) by a block's object.
         limit: items that a request may have; more are refused as a whole.
         fault: "", "silent" (no answer), "half" (half an answer), "close" (hangs up), "garbage".
         gate: number of answers before the fault begins.
@@ -91,6 +94,7 @@ class SymbolPlc(Server):  # type: ignore[misc]
         self.version = 1
         self.reads: list[int] = []
         self.limit = 1000
+        self.documents: dict[int, dict[str, str]] = {}
         self.fault, self.gate, self.delay = "", 0, 0.0
         self.sessions: list[_Wire] = []
         self.requests = 0
@@ -228,6 +232,8 @@ class SymbolPlc(Server):  # type: ignore[misc]
         if target == Ids.OBJECT_OMS_TYPE_INFO_CONTAINER:
             inside = b"".join(self._type(kind) for kind in self._types.values())
             return head + encode_uint32_vlq(0) + _object(target, 534, inside) + bytes(4)
+        if target in self.documents:
+            return head + encode_uint32_vlq(0) + _object(target, Ids.DB_CLASS_RID, self._documents(target)) + bytes(4)
         if target in self._types:
             return head + encode_uint32_vlq(0) + self._type(self._types[target]) + bytes(4)
         return head + encode_uint64_vlq(NOT_THERE) + bytes(8)
@@ -237,6 +243,16 @@ class SymbolPlc(Server):  # type: ignore[misc]
         inside = bytes([ElementID.ATTRIBUTE]) + encode_uint32_vlq(Ids.OBJECT_VARIABLE_TYPE_NAME)
         inside += bytes([0, DataType.WSTRING]) + encode_uint32_vlq(len(raw)) + raw
         return _object(Ids.DB_ACCESS_AREA_BASE | number, Ids.DB_CLASS_RID, inside)
+
+    def _documents(self, target: int) -> bytes:
+        inside = b""
+        for kind, document in self.documents[target].items():
+            adler = next(each.adler for each in ZLIB_DICT_IDENTITIES.values() if each.kind == kind)
+            packer = zlib.compressobj(zdict=ZLIB_DICTIONARIES[adler])
+            raw = packer.compress(document.encode()) + packer.flush()
+            inside += bytes([ElementID.ATTRIBUTE]) + encode_uint32_vlq(Ids.DATA_INTERFACE_LINE_COMMENTS)
+            inside += bytes([0, DataType.BLOB, 0]) + encode_uint32_vlq(len(raw)) + raw
+        return inside
 
     def _type(self, kind: _Type) -> bytes:
         inside = bytes([ElementID.ATTRIBUTE]) + encode_uint32_vlq(Ids.VARIABLE_TYPE_STRUCT_MODIFICATION_TIME)
