@@ -26,6 +26,7 @@ from pipeline.s7.browse_blocks import parse_numbers
 from pipeline.s7.browse_graph import StarterBlock, starter_graph
 from pipeline.s7.browse_place import Place, access_options, is_graph, place_of_address, place_of_graph
 from pipeline.s7.browse_text import advice, report
+from pipeline.s7plus.browse_command import browse_symbols, symbol_options, take_symbol_options
 
 __all__ = ["command", "graph_name", "place_of", "write_new"]
 
@@ -35,6 +36,7 @@ __all__ = ["command", "graph_name", "place_of", "write_new"]
 @click.argument("source", required=False)
 @click.option("--plc", metavar="ID", help="Which PLC of the graph, by plc_id or address.")
 @access_options
+@symbol_options
 @click.option(
     "--dbs",
     default="1-1000",
@@ -58,6 +60,7 @@ def command(
     as_json: bool,
     as_graph: bool,
     output: Path | None,
+    s7plus: bool,
     **access: Any,
 ) -> None:
     """Look at a PLC: who it is, its state, clock, protection and connections, its data blocks and their lengths.
@@ -70,12 +73,17 @@ def command(
       pipeline browse 192.168.0.121
       pipeline browse 192.168.0.121 --slot 2 --graph -o press.yaml
       pipeline browse configs/line1.yaml --json
+      pipeline browse --s7plus 192.168.0.121 --tls --graph -o press.yaml
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     log.configure(os.environ.get("LOG_LEVEL", "warning"))
     if as_json and as_graph and output is None:
         raise UsageError("--json and --graph both want the output; write the graph to a file with -o")
     if output is not None and output.exists():
         raise UsageError(f"'{output}' is there already; name another file")
+    symbols = take_symbol_options(access, wanted=s7plus)
+    if s7plus:
+        _browse_symbols(target, symbols, as_json, as_graph, output)
+        return
     place = place_of(target, source, plc, access)
     try:
         numbers = parse_numbers(dbs)
@@ -106,6 +114,15 @@ def place_of(target: str, source: str | None, plc: str | None, access: dict[str,
     if source is not None or plc is not None:
         raise UsageError(f"'{target}' is an address and no graph file, so it has no sources to choose from")
     return place_of_address(target, **access)
+
+
+def _browse_symbols(target: str, symbols: dict[str, Any], as_json: bool, as_graph: bool, output: Path | None) -> None:
+    named = graph_name(output) if as_graph or output is not None else None
+    told, graph = browse_symbols(target, symbols, as_json=as_json, graph=named)
+    if as_json or not as_graph or output is not None:
+        click.echo(told)
+    if graph:
+        write_new(graph, output)
 
 
 @contextmanager
