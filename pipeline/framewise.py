@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reactivex import Observable, abc, create
+from reactivex import Observable, abc
 
 from pipeline.frame import Frame, Origin
 from pipeline.operator import Transform
+from pipeline.straight import Straight
 
 __all__ = ["Origins", "Step", "framewise"]
 
@@ -39,7 +40,7 @@ def framewise(start: Callable[[], Step]) -> Transform:
 
             return frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
-        return create(subscribe)
+        return Straight(subscribe)
 
     return build
 

@@ -28,6 +28,7 @@ from reactivex.disposable import Disposable
 
 from pipeline.errors import Finding, ReadError
 from pipeline.frame import Extent, Frame, Origin
+from pipeline.straight import Straight
 
 if TYPE_CHECKING:
     import structlog
@@ -462,7 +463,8 @@ class Context:
     def observable(self, run: Callable[[Emit], Awaitable[None]]) -> Observable[Frame]:
         """An Observable that runs `run(emit)` as one task while subscribed.
 
-        It completes when `run` returns, fails when `run` raises, and cancels it when disposed.
+        It completes when `run` returns, fails when `run` raises, and cancels it when disposed; what `run` emits until
+        it is cancelled, in the same loop turn, still goes through.
         """
 
         def subscribe(observer: abc.ObserverBase[Frame], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
@@ -483,7 +485,7 @@ class Context:
 
             return Disposable(cancel)
 
-        return create(subscribe)
+        return Straight(subscribe)
 
     def ticks(self, every: float, phase: float = 0.0) -> Observable[int]:
         """Ticks that don't drift, numbered from 0, in one loop turn with all others of that period."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reactivex import Observable, abc
+from reactivex import abc
 from reactivex.disposable import Disposable
 
 from pipeline.frame import Frame
+from pipeline.straight import Straight
 
 __all__ = ["Port"]
 
 Receive = Callable[[Frame], None]
 
 
-class Port(Observable[Frame]):
+class Port(Straight):
     """The frames that leave a node, as an Observable for transforms and as plain calls for mailboxes.
 
     Attributes:
@@ -29,7 +30,7 @@ class Port(Observable[Frame]):
             name: the node's name.
             failed: told the subscriber's name and its exception whenever one raises.
         """
-        super().__init__()
+        super().__init__(self._subscribed)
         self.name = name
         self.frames = 0
         self._failed = failed
@@ -60,7 +61,7 @@ class Port(Observable[Frame]):
 
         return leave
 
-    def _subscribe_core(
+    def _subscribed(
         self, observer: abc.ObserverBase[Frame], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         del scheduler

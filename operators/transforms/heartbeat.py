@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from msgspec import Meta
-from reactivex import Observable, abc, create
+from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
+from pipeline.straight import Straight
 from pipeline.units import Duration
 
 __all__ = ["Heartbeat", "heartbeat"]
@@ -61,7 +62,7 @@ def heartbeat(options: Heartbeat, context: Context) -> Transform:
                 frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler),
             )
 
-        return create(subscribe)
+        return Straight(subscribe)
 
     return merge
 
