@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import struct
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from pipeline.operator import Flow, NodeKind, Scope
 from pipeline.retry import Retry
 from pipeline.s7plus.wanted import SymbolBlockOptions, SymbolOptions
 from pipeline.units import Duration, Secret
-from tests.parts.engine import make_context
+from tests.parts.engine import PLANT, make_context
 from tests.parts.needs import IN_CI
 from tests.parts.waiting import eventually
 
@@ -666,6 +667,25 @@ def test_a_right_file_is_right_and_a_missing_package_says_what_to_install(tmp_pa
     (problem,) = mistakes(tmp_path)
     assert "s7commplus is not installed; pip install" in problem
     assert "[s7plus]" in problem
+
+
+def test_the_shipped_graph_reads_what_it_names():
+    """`configs/s7plus.yaml` on a CPU with such a program: every value has its name, unit and text."""
+    graph = load(Path(__file__).parents[3] / "configs" / "s7plus.yaml", PLANT | {"PLC_IP": "plc", "PLC_ID": "press1"})
+    zones = {"zonas": array(1, 4, {"temperatura": "REAL"})}
+    plc = SymbolPlc({"DB_Press": (7, {**PRESS, "estado": "INT"}), "DB Hidraulica": (9, zones)})
+    plc.put("DB_Press.estado", b"\0\2")
+
+    async def script(line, _):
+        await asyncio.sleep(1.5)
+        frames = {frame.origin.measurement: frame for frame in line.taken()}
+        assert frames["s7_tags"].values == {"temperatura_oleo": 0.0, "estado": "falha"}
+        assert frames["s7_tags"].origin.units == {"temperatura_oleo": "°C"}
+        assert frames["s7_DB_Press"].values.keys() == VALUES.keys() | {"estado"}
+        assert frames["s7_DB_Press"].origin.tenant_id == "acme"
+        assert line.state == "running"
+
+    play(script, graph.nodes["press"].options, plc)
 
 
 def test_plcs_are_named_once_and_claimed_once():
