@@ -44,6 +44,8 @@ class Expression:
         except SyntaxError as error:
             place = f", at character {error.offset}" if error.offset else ""
             raise ValueError(f"'{text}' is no expression: {error.msg}{place}") from None
+        except (RecursionError, MemoryError):
+            raise ValueError(f"'{text[:40]}…' is nested too deeply") from None
         self._tree = tree.body
         called = {id(call.func) for call in ast.walk(tree) if isinstance(call, ast.Call)}
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
@@ -67,7 +69,7 @@ class Expression:
         self._evaluator.names = names
         try:
             value = self._evaluator.eval(self.text, previously_parsed=self._tree)
-        except (InvalidExpression, TypeError, KeyError, ArithmeticError) as error:
+        except (InvalidExpression, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"'{self.text}': {error}") from error
         if not isinstance(value, _SIMPLE):
             raise ValueError(f"'{self.text}': gives neither number, text nor boolean")  # noqa: TRY004 - by its value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import re
 from pathlib import Path
 from typing import Self
@@ -43,8 +44,9 @@ class Duration(float):
                 break
             total += float(match[1]) * _DURATION[match[2]]
             end = match.end()
-        if not text or end != len(text):
-            raise ValueError(f"'{text}' is not a duration; write a number and a unit ({', '.join(_DURATION)}): 500ms")
+        if not text or end != len(text) or math.isinf(total):
+            units = ", ".join(_DURATION)
+            raise ValueError(f"'{text[:40]}' is not a duration; write a number and a unit ({units}): 500ms")
         return cls(total)
 
     def __str__(self) -> str:
@@ -71,8 +73,8 @@ class Size(int):
             return cls(0)
         match = _QUANTITY.fullmatch(text.strip())
         unit = {name.lower(): name for name in _SIZE}.get(match[2].lower()) if match else None
-        if match is None or unit is None:
-            raise ValueError(f"'{text}' is not a size; write a number and a unit ({', '.join(_SIZE)}): 64MiB")
+        if match is None or unit is None or math.isinf(float(match[1]) * _SIZE[unit]):
+            raise ValueError(f"'{text[:40]}' is not a size; write a number and a unit ({', '.join(_SIZE)}): 64MiB")
         return cls(float(match[1]) * _SIZE[unit])
 
     def __str__(self) -> str:

@@ -66,7 +66,7 @@ def _event(row: int, payload: object, topic: Topic) -> Record | Malformed:
     body = payload.strip() if isinstance(payload, bytes) else b""
     try:
         event: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         return Malformed(row, f"no JSON: {error}")
     if not isinstance(event, dict):
         return Malformed(row, "no JSON object")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import filelock
 import lmdb
-import msgspec
 
 from pipeline.errors import JournalError, JournalLocked, JournalUnwritable
 from pipeline.journal import check as journal_check
@@ -104,7 +103,7 @@ def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> St
         (folder / _MARKER).unlink(missing_ok=True)
         try:
             store = Store(folder, max_size)
-        except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError, msgspec.MsgspecError) as error:
+        except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError, ValueError) as error:
             _replace(folder, wall, str(error), found)
             store = Store(folder, max_size)
         version = store.state.version

@@ -311,7 +311,7 @@ def _reading(path: str) -> Iterator[tuple[Store, Any]]:
             raise JournalError(f"journal '{path}' is damaged ({wrong}); the pipeline repairs it when it starts")
     try:
         store = Store(folder, readonly=True)
-    except (lmdb.Error, OSError, msgspec.MsgspecError) as error:
+    except (lmdb.Error, OSError, ValueError) as error:
         raise JournalError(f"journal '{path}' can't be read: {journal_folder.explain(error, folder)}") from error
     try:
         with store.env.begin() as txn:

@@ -26,6 +26,9 @@ __all__ = ["VERSION", "Event", "Header", "Record", "Recording", "Writer", "read"
 
 VERSION = 1
 _LONGEST_HEADER = 1 << 20
+_LONGEST_PART = 256 << 20
+"""Bytes of an unpacked part; the recorder writes some hundred kilobytes at a time."""
+_PIECE = 4096
 
 
 class Event(IntEnum):
@@ -145,7 +148,7 @@ def read(path: Path) -> Recording:
     line, _, rest = content[:_LONGEST_HEADER].partition(b"\n")
     try:
         header = msgspec.json.decode(line, type=Header)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:  # texts that are not UTF-8 are no errors of msgspec's own
         raise UsageError(f"'{path}' is not a recording; `pipeline record FILE -o {path.name}` makes one") from error
     if header.recording != VERSION:
         raise UsageError(
@@ -161,12 +164,30 @@ def _records(content: memoryview) -> tuple[list[Record], str]:
     at = 0
     while at < len(content):
         try:
-            unpacker = zstandard.ZstdDecompressor().decompressobj()
-            part = unpacker.decompress(content[at:])
-            if not unpacker.eof:
+            part, end = _part(content, at)
+            if not end:
                 return records, f"it ends inside of a part, {len(content) - at} bytes are left out"
             records += decode(part)
-        except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        except (zstandard.ZstdError, ValueError, RecursionError) as error:
             return records, f"damaged from byte {at} of its records on: {error}"
-        at = len(content) - len(unpacker.unused_data)
+        at = end
     return records, ""
+
+
+def _part(content: memoryview, at: int) -> tuple[bytes, int]:
+    """The unpacked part that begins at `at`, and where it ends; 0 when the content ends before.
+
+    Raises:
+        zstandard.ZstdError: it is damaged, or would fill the memory.
+    """
+    unpacker = zstandard.ZstdDecompressor().decompressobj()
+    found: list[bytes] = []
+    room = _LONGEST_PART
+    while at < len(content) and not unpacker.eof:
+        # Piece by piece: a few bytes can unpack to gigabytes.
+        found.append(unpacker.decompress(content[at : at + _PIECE]))
+        at = min(at + _PIECE, len(content))
+        room -= len(found[-1])
+        if room < 0:
+            raise zstandard.ZstdError(f"a part of more than {_LONGEST_PART >> 20} MiB")
+    return b"".join(found), at - len(unpacker.unused_data) if unpacker.eof else 0

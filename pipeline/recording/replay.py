@@ -217,7 +217,7 @@ def _frames(path: Path, sources: list[str]) -> Mapping[str, list[Frame]]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             node, frame = decode(line, origins)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}:{number}: not a frame: {error}") from error
         if not node and len(sources) != 1:
             raise UsageError(

@@ -153,5 +153,8 @@ class Tape:
 
 
 def _error(record: Record) -> ReadError:
-    reason, detail, advice = msgspec.json.decode(record.answer, type=tuple[str, str, str])
+    try:
+        reason, detail, advice = msgspec.json.decode(record.answer, type=tuple[str, str, str])
+    except (ValueError, RecursionError):
+        return ReadError("connection lost", "the recording does not say why")
     return ReadError(reason, detail, advice)

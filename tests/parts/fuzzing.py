@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-__all__ = ["chunks", "damaged", "fuzzed", "rewritten"]
+__all__ = ["chunks", "damaged", "fuzzed", "rewritten", "worded"]
 
 examples = 0
 """Of each test, as `--fuzz-examples` says; 0 is the short session of CI."""
@@ -36,6 +36,12 @@ def damaged(good: Sequence[bytes], most: int = 6) -> st.SearchStrategy[bytes]:
     mutations = st.lists(st.tuples(st.integers(0, 7), _places, _places, st.binary(max_size=12)), max_size=most)
     known = st.builds(_damage, st.sampled_from(good), st.sampled_from(good), mutations)
     return st.one_of(known, known, known, st.binary(max_size=64))
+
+
+def worded(error: Exception, words: str = "") -> None:
+    """It says something, these words among it, that can be written down."""
+    assert str(error).encode()
+    assert words in str(error)
 
 
 _places = st.one_of(st.integers(0, 40), st.integers(0, _LONGEST), st.integers(-40, -1))

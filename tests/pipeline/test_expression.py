@@ -49,6 +49,7 @@ def test_a_failure_can_be_looked_for():
         ("a; b", "is no expression"),
         ("import os", "is no expression"),
         ("open('x')", r"there is no function open\(\); there are abs, "),
+        ("-" * 9000 + "1", "is nested too deeply"),
     ],
 )
 def test_what_is_no_expression_is_told_before_any_frame(text, words):
@@ -70,6 +71,8 @@ def test_what_is_no_expression_is_told_before_any_frame(text, words):
         "[n for n in values]",
         "(lambda: 1)()",
         "values",
+        "texto[9]",
+        "[1, 2][AI_Corrente and 5]",
     ],
 )
 def test_nothing_but_values_can_be_reached_and_nothing_grows(text):

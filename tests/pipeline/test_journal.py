@@ -330,6 +330,20 @@ def test_a_damaged_file_is_moved_aside_and_what_is_readable_is_saved(folder, tmp
     journal.close(1.0)
 
 
+def test_counters_of_another_encoding_are_damage(tmp_path):
+    """A receiver's name that is not UTF-8: the file is replaced, what can be read of it is saved."""
+    journal = Journal(JournalOptions(path=str(tmp_path)), WALL)
+    journal.claim("mqtts://broker:8883")
+    write(journal, range(5))
+    journal.close(1.0)
+    data = tmp_path / "data.mdb"
+    data.write_bytes(data.read_bytes().replace(b"mqtts://broker", b"mqtts://\xefroker"))
+    journal = Journal(JournalOptions(path=str(tmp_path)), WALL)
+    assert "damaged" in journal.found[0]
+    assert ordinals(journal) == list(range(5))
+    journal.close(2.0)
+
+
 def test_a_newer_format_is_moved_aside_untouched(folder):
     """What a newer program wrote is not read, not deleted, and named."""
     journal = opened(folder)

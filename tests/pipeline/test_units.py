@@ -79,3 +79,10 @@ def test_a_secret_file_of_another_encoding_is_an_error_that_shows_nothing_of_it(
     with pytest.raises(OSError, match=r"is not UTF-8: '.*password'") as raised:
         Secret(file=file).reveal()
     assert raised.value.__cause__ is None
+
+
+def test_more_digits_than_a_number_can_have_are_refused() -> None:
+    """An endless period would never tick, and an endless size not even be made."""
+    for kind, unit in ((Duration, "s"), (Size, "B")):
+        with pytest.raises(ValueError, match=r"^'9{40}' is not a"):
+            kind.parse("9" * 400 + unit)

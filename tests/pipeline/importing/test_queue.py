@@ -16,7 +16,7 @@ from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.codecs import CODECS
 from pipeline.delivery.delivery import Delivery
 from pipeline.errors import JournalForeign, JournalLocked, UsageError
-from pipeline.importing.queue import read_queue
+from pipeline.importing.queue import Malformed, read_queue
 from pipeline.journal import tools as journal_tools
 from pipeline.journal.journal import Journal
 from pipeline.journal.options import JournalOptions
@@ -224,3 +224,14 @@ def test_an_import_that_fails_on_its_way_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="medium"):
         journal_tools.add(path, broken(), BROKER)
     assert (journal_tools.summary(path).frames, journal_tools.summary(path).receiver) == (0, "")
+
+
+@pytest.mark.parametrize("payload", ["[" * 9000, b"\xff{}", b'{"ts": 1, "values": {'])
+def test_a_payload_that_is_no_json_is_malformed(payload: Any, tmp_path: Path) -> None:
+    """Nested without end, of another encoding, cut off: the row is told, its neighbours are taken."""
+    file = make_queue(tmp_path / "queue.sqlite", [event(1), payload, event(2)])
+    first, second, third = read_queue(file, Topic("plc/{plc_id}"))
+    assert isinstance(first, Record)
+    assert isinstance(second, Malformed)
+    assert second.reason.startswith("no JSON: ")
+    assert isinstance(third, Record)

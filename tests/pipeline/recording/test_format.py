@@ -1,7 +1,10 @@
 """The file of a recording: what was written comes back, as much of it as is whole."""
 
+import tracemalloc
+
 import msgspec
 import pytest
+import zstandard
 
 from pipeline.errors import UsageError
 from pipeline.recording.format import Event, Header, Record, Writer, read
@@ -68,6 +71,8 @@ def test_a_recording_is_never_written_over(tmp_path):
         (b"", "is not a recording"),
         (b"sources:\n  press: {}\n", "is not a recording"),
         (b"\x28\xb5\x2f\xfd\n", "is not a recording"),
+        (msgspec.json.encode(HEADER).replace(b"line", b"l\xefne") + b"\n", "is not a recording"),
+        (b'{"more":' + b"[" * 9000 + b"\n", "is not a recording"),
         (msgspec.json.encode(msgspec.structs.replace(HEADER, recording=9)) + b"\n", "format 9, this program reads 1"),
     ],
 )
@@ -83,3 +88,32 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     """As its user wrote it."""
     with pytest.raises(UsageError, match=r"x\.rec' can't be read: No such file"):
         read(tmp_path / "x.rec")
+
+
+def test_a_part_that_would_fill_the_memory_is_damage(tmp_path, monkeypatch):
+    """A few kilobytes unpack to gigabytes: it is given up on the way there."""
+    monkeypatch.setattr("pipeline.recording.format._LONGEST_PART", 1 << 20)
+    path = tmp_path / "x.rec"
+    ends = written(path)
+    with path.open("ab") as file:
+        file.write(zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 28)))
+    tracemalloc.start()
+    recording = read(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(recording.records) == len(ENTRIES)
+    assert "a part of more than 1 MiB" in recording.damage
+    assert recording.damage.startswith(f"damaged from byte {ends[-1] - ends[0]} ")
+    assert most < 1 << 28
+
+
+def test_a_text_of_another_encoding_inside_of_a_part_is_damage(tmp_path):
+    """The checksum is right, what is in it is not; the parts before it stay."""
+    path = tmp_path / "x.rec"
+    written(path)
+    with path.open("ab") as file:
+        part = msgspec.msgpack.encode([ENTRIES[0]]).replace(b"press/one", b"press/\xefne")
+        file.write(zstandard.ZstdCompressor(write_checksum=True).compress(part))
+    recording = read(path)
+    assert len(recording.records) == len(ENTRIES)
+    assert "can't decode byte 0xef" in recording.damage

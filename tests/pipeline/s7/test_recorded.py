@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from pipeline.clock import VirtualLoop, run_virtual, virtual_clock
+from pipeline.errors import ReadError
 from pipeline.recording.format import Event, Record
 from pipeline.recording.tape import Tape, WallClock
 from pipeline.s7.plan import Range, plan
@@ -115,3 +116,15 @@ def test_a_refusal_of_the_whole_request_is_one_again(records):
 
     (error,) = run_virtual(main)
     assert error.reason == "not permitted"
+
+
+@pytest.mark.parametrize("answer", [b"", b'["timeout", 1]', b"\xff", b"{}"])
+def test_a_lost_connection_whose_reason_is_not_readable_is_a_lost_connection(answer):
+    """The recording was made by somebody else: the replay goes on as with any other failure."""
+
+    async def main(loop: VirtualLoop):
+        tape = Tape([Record(0.0, 0.0, "plc", Event.LOST, b"", answer)], loop, WallClock(loop, 0.0))
+        with pytest.raises(ReadError, match="connection lost: the recording does not say why"):
+            await tape.admit()
+
+    run_virtual(main)
