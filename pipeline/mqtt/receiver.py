@@ -162,6 +162,7 @@ class Receiver:
     async def _serve(self, link: Subscription) -> LinkError:
         if not link.resumed:
             self._given.clear()
+        self._work()  # a kept session's messages come right behind the broker's greeting
         leave = self._context.clock.tick(link.keep_alive / 4, lambda _: self._watch(link))
         try:
             self._refused = await link.subscribe(self._wanted.topics, self._wanted.qos, self._wanted.connect_timeout)
@@ -245,7 +246,9 @@ class Receiver:
 
     def _work(self) -> None:
         """Acknowledge what is processed, give what may be given, come back while there is something left."""
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._link is None or self._leaving:
             return
         self._acknowledge()
