@@ -135,7 +135,8 @@ class SymbolPoller:
 
     async def _meet(self, link: Link) -> None:
         """Read the program, and find in it what is wanted."""
-        self._program = program = await read_program(link, self._roots, self._context.blocking)
+        program = await read_program(link, self._roots, self._context.blocking)
+        self._program = replace(program, roots={})  # what is wanted of them is found below; the rest is large
         for group in self._groups:
             group.meet(link, program)
             for watched in group.watched:

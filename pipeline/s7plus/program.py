@@ -129,7 +129,8 @@ async def read_program(link: Link, wanted: Collection[str] | None, blocking: Blo
     """
     blocks = await _blocks(link)
     asked = [block for block in blocks if block["number"] and (wanted is None or block["name"] in wanted)]
-    roots = [_root(name, area, kind) for name, area, kind in _AREAS]
+    tags = wanted is None or set(wanted) - {block["name"] for block in blocks}
+    roots = [_root(name, area, kind) for name, area, kind in _AREAS] if tags else []
     for block in asked:
         (raw,) = await link.read(link.request([(block["rid"], (_TYPE_INFO,))]))
         if isinstance(raw, int) and link.is_locked:

@@ -491,6 +491,21 @@ def test_a_cpu_that_grants_none_or_sends_nothing_is_polled(grants, why):
     play(script, options(subscribe=True, refresh=Duration(5)), plc)
 
 
+def test_the_goodbye_to_a_plc_that_does_not_answer_takes_a_second():
+    """Disposed in the middle of a silence: nothing is left, the connection least of all."""
+
+    async def script(line, plc):
+        await asyncio.sleep(2.5)
+        plc.fault = "deaf"
+        await asyncio.sleep(0.6)
+        line.subscription.dispose()
+        await asyncio.sleep(1.1)
+        assert line.part.tasks == set()
+        assert line.loop.connections == []
+
+    play(script)
+
+
 def test_a_second_subscription_reads_again():
     """Disposed and subscribed anew: the same stream connects anew."""
 
