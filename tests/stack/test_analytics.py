@@ -1,0 +1,138 @@
+"""Readings of sensors and PLCs from the real broker through the shipped analytics into the real InfluxDB."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts.line import ROOT, Line
+from tests.parts.waiting import wait_until
+from tests.stack.conftest import Stack
+
+pytestmark = [pytest.mark.real("mosquitto", "openssl", "influxdb"), pytest.mark.timeout(180)]
+
+TAGS = {"localizacao": "fabrica", "tipo": "temperatura", "cliente": "acme"}
+
+
+def stamp(ts: float) -> str:
+    """A time as sensors write it and InfluxDB shows it, without the zeros that it leaves out."""
+    text = datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3].rstrip("0").rstrip(".")
+    return f"{text}Z"
+
+
+def reading(device: str, ts: float, value: object, field: str = "temperatura_c") -> str:
+    """The sensors' message, one line."""
+    return json.dumps({"timestamp": stamp(ts), "tags": {"dispositivo": device, **TAGS}, "fields": {field: value}})
+
+
+def insights(stack: Stack, bucket: str, org: str, tag: str, name: str) -> list[dict[str, Any]]:
+    """All that is stored of one series' verdicts, ascending by time."""
+    rows = stack.query(
+        f'from(bucket: "{bucket}") |> range(start: -1d) |> filter(fn: (r) => r._measurement == "insights") '
+        f'|> filter(fn: (r) => r.{tag} == "{name}") |> group() |> sort(columns: ["_time"])',
+        org,
+    )
+    return [{name: value for name, value in row.items() if name not in {"_start", "_stop"}} for row in rows]
+
+
+def of_sensor(stack: Stack, device: str) -> list[dict[str, Any]]:
+    """A sensor's verdicts."""
+    return insights(stack, "mov_dados", "mov_industria", "dispositivo", device)
+
+
+def subscribed(line: Line) -> bool:
+    """Whether both sources take from the broker; the sinks are ready with their first point."""
+    status, text = line.get("/readyz")
+    return status == 200 or (status == 503 and not {"sensors", "presses"} & json.loads(text)["reasons"].keys())
+
+
+@pytest.fixture
+def analytics(stack: Stack, tmp_path: Path) -> Iterator[Line]:
+    """The shipped graph with the platform's users and tokens, connected."""
+    environment = {
+        "MQTT_BROKER": stack.broker.host,
+        "MQTT_PORT": str(stack.broker.port),
+        "MQTT_CA_FILE": str(stack.broker.ca_file),
+        "MQTT_USERNAME": stack.env["ANALYTICS_MQTT_USER"],
+        "MQTT_PASSWORD": stack.env["ANALYTICS_MQTT_PASSWORD"],
+        "INFLUX_URL": stack.influx.url,
+        "INFLUX_ORG": stack.env["INFLUX_ORG"],
+        "INFLUX_BUCKET": stack.env["INFLUX_BUCKET"],
+        "INFLUX_TOKEN": stack.secret("analytics"),
+        "INFLUX_SENSORS_ORG": "mov_industria",
+        "INFLUX_SENSORS_BUCKET": "mov_dados",
+        "INFLUX_SENSORS_TOKEN": stack.secret("analytics_sensors"),
+        "DATA_DIR": str(tmp_path / "data"),
+    }
+    with Line(ROOT / "configs" / "analytics.yaml", environment, tmp_path) as line:
+        wait_until(lambda: subscribed(line), "subscribed", 30)
+        yield line
+
+
+def test_a_reading_over_thirty_is_critical_and_all_else_is_normal(stack: Stack, analytics: Line) -> None:
+    """The seed's message: measurement, field, value, tags and time as they must be, and no field beside it."""
+    now = float(int(datetime.now(UTC).timestamp())) - 60
+    for device, value in (("sensor_01", 28.5), ("sensor_02", 30.0), ("sensor_03", 30.1), ("sensor_04", 31)):
+        stack.publish(f"mov/dados/{device}", reading(device, now + 0.999, value))
+    stack.publish("mov/dados/sensor_05", reading("sensor_05", now, 60.0, "umidade"))
+    stack.publish("mov/dados/sensor_06", '{"no": "reading"}', "neither this", reading("sensor_06", now, 99))
+    frame = {"ts": now, "ip": "192.168.0.121", "db": 1, "tenant_id": "acme", "plc_id": "forno"}
+    stack.publish("plc/acme/forno", json.dumps({**frame, "values": {"temperatura": 31.5, "contador_bom": 5}}))
+    wait_until(lambda: insights(stack, "processo", "planta", "plc_id", "forno"), "the last verdict is stored", 30)
+    expected = {"sensor_01": "Normal", "sensor_02": "Normal", "sensor_03": "CRITICO", "sensor_04": "CRITICO"}
+    for device, level in expected.items():
+        wait_until(lambda device=device: of_sensor(stack, device), f"the verdict on {device}", 30)
+        assert of_sensor(stack, device)[0] == {
+            "_time": stamp(now + 0.999),
+            "_value": level,
+            "_field": "status_calculado",
+            "_measurement": "insights",
+            "dispositivo": device,
+            **TAGS,
+        }
+    assert of_sensor(stack, "sensor_05") == []
+    assert [row["_value"] for row in of_sensor(stack, "sensor_06")][:1] == ["CRITICO"]
+    (first, *_) = insights(stack, "processo", "planta", "plc_id", "forno")
+    assert first == {
+        "_time": stamp(now),
+        "_value": "CRITICO",
+        "_field": "status_calculado",
+        "_measurement": "insights",
+        "ip": "192.168.0.121",
+        "db": "1",
+        "tenant_id": "acme",
+        "plc_id": "forno",
+    }
+    assert analytics.running
+
+
+def test_none_is_missed_through_a_kill_and_an_outage(stack: Stack, analytics: Line) -> None:
+    """Readings each 10 ms of their time, while the analytics are killed and InfluxDB is away: one point each."""
+    now = float(int(datetime.now(UTC).timestamp())) - 600
+    levels = {}
+
+    def feed(first: int, last: int) -> None:
+        readings = [(now + n / 100, 30 + (-1) ** n * n / 100) for n in range(first, last)]
+        levels.update({stamp(ts): "CRITICO" if value > 30 else "Normal" for ts, value in readings})
+        stack.publish("mov/dados/chaos", *(reading("chaos", ts, value) for ts, value in readings))
+
+    feed(0, 300)
+    analytics.kill()
+    feed(300, 600)
+    stack.influx.kill()
+    analytics.start()
+    wait_until(lambda: subscribed(analytics), "subscribed again", 30)
+    feed(600, 900)
+    analytics.kill()
+    analytics.start()
+    stack.influx.start()
+    feed(900, 1000)
+
+    def stored() -> dict[str, str]:
+        return {row["_time"]: row["_value"] for row in of_sensor(stack, "chaos") if row["_time"] <= stamp(now + 11)}
+
+    wait_until(lambda: len(stored()) >= len(levels), "all verdicts are stored", 60)
+    assert stored() == levels
