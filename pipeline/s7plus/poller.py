@@ -23,7 +23,7 @@ from pipeline.s7plus.group import Group, Watched
 from pipeline.s7plus.link import Door, Link, connect
 from pipeline.s7plus.program import has_changed, read_program
 from pipeline.s7plus.wanted import WantedSymbols
-from pipeline.units import Secret
+from pipeline.units import Duration, Secret
 
 __all__ = ["SymbolPoller", "SymbolTarget"]
 
@@ -282,6 +282,13 @@ class SymbolPoller:
         else:
             self._actor.become(State.RUNNING)
 
+    def _subscribed(self) -> dict[str, str]:
+        """What became of the wish to be told what changes, by period."""
+        return {
+            str(Duration(group.every)): "granted" if group.subscribing else group.refusal or "not yet asked"
+            for group in self._groups
+        }
+
     def _details(self) -> Mapping[str, object]:
         """For page and API."""
         link = self._link
@@ -291,7 +298,7 @@ class SymbolPoller:
             "certificate": certificate.hex() if certificate else None,
             "access_level": link.protection_level if link else None,
             "requests": sum(len(group.requests) for group in self._groups),
-            "subscribed": [group.subscribing or group.refusal or False for group in self._groups],
+            "subscribed": self._subscribed() if self._target.subscribe else {},
             "bad": {
                 name: why
                 for group in self._groups

@@ -37,11 +37,13 @@ PORTUGUESE = {
 }
 
 DETAILS = {
+    "access level": "nível de acesso",
     "backlog bytes": "tamanho da fila",
     "backlog frames": "quadros na fila",
     "backlog headroom": "folga da fila",
     "backlog oldest age": "idade do mais antigo na fila",
     "bad": "com defeito",
+    "certificate": "certificado",
     "client id": "id do cliente",
     "connections": "conexões",
     "dead letters": "recusados em definitivo",
@@ -53,6 +55,8 @@ DETAILS = {
     "listen": "escuta em",
     "reads": "leituras",
     "requests": "pedidos por ciclo",
+    "subscribed": "avisos de mudança",
+    "tls": "TLS",
     "trouble": "problema",
 }
 """What operators tell of themselves; a key that is not here is shown as it is."""
