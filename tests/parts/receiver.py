@@ -135,10 +135,29 @@ class Receiver:
 
 def _frames(headers: dict[str, str], body: bytes) -> list[dict[str, Any]]:
     text = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
-    if headers.get("content-type") == "application/x-ndjson":
+    kind = headers.get("content-type", "")
+    if kind == "application/x-ndjson":
         return [json.loads(line) for line in text.splitlines()]
+    if kind.startswith("text/plain"):
+        return [_point(line) for line in text.decode().splitlines() if line]
     found = json.loads(text)
     return found if isinstance(found, list) else [found]
+
+
+def _point(line: str) -> dict[str, Any]:
+    """A point of line protocol whose names and values have no blanks, and the line itself."""
+    series, fields, ts = line.split(" ")
+    measurement, *tags = series.split(",")
+    values = {
+        name: json.loads(text.removesuffix("i")) for name, _, text in (x.partition("=") for x in fields.split(","))
+    }
+    return {
+        "line": line,
+        "measurement": measurement,
+        "tags": dict(tag.split("=") for tag in tags),
+        "values": {name: json.loads(text.removesuffix("i")) for name, text in pairs},
+        "ts": int(ts) / 1000,
+    }
 
 
 class ThreadedReceiver(Receiver):
