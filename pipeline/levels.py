@@ -49,7 +49,13 @@ class Condition:
 
     def holds(self, value: float, slack: float = 0.0) -> bool:
         """Whether it is true of a number, with its limits moved outwards by `slack`."""
-        return any(all(compare(value, limit + side * slack) for compare, limit, side in way) for way in self._ways)
+        for way in self._ways:
+            for compare, limit, side in way:
+                if not compare(value, limit + side * slack):
+                    break
+            else:
+                return True
+        return False
 
 
 def _comparison(part: str, text: str) -> tuple[Callable[[float, float], bool], float, int]:

@@ -21,13 +21,14 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from reactivex import Observable, abc, create
+from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from pipeline.errors import Finding
 from pipeline.frame import Frame, Kind, Origin, Scalar
 from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.series import key_of
+from pipeline.straight import Straight
 from pipeline.units import Duration
 from pipeline.verdict import Measurement, Verdicts, check_results
 
@@ -118,7 +119,7 @@ def absence(options: Absence, context: Context) -> Transform:
                 frames.subscribe(watch.on_next, observer.on_error, observer.on_completed, scheduler=scheduler),
             )
 
-        return create(subscribe)
+        return Straight(subscribe)
 
     return build
 

@@ -35,7 +35,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from reactivex import Observable, abc, create
+from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from pipeline.counters import MOST, Counter, Most, Pulses, Wrap, number_of
@@ -47,6 +47,7 @@ from pipeline.patterns import unmatched
 from pipeline.s7.wanted import check_timezone
 from pipeline.series import Series
 from pipeline.shifts import Calendar, Shift, check_shifts
+from pipeline.straight import Straight
 from pipeline.units import Duration
 from pipeline.verdict import Measurement, Verdicts
 
@@ -142,7 +143,7 @@ def oee(options: Oee, context: Context) -> Transform:
                 frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler),
             )
 
-        return create(subscribe)
+        return Straight(subscribe)
 
     return build
 

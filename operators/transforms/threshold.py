@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import Meta
-from reactivex import Observable, abc, create
+from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from pipeline.counters import number_of
@@ -35,6 +35,7 @@ from pipeline.levels import Condition, Levels
 from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.patterns import chooser, unmatched
 from pipeline.series import Series
+from pipeline.straight import Straight
 from pipeline.units import Duration
 from pipeline.verdict import Into, Measurement, Verdicts, check_results, why_bad
 
@@ -200,6 +201,6 @@ def _frames(options: Threshold, context: Context) -> Transform:
                 return subscription
             return CompositeDisposable(Disposable(context.clock.tick(options.every, repeat)), subscription)
 
-        return create(subscribe)
+        return Straight(subscribe)
 
     return build
