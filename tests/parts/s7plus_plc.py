@@ -75,6 +75,7 @@ class SymbolPlc(Server):  # type: ignore[misc]
         password: "" where none is asked.
         grants: the CPU grants subscriptions.
         sends: and sends what changes.
+        loses: as many notifications as are lost next.
         version: the modification time of all types.
         reads: multi-reads, by number of items.
         documents: XML by kind (`IntfDesc`, `LineComm`) by a block's object.
@@ -90,7 +91,7 @@ class SymbolPlc(Server):  # type: ignore[misc]
         self.memory: dict[tuple[int, ...], bytes] = {}
         self.refuses: dict[tuple[int, ...], int] = {}
         self.level, self.password = 1, ""
-        self.grants, self.sends = False, True
+        self.grants, self.sends, self.loses = False, True, 0
         self.version = 1
         self.reads: list[int] = []
         self.limit = 1000
@@ -326,6 +327,9 @@ class SymbolPlc(Server):  # type: ignore[misc]
                     changed += b"\x92" + struct.pack(">I", reference) + self._value(at, raw)
             if changed:
                 self._counts[identity] += 1
+                if self.loses:
+                    self.loses -= 1
+                    continue
                 number = self._counts[identity]
                 body = b"\x33" + struct.pack(">I", identity) + bytes(6) + bytes([number % 256])
                 yield body + encode_uint32_vlq(number) + bytes([self._change]) + changed + b"\0"

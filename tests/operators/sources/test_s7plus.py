@@ -471,6 +471,25 @@ def test_a_cpu_that_grants_it_sends_what_changes():
     play(script, options(subscribe=True), plc)
 
 
+def test_a_lost_notification_is_noticed_by_the_next_one():
+    """Their numbers have a gap: all is read at once, so that no old value stays."""
+    plc = make_plc()
+    plc.grants = True
+
+    async def script(line, plc):
+        await asyncio.sleep(3.5)
+        plc.loses = 1
+        plc.put("DB_Press.contador", struct.pack(">h", 1))
+        await asyncio.sleep(1)
+        plc.put("DB_Press.temperatura", struct.pack(">f", 9))
+        await asyncio.sleep(1)
+        last = line.taken()[-1].values
+        assert (last["contador"], last["temperatura"]) == (1, 9)
+        assert line.part.details()["subscribed"] == {"1s": "granted"}
+
+    play(script, options(subscribe=True), plc)
+
+
 @pytest.mark.parametrize(("grants", "why"), [(False, "no subscription"), (True, "granted, but changes did not come")])
 def test_a_cpu_that_grants_none_or_sends_nothing_is_polled(grants, why):
     """The reason is told; at the latest after `refresh` no frame has old values."""

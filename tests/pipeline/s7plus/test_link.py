@@ -91,6 +91,20 @@ def test_half_an_answer_is_never_a_value():
     talk(script)
 
 
+def test_a_question_without_an_answer_ends_the_connection():
+    """After the door's time-out, to the millisecond."""
+
+    async def script(link, plc):
+        plc.fault = "silent"
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(ReadError, match="no complete answer within 1 s"):
+            await link.read(link.request([(AREA, (9,))]))
+        assert asyncio.get_running_loop().time() - began == pytest.approx(1)
+        assert link.is_gone
+
+    talk(script)
+
+
 def test_a_cancelled_question_ends_the_connection():
     """Its answer would be taken for that of the next one."""
 
