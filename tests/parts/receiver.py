@@ -148,9 +148,7 @@ def _point(line: str) -> dict[str, Any]:
     """A point of line protocol whose names and values have no blanks, and the line itself."""
     series, fields, ts = line.split(" ")
     measurement, *tags = series.split(",")
-    values = {
-        name: json.loads(text.removesuffix("i")) for name, _, text in (x.partition("=") for x in fields.split(","))
-    }
+    pairs = [field.split("=") for field in fields.split(",")]
     return {
         "line": line,
         "measurement": measurement,
