@@ -97,7 +97,7 @@ def mqtt(options: MqttOptions, context: Context) -> RunSink:
         context,
         journal,
         CODECS[options.envelope],
-        lambda frame: (topics.of(frame.origin), options.qos),
+        lambda origin: (topics.of(origin), options.qos),
         options.server,
         retry=options.retry,
         breaker=options.breaker,

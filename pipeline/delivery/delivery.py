@@ -9,6 +9,7 @@ and what waits for its commit.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 
@@ -57,7 +58,7 @@ class Delivery:
         context: Context,
         journal: JournalOptions,
         codec: Codec,
-        address: Callable[[Frame], tuple[str, int]],
+        address: Callable[[Origin], tuple[str, int]],
         receiver: str,
         *,
         mode: str = "mqtt",
@@ -70,7 +71,7 @@ class Delivery:
             context: the sink's.
             journal: its journal's options.
             codec: makes the bodies.
-            address: topic and QoS of a frame.
+            address: topic and QoS of the frames of an origin; asked once for each.
             receiver: who the journal is for, such as `mqtts://host:8883`.
             mode: the label of the published counters.
             retry: pauses of refused records, and of the breaker.
@@ -100,7 +101,7 @@ class Delivery:
             release=self.lanes.add,
             finished=self._round_ended,
         )
-        self._streams: dict[Origin, _Stream] = {}
+        self._streams: dict[Origin, tuple[_Stream, tuple[str, int] | None]] = {}
         # Kept over a changed graph: `boot` is the process's, so the numbers of its PLCs must go on.
         self._plcs: dict[str, _Stream] = context.kept.setdefault("seq", {})
         self._open = False
@@ -186,19 +187,20 @@ class Delivery:
         shift = self._shift(now, frames)
         commits, add = self.commits, self.lanes.add
         pending, n = self.ledger.pending, commits.next
-        codec, name, boot, ready = self._codec, self._codec.name, self._boot, self._ready
+        streams, admission, boot, ready = self._streams, self._admission, self._boot, self._ready
+        name, encode, stamp = self._codec.name, self._codec.encode, self._codec.stamp
         bytes_in = accepted = 0
         for frame in frames:
-            stream = self._streams.get(frame.origin) or self._stream(frame.origin)
+            stream, address = streams.get(frame.origin) or self._stream(frame.origin)
             seq = stream.seq
             stream.seq = seq + 1
             try:
-                topic, qos = self._address(frame)
-                body = codec.stamp(codec.encode(frame), seq, boot)
+                topic, qos = address or self._address(frame.origin)
+                body = stamp(encode(frame), seq, boot)
             except Exception as error:  # noqa: BLE001 - one frame must not take its neighbours along
                 self._unencodable(error)
                 continue
-            if self._admission.guarded and not self._admission.admit(live=not self.lanes.open):
+            if admission.guarded and not admission.admit(live=not self.lanes.open):
                 continue
             record = Record(n, body, topic, qos, name, stream.plc, frame.ts, body, now, frame.ts + shift, ready=ready)
             pending[n] = record
@@ -230,11 +232,14 @@ class Delivery:
         """The last `seq` given, by PLC (`tenant/plc`)."""
         return {plc: stream.seq - 1 for plc, stream in self._plcs.items()}
 
-    def _stream(self, origin: Origin) -> _Stream:
+    def _stream(self, origin: Origin) -> tuple[_Stream, tuple[str, int] | None]:
+        """The numbering of an origin's PLC, and its frames' address; None where asking for that fails."""
         plc = f"{origin.tenant_id}/{origin.plc_id or origin.ip}"
-        stream = self._plcs.setdefault(plc, _Stream(plc))
-        self._streams[origin] = stream
-        return stream
+        address = None
+        with contextlib.suppress(Exception):  # told when the frame is encoded
+            address = self._address(origin)
+        found = self._streams[origin] = (self._plcs.setdefault(plc, _Stream(plc)), address)
+        return found
 
     def _shift(self, now: float, frames: list[Frame]) -> float:
         """What makes a monotonic time of a frame's `ts`; a clock that has jumped since may not become a latency."""

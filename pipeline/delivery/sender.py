@@ -146,7 +146,7 @@ class Sender:
             back = [record for record in records[took:] if flight.pop(record.n, None) is not None]
             self.replaying -= sum(record.replayed for record in back)
             lanes.give_back(back)
-        return took == len(records)
+        return took == len(records) and (took == room or lanes.unread() is not None)
 
     def _room(self, now: float) -> int:
         """Records that may be in flight now."""

@@ -5,7 +5,8 @@ Integers are big-endian; lengths are MQTT's variable byte integers. Sections are
 
 from __future__ import annotations
 
-from struct import unpack
+from functools import lru_cache
+from struct import Struct, unpack
 
 __all__ = ["LARGEST", "MOST", "Unfit", "encode_publish", "find_packet", "good_pubacks", "pack_topic"]
 
@@ -14,6 +15,10 @@ LARGEST = 0xFFFFFFF
 MOST = 0xFFFF
 """Packet identifiers, bytes of a topic name, seconds of keep-alive."""
 _MORE = 0x80
+_KINDS = {(1, False): b"\x32", (1, True): b"\x33", (0, False): b"\x30", (0, True): b"\x31"}
+"""First bytes of PUBLISH by quality of service and `retain`."""
+_MID = {True: Struct(">Hx").pack, False: Struct(">H").pack}
+"""Writers of the packet identifier, for MQTT 5 with the length of no properties behind it."""
 
 
 class Unfit(ValueError):
@@ -45,14 +50,22 @@ def encode_publish(packed_topic: bytes, body: bytes, mid: int, *, v5: bool, reta
     Raises:
         Unfit: longer than the 256 MiB that MQTT can carry.
     """
-    middle = (mid.to_bytes(2, "big") if mid else b"") + (b"\0" if v5 else b"")
-    size = len(packed_topic) + len(middle) + len(body)
+    middle = _MID[v5](mid) if mid else b"\0" * v5
+    length = _length(len(packed_topic) + len(middle) + len(body))
+    return b"".join((_KINDS[mid > 0, retain], length, packed_topic, middle, body))
+
+
+@lru_cache(4096)
+def _length(size: int) -> bytes:
+    """A variable byte integer (section 1.5.5)."""
     if size > LARGEST:
         raise Unfit("packet too large")
-    length = b"%c" % (size if size < _MORE else size & 0x7F | _MORE)
-    while size := size >> 7:
-        length += b"%c" % (size if size < _MORE else size & 0x7F | _MORE)
-    return b"%c%b%b%b%b" % ((0x32 if mid else 0x30) | retain, length, packed_topic, middle, body)
+    length = bytearray()
+    while size >= _MORE:
+        length.append(size & 0x7F | _MORE)
+        size >>= 7
+    length.append(size)
+    return bytes(length)
 
 
 def find_packet(data: bytes, position: int) -> tuple[int, int] | None:

@@ -249,17 +249,19 @@ class Link:
         return self._loop.time()
 
     def _encode(self, message: Outgoing) -> bytes:
-        topic = self._topics.get(message.topic)
-        if topic is None:
-            if len(self._topics) >= TOPICS:
-                self._topics.clear()
-            topic = self._topics[message.topic] = pack_topic(message.topic)
+        topic, body = self._topics.get(message.topic) or self._pack(message.topic), message.body
         if self._denied and self._denied.get(message.topic, 0.0) > self._loop.time():
             raise Unfit(DENIED)
         # 8: the fixed header and its length, the packet identifier, the length of no properties.
-        if len(topic) + len(message.body) + 8 > self.largest:
+        if len(topic) + len(body) + 8 > self.largest:
             raise Unfit("packet too large")
-        return encode_publish(topic, message.body, self._next_mid(message) if message.qos else 0, v5=self._v5)
+        return encode_publish(topic, body, self._next_mid(message) if message.qos else 0, v5=self._v5)
+
+    def _pack(self, topic: str) -> bytes:
+        if len(self._topics) >= TOPICS:
+            self._topics.clear()
+        packed = self._topics[topic] = pack_topic(topic)
+        return packed
 
     def _next_mid(self, message: Outgoing | None) -> int:
         mid = self._mid % MOST + 1

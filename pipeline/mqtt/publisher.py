@@ -148,6 +148,13 @@ class Publisher:
         self._degrade(self._trouble if reason == DENIED else f"{reason}: the frame is with the dead letters")
 
     def _answered(self, answers: list[Answer]) -> None:
+        good = [message.n for message, code, _ in answers if message is not None and not code]
+        if len(good) < len(answers):
+            good = self._sort_out(answers)
+        self._delivery.acknowledge_all(good)
+
+    def _sort_out(self, answers: list[Answer]) -> list[int]:
+        """Deal with what is refused, unheard or no frame; the others."""
         good: list[int] = []
         for message, code, said in answers:
             if message is None:
@@ -159,7 +166,7 @@ class Publisher:
                 self._unheard.n += code == NO_SUBSCRIBER
             else:
                 self._refused(message, code, said)
-        self._delivery.acknowledge_all(good)
+        return good
 
     def _refused(self, message: Outgoing, code: int, said: str) -> None:
         refusal = judge_puback(code)

@@ -93,7 +93,7 @@ def make_delivery(loop, folder, boot="B0", clock=None, **options):
     context.boot = boot
     own = {name: options.pop(name) for name in ("retry", "breaker") if name in options}
     journal = JournalOptions(path=str(folder), **options)
-    return Delivery(context, journal, CODECS["full"], lambda frame: (f"plc/{frame.origin.plc_id}", 1), BROKER, **own)
+    return Delivery(context, journal, CODECS["full"], lambda origin: (f"plc/{origin.plc_id}", 1), BROKER, **own)
 
 
 async def produce(delivery, seconds, rate=20.0, plcs=PLCS):
