@@ -330,6 +330,8 @@ def _second_colon(line: Line, column: int) -> bool:
 
 def _start(here: _Here) -> Mishap | None:
     match = re.search(r"found character (?:'(.)'|\"(')\") that cannot start", here.problem)
+    if "block scalar" in here.context:  # `CRITICO: > 30`: alone at the end of its line it would begin a long text
+        return here.at_context("a text on one line can't begin with > or |", 'put it in quotes: "> 30"')
     if match is None:
         return None
     return here.mishap(f"a text can't begin with {match[1] or match[2]}", "put the text in quotes")

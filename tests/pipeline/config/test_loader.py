@@ -172,6 +172,10 @@ MISTAKES = {
         SMALL.replace("sinks:\n", "sinks\n"),
         ["3:1: this line is no `key: value`: the colon is missing"],
     ),
+    "comparison without quotes": (
+        SMALL.replace("sinks:\n", "x-levels:\n  CRITICO: > 30\nsinks:\n"),
+        ['4:12: a text on one line can\'t begin with > or |; put it in quotes: "> 30"'],
+    ),
     "quote never closed": (
         SMALL.replace("  press: {type: s7", '  press: {type: "s7'),
         ["2:17: the quote that opens here isn't closed on its line; close it"],
