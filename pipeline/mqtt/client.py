@@ -27,6 +27,8 @@ __all__ = ["Access", "Ack", "Client", "Session", "check_version"]
 GMQTT = "0.8.0"
 _CONNACK, _PUBACK, _DISCONNECT = 0x20, 0x40, 0xE0
 _MID = 2
+_LONGEST = 16 << 20
+"""Bytes of a packet that are waited for; what promises more would fill the memory."""
 # It logs each lost connection with a stack trace; the sink tells the same in words.
 logging.getLogger("gmqtt").setLevel(logging.CRITICAL + 1)
 
@@ -180,6 +182,8 @@ class _Protocol(MQTTProtocol):  # type: ignore[misc]
                     pubacks.append((body[0] << 8 | body[1], code, said))
                 else:
                     self._client.receive(kind, body)
+            if len(data) - position > _LONGEST:
+                raise ValueError(f"a packet of more than {_LONGEST >> 20} MiB")  # noqa: TRY301 - as above
         except (IndexError, ValueError) as error:
             detail = f"{data[position : position + 16]!r} is not MQTT"
             link.abort(LinkError("protocol", detail, f"is `port` right? ({error})"))
@@ -247,6 +251,8 @@ class Client(gmqtt.Client):  # type: ignore[misc]
         if kind == _DISCONNECT:
             code = body[0] if body else 0
             self.link.abort(explain_disconnect(code, self.said(body[1:])))
+        elif kind == _CONNACK and self._connection is None:
+            raise ValueError("a broker has nothing to say before CONNECT")
         elif kind == _CONNACK and body[1]:
             self.link.end(explain_refusal(body[1], self.said(body[2:])))
         elif kind == _CONNACK:

@@ -380,6 +380,36 @@ def test_publish_packets_are_those_of_gmqtt(topic, body, mid, v5, retain):
     assert encode_publish(pack_topic(topic), body, mid, v5=v5, retain=retain) == bytes(expected)
 
 
+def test_a_packet_without_end_is_not_waited_for():
+    """Its length promises 256 MiB; what comes of it is not gathered for ever."""
+
+    async def script(broker: Broker, make: Callable[..., Link]) -> None:
+        link = make()
+        await link.open(5)
+        broker.session.transport.write(b"\x30\xff\xff\xff\x7f")
+        sent = 0
+        while not link.ended.done() and sent < 64 << 20:
+            broker.session.transport.write(bytes(1 << 20))
+            sent += 1 << 20
+            await asyncio.sleep(0.01)
+        assert "a packet of more than 16 MiB" in str(await link.ended)
+        assert sent < 20 << 20
+
+    with_broker(script)
+
+
+def test_an_answer_before_the_question_is_no_connection():
+    """A CONNACK that comes with the end of TLS's handshake, before anything was asked."""
+
+    async def script(broker: Broker, make: Callable[..., Link]) -> None:
+        link = make()
+        with pytest.raises(ValueError, match="nothing to say before CONNECT"):
+            link._client.receive(0x20, b"\0\0")
+        link.abort(LinkError("lost"))
+
+    with_broker(script)
+
+
 def test_another_gmqtt_is_refused(monkeypatch):
     """The private names belong to one version."""
     check_version()
