@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.parts.line import ROOT, Line
+from tests.parts.native_plc import NativePlc
 from tests.parts.waiting import wait_until
 from tests.stack.conftest import Stack
 
@@ -136,3 +137,45 @@ def test_none_is_missed_through_a_kill_and_an_outage(stack: Stack, analytics: Li
 
     wait_until(lambda: len(stored()) >= len(levels), "all verdicts are stored", 60)
     assert stored() == levels
+
+
+@pytest.mark.real("native_plc", "telegraf")
+def test_the_edge_judges_and_its_verdicts_stand_beside_the_data(stack: Stack, press: NativePlc, tmp_path: Path) -> None:
+    """`line1-oee` through broker and Telegraf: rate, power, state in the press's points; OEE as its own measurement."""
+    text = (ROOT / "configs" / "line1-oee.yaml").read_text(encoding="utf-8")
+    changes = {"mon-sat": "daily", "sun-fri": "daily", "every: 60s": "every: 1s", "wrap: int}     #": "window: 0s} #"}
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file = tmp_path / "line1-oee.yaml"
+    file.write_text(text, encoding="utf-8")
+    environment = {
+        **{name: stack.env[name] for name in ("MQTT_USERNAME", "MQTT_PASSWORD")},
+        "MQTT_BROKER": stack.broker.host,
+        "MQTT_PORT": str(stack.broker.port),
+        "MQTT_CA_FILE": str(stack.broker.ca_file),
+        "PLC_IP": "127.0.0.1",
+        "PLC_PORT": str(press.port),
+        "TENANT_ID": "acme",
+        "PLC_ID": "judge",
+        "POLL_INTERVAL": "100ms",
+        "IDEAL_RATE": "100000",
+        "DATA_DIR": str(tmp_path / "data"),
+    }
+
+    def points(measurement: str, field: str) -> list[dict[str, Any]]:
+        return stack.query(
+            'from(bucket: "processo") |> range(start: -1h) '
+            f'|> filter(fn: (r) => r._measurement == "{measurement}" and r.plc_id == "judge" and r._field == "{field}")'
+        )
+
+    with stack.telegraf(), Line(file, environment, tmp_path):
+        wait_until(lambda: len(points("oee", "oee")) >= 3 and points("s7_db1", "contador_bom_per_min"), "both", 60)
+    assert {row["tenant_id"] for row in points("oee", "oee")} == {"acme"}
+    assert all(0 < row["_value"] < 1 for row in points("oee", "performance"))
+    assert {row["_value"] for row in points("oee", "quality")} == {1.0}
+    assert {row["_value"] for row in points("oee", "final")} == {False}
+    assert {row["_value"] for row in points("oee", "shift")} <= {"A", "B", "C"}
+    assert {row["_value"] for row in points("s7_db1", "status_vibracao")} == {"Normal"}
+    assert {row["_value"] for row in points("s7_db1", "potencia")} == {5.0 * 380 * 1.732}
+    assert all(row["_value"] > 0 for row in points("s7_db1", "contador_bom_per_min"))
