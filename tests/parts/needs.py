@@ -28,6 +28,11 @@ PARTS: dict[str, tuple[Callable[[], str], str]] = {
     "strace": (lambda: "" if shutil.which("strace") else "no strace", "apt-get install strace"),
     "faketime": (lambda: "" if shutil.which("faketime") else "no libfaketime", "apt-get install faketime"),
     "openssl": (lambda: "" if shutil.which("openssl") else "no openssl", "apt-get install openssl"),
+    "systemd": (lambda: "" if shutil.which("systemd-analyze") else "no systemd-analyze", "apt-get install systemd"),
+    "netns": (
+        lambda: "" if os.name == "posix" and os.getuid() == 0 and shutil.which("unshare") else "no rights for unshare",
+        "run the tests as root, with util-linux and iproute2",
+    ),
     "native_plc": (native_missing, "python -m venv and pip must work, with PyPI in reach"),
     "telegraf": (telegraf_missing, "Go 1.21 or later, with the Go module proxy in reach; building takes minutes"),
     "compose": (compose_missing, "Go 1.23 or later, with the Go module proxy in reach; building takes minutes"),
