@@ -169,7 +169,9 @@ class Receiver:
             if len(self._refused) == len(self._wanted.topics) and not link.best_qos < self._wanted.qos:
                 return LinkError(REFUSED, self._refusal())
             self._tell()
-            return await link.ended
+            # Not awaited itself: a task that is cancelled cancels the future that it awaits.
+            await asyncio.wait({link.ended})
+            return link.ended.result()
         except LinkError as error:
             return error
         finally:

@@ -1,7 +1,7 @@
 """A scripted MQTT broker for the virtual loop: it records, and answers what it is told to answer.
 
-It speaks MQTT 5 and 3.1.1, as far as a publisher sees. `Broker.listen` puts it on an address; its attributes may be
-changed at any moment and count from the next packet.
+It speaks MQTT 5 and 3.1.1, as far as a publisher or one subscriber with QoS 1 sees. `Broker.listen` puts it on an
+address; its attributes may be changed at any moment and count from the next packet.
 """
 
 import asyncio
@@ -42,6 +42,8 @@ class Connected:
     password: str | None
     will: tuple[str, bytes, bool] | None
     at: float
+    clean: bool = True
+    properties: bytes = b""
 
 
 @dataclass
@@ -58,6 +60,11 @@ class Broker:
         connected: all CONNECTs.
         wills: last wills that were published because a client vanished.
         most_in_flight: the greatest number of unanswered messages of QoS 1, for this connection.
+        suback: gives the reason code for a filter.
+        subscribed: the filters of each SUBSCRIBE, with their options.
+        kept: what the session keeps for a subscriber: messages by packet identifier, until they are acknowledged.
+        acknowledged: bodies of the messages that the subscriber has acknowledged, in that order.
+        delivered: bodies of the messages that were sent to it, in that order, again when sent again.
     """
 
     connack: int | None = 0
@@ -71,6 +78,19 @@ class Broker:
     pings: int = 0
     most_in_flight: int = 0
     sessions: list["_Session"] = field(default_factory=list)
+    suback: Callable[[str], int] = lambda _: 1
+    subscribed: list[dict[str, int]] = field(default_factory=list)
+    kept: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    acknowledged: list[bytes] = field(default_factory=list)
+    delivered: list[bytes] = field(default_factory=list)
+    _last: int = 0
+
+    def give(self, topic: str, body: bytes) -> None:
+        """Publish a message of QoS 1 to the subscriber; the session keeps it while there is none."""
+        self._last = self._last % 65535 + 1
+        self.kept[self._last] = (topic, body)
+        if self.sessions:
+            self.session.deliver()
 
     async def listen(self, loop: VirtualLoop, host: str = "broker", port: int = 8883) -> MemoryServer:
         """Listen on the loop's simulated network."""
@@ -115,6 +135,9 @@ class _Session(asyncio.Protocol):
         self.will: tuple[str, bytes, bool] | None = None
         self.in_flight = 0
         self.number = len(broker.sessions)
+        self.receive_maximum = 65535
+        self.receiving: dict[int, None] | None = None
+        self.old: set[int] = set()
         broker.sessions.append(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -134,7 +157,50 @@ class _Session(asyncio.Protocol):
             self.buffer = self.buffer[start + size :]
             if self.broker.mute:
                 continue
-            {0x10: self.connect, 0x30: self.publish, 0xC0: self.ping, 0xE0: self.leave}[head & 0xF0](head, body)
+            {
+                0x10: self.connect,
+                0x30: self.publish,
+                0x40: self.confirmed,
+                0x80: self.subscribe,
+                0xC0: self.ping,
+                0xE0: self.leave,
+            }[head & 0xF0](head, body)
+
+    def subscribe(self, _: int, body: bytes) -> None:
+        position = _skip(body, 2) if self.v5 else 2
+        filters: dict[str, int] = {}
+        while position < len(body):
+            topic, position = _text(body, position)
+            filters[topic], position = body[position], position + 1
+        self.broker.subscribed.append(filters)
+        codes = bytes(self.broker.suback(topic) for topic in filters)
+        answer = body[:2] + (b"\0" if self.v5 else b"") + codes
+        self.transport.write(bytes((0x90, len(answer))) + answer)
+        if self.receiving is None:
+            self.receiving = {}
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Send what is kept and not under way, as far as the subscriber's window allows."""
+        if self.receiving is None or self.transport.is_closing():
+            return
+        for mid, (topic, body) in self.broker.kept.items():
+            if mid in self.receiving or len(self.receiving) >= self.receive_maximum:
+                continue
+            self.receiving[mid] = None
+            self.broker.delivered.append(body)
+            name = topic.encode()
+            packet = len(name).to_bytes(2, "big") + name + mid.to_bytes(2, "big") + (b"\0" if self.v5 else b"") + body
+            length = bytes((len(packet) & 0x7F | 0x80, len(packet) >> 7))
+            self.transport.write(bytes((0x3A if mid in self.old else 0x32,)) + length + packet)
+
+    def confirmed(self, _: int, body: bytes) -> None:
+        mid = int.from_bytes(body[:2], "big")
+        assert self.receiving is not None
+        assert mid in self.receiving, "a message is acknowledged that was not sent over this connection"
+        del self.receiving[mid]
+        self.broker.acknowledged.append(self.broker.kept.pop(mid)[1])
+        self.deliver()
 
     def ping(self, *_: object) -> None:
         self.broker.pings += 1
@@ -146,8 +212,10 @@ class _Session(asyncio.Protocol):
     def connect(self, _: int, body: bytes) -> None:
         level, flags, keep_alive = body[6], body[7], int.from_bytes(body[8:10], "big")
         self.v5, position = level == 5, 10
+        session = b""
         if self.v5:
             position = _skip(body, position)
+            session = body[11:position]
         client_id, position = _text(body, position)
         will = username = password = None
         if flags & 0x04:
@@ -161,11 +229,18 @@ class _Session(asyncio.Protocol):
         if flags & 0x40:
             password, position = _text(body, position)
         broker = self.broker
-        broker.connected.append(Connected(client_id, level, keep_alive, username, password, will, self.loop.time()))
+        clean = bool(flags & 0x02)
+        now = self.loop.time()
+        broker.connected.append(Connected(client_id, level, keep_alive, username, password, will, now, clean, session))
+        if session:  # session expiry, then receive maximum, as a subscriber sends them
+            self.receive_maximum = int.from_bytes(session[6:8], "big")
         if broker.connack is None:
             return
         tail = bytes((len(broker.properties),)) + broker.properties if self.v5 else b""
-        self.transport.write(bytes((0x20, 2 + len(tail), 0, broker.connack)) + tail)
+        resumed = not clean and not broker.connack and self.number > 0
+        if resumed:
+            self.old = set().union(*(before.receiving or () for before in broker.sessions[:-1])) & set(broker.kept)
+        self.transport.write(bytes((0x20, 2 + len(tail), resumed, broker.connack)) + tail)
         if broker.connack:
             self.transport.close()
         else:
