@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import struct
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ __all__ = ["Access", "Ack", "Client", "Session", "check_version"]
 GMQTT = "0.8.0"
 _CONNACK, _PUBACK, _DISCONNECT = 0x20, 0x40, 0xE0
 _MID = 2
+_NOT_ZERO = ("receive_maximum", "maximum_packet_size")
 _LONGEST = 16 << 20
 """Bytes of a packet that are waited for; what promises more would fill the memory."""
 # It logs each lost connection with a stack trace; the sink tells the same in words.
@@ -257,6 +259,8 @@ class Client(gmqtt.Client):  # type: ignore[misc]
             self.link.end(explain_refusal(body[1], self.said(body[2:])))
         elif kind == _CONNACK:
             self.granted = {name: values[0] for name, values in self._properties(body[2:]).items()}
+            if not all(self.granted.get(name, 1) for name in _NOT_ZERO):
+                raise ValueError("the broker grants nothing")
             self.answered = True
             self.resumed = bool(body[0] & 1)
             self._connection.put_package(Package(kind, body))
@@ -270,5 +274,8 @@ class Client(gmqtt.Client):  # type: ignore[misc]
     def _properties(self, data: bytes) -> dict[str, list[Any]]:
         if not data:
             return {}
-        found, _ = self._package_handler._parse_properties(data)  # noqa: SLF001 - see the module's docstring
+        try:
+            found, _ = self._package_handler._parse_properties(data)  # noqa: SLF001 - see the module's docstring
+        except struct.error as error:
+            raise ValueError(f"properties end inside of one: {error}") from error
         return found or {}

@@ -380,6 +380,21 @@ def test_publish_packets_are_those_of_gmqtt(topic, body, mid, v5, retain):
     assert encode_publish(pack_topic(topic), body, mid, v5=v5, retain=retain) == bytes(expected)
 
 
+@pytest.mark.parametrize("properties", [b"\x21\0", b"\x27\0\0\0\0", b"\x21\0\0", b"\x12\0\x01\xff"], ids=bytes.hex)
+def test_properties_that_contradict_themselves_are_a_reason(properties):
+    """One that ends inside of a number, a window or a size of nothing, a text of another encoding."""
+
+    async def script(broker: Broker, make: Callable[..., Link]) -> None:
+        errors: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        link = make()
+        with pytest.raises(LinkError, match="is not MQTT"):
+            await link.open(5)
+        assert errors == []
+
+    with_broker(script, properties=properties)
+
+
 def test_a_packet_without_end_is_not_waited_for():
     """Its length promises 256 MiB; what comes of it is not gathered for ever."""
 
