@@ -15,13 +15,14 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, Sample
 from prometheus_client.registry import Collector
 
-__all__ = ["Counter", "Gauge", "Histogram", "Metrics", "parts"]
+__all__ = ["PART", "Counter", "Gauge", "Histogram", "Metrics", "parts"]
 
 Labels = tuple[tuple[str, str], ...]
 Samples = Callable[[], Iterable[tuple[dict[str, str], float]]]
 Child = TypeVar("Child", "Counter", "Gauge", "Histogram")
 
-_PART = 100  # samples; making and writing so many takes about a millisecond
+PART = 100
+"""Samples; making and writing so many takes about a millisecond."""
 
 
 class Counter:
@@ -183,7 +184,7 @@ def parts(head: Metric, samples: Iterable[Sample]) -> Iterator[Metric]:
         samples: asked for while the parts are.
     """
     left = iter(samples)
-    pieces = iter(lambda: list(islice(left, _PART)), [])
+    pieces = iter(lambda: list(islice(left, PART)), [])
     for piece in chain([next(pieces, [])], pieces):
         part = copy(head)
         part.samples = piece

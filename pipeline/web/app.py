@@ -26,7 +26,7 @@ from pipeline.config.http import Http
 from pipeline.errors import PartFailed
 from pipeline.recording.flight import FlightRecorder
 from pipeline.web.access import Guard
-from pipeline.web.exposition import Exposition, text
+from pipeline.web.exposition import Exposition
 from pipeline.web.page import language, page
 from pipeline.web.tap import Taps
 from pipeline.web.view import Block, Running, blocks, described, unready
@@ -99,7 +99,7 @@ class _Views:
         return response
 
     async def metrics(self, _: Request) -> Response:
-        return _Sliced(text(self._exposition), CONTENT_TYPE_PLAIN_0_0_4)
+        return _Sliced(self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4)
 
     async def last(self, _: Request) -> Response:
         return _Sliced(_array(map(_last, blocks(self._running))), _JSON)
@@ -160,7 +160,8 @@ class _Sliced(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for part in _slices(self._pieces if scope["method"] != "HEAD" else ()):
             await send({"type": "http.response.body", "body": part, "more_body": True})
-            await asyncio.sleep(0)
+            # As long as a slice takes: else this process, always busy, would wait for its turn when a tick is due.
+            await asyncio.sleep(_SLICE_SECONDS)
         await send({"type": "http.response.body", "body": b""})
 
 

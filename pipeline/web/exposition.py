@@ -9,18 +9,22 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, Sample
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from pipeline.actor import State
 from pipeline.frame import Origin
-from pipeline.metrics import parts
+from pipeline.metrics import PART, parts
 from pipeline.web.view import Running, labels_of
 
 __all__ = ["Exposition", "text"]
+
+_VALUES = GaugeMetricFamily("plc_last_value", "Newest value of a tag; true is 1, false is 0, texts are left out.")
 
 
 class Exposition(Collector):
@@ -36,15 +40,14 @@ class Exposition(Collector):
         self._running = running
         self._selected = re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)").match
         self._process = ProcessCollector(registry=None)
+        self._series: dict[tuple[Origin, int], tuple[object, list[str]]] = {}
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, in `parts`. May be read over several loop turns."""
+        """Every family but `plc_last_value`, in `parts`. May be read over several loop turns."""
         yield from self._running.metrics.collect()
         yield GaugeMetricFamily("edge_up", "1 while the pipeline runs", value=1)
         yield from self._nodes()
         yield from self._process.collect()
-        head = GaugeMetricFamily("plc_last_value", "Newest value of a tag; true is 1, false is 0, texts are left out.")
-        yield from parts(head, self._values())
 
     def _nodes(self) -> Iterator[Metric]:
         actors = tuple(self._running.actors.items())
@@ -67,24 +70,57 @@ class Exposition(Collector):
         for family in (states, errors, drops, frames):
             yield from parts(family, family.samples)
 
-    def _values(self) -> Iterator[Sample]:
+    def text(self) -> Iterator[str]:
+        """The whole text, in pieces, so that it can be sent while it is made."""
+        yield from text(self)
+        yield from self._values()
+
+    def _values(self) -> Iterator[str]:
+        """The text of `plc_last_value`, in pieces of a hundred lines. Its series change seldom, so theirs is kept."""
+        yield _written(_VALUES)
         latest = tuple(self._running.latest.items())
         labels = _told_apart([origin for origin, _ in latest])
+        before, self._series = self._series, {}
         for origin, frame in latest:
-            for name, value in frame.values.items():
-                if not isinstance(value, str) and self._selected(name):
-                    yield Sample("plc_last_value", {**labels[origin], "name": name}, value)
+            shown = [
+                (name, value)
+                for name, value in frame.values.items()
+                if not isinstance(value, str) and self._selected(name)
+            ]
+            for start in range(0, len(shown), PART):
+                piece = shown[start : start + PART]
+                key = (labels[origin], [name for name, _ in piece])
+                known, series = before.get((origin, start), (None, []))
+                if known != key:
+                    series = _series(*key)
+                self._series[origin, start] = (key, series)
+                yield "".join([f"{each} {_number(value)}\n" for each, (_, value) in zip(series, piece, strict=True)])
 
 
 def text(collector: Collector) -> Iterator[str]:
     """The library's text, a piece for each part that the collector gives, so that it can be sent while it is made."""
     before = None
     for part in collector.collect():
-        written = generate_latest(_Single(part)).decode()
+        written = _written(part)
         this = (part.name, part.type)
         # A family has its two lines of head once, before its first part.
         yield written.split("\n", 2)[2] if this == before else written
         before = this
+
+
+def _number(value: float) -> str:
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call]  # as the library writes its own
+
+
+def _series(labels: dict[str, str], names: list[str]) -> list[str]:
+    """The lines of some last values without their numbers: `plc_last_value{…}`."""
+    family = copy(_VALUES)
+    family.samples = [Sample("plc_last_value", {**labels, "name": name}, 0) for name in names]
+    return [line.rpartition(" ")[0] for line in _written(family).split("\n")[2:-1]]
+
+
+def _written(part: Metric) -> str:
+    return generate_latest(_Single(part)).decode()
 
 
 @dataclass(frozen=True)

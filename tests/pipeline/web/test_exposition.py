@@ -85,14 +85,25 @@ def test_the_last_values_follow_their_frames():
     """No answer keeps old values, nor blocks that are gone."""
     view = Watched()
     exposition = Exposition(view)
-    first = "".join(text(exposition))
+    first = "".join(exposition.text())
     view.latest = {view.press: data(view.press, contador_bom=5015, neu=1)}
-    second = "".join(text(exposition))
+    second = "".join(exposition.text())
     assert series(first, "plc_last_value", name="contador_bom", **PRESS) == 5014
     assert series(second, "plc_last_value", name="contador_bom", **PRESS) == 5015
     assert series(second, "plc_last_value", name="AI_Corrente", **PRESS) is None
     view.latest = {}
-    assert 'plc="press1"' not in "".join(text(exposition))
+    assert 'plc="press1"' not in "".join(exposition.text())
+
+
+def test_any_name_of_a_value_comes_back_as_it_was():
+    """Quotes, ends of lines of all kinds, and backslashes, as the library writes them."""
+    names = ['a"b', "a\nb", "a\\b", "a\x85b", "a\u2028b", "a} 1"]
+    view = Watched()
+    view.latest = {view.press: data(view.press, **{name: number for number, name in enumerate(names)})}
+    values = families(ask(view, "/metrics").text)["plc_last_value"][1]
+    assert {dict(labels)["name"]: value for (_, labels), value in values.items()} == dict(
+        zip(names, range(len(names)), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,7 +181,7 @@ def test_a_big_family_comes_in_small_pieces_under_one_head(count):
     view.latest = {view.press: data(view.press, **{f"value_{number}": number for number in range(count)})}
     for number in range(count):
         view.metrics.histogram("took_seconds", "time", (0.5,), sink=str(number)).observe(number)
-    pieces = list(text(Exposition(view)))
+    pieces = list(Exposition(view).text())
     assert max(piece.count("\n") for piece in pieces) <= 102
     answer = "".join(pieces)
     values = families(answer)["plc_last_value"][1]
