@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -170,14 +170,7 @@ def symbol_graph(found: Listing, options: Sequence[str] = (), name: str = "new")
         *(f"    {option}" for option in options),
         "    every: 1s",
     ]
-    if found.blocks:
-        lines.append("    blocks:")
-        for block, number in found.blocks.items():
-            lines.append(f"      - {{symbol: {_quoted(write_symbol((block,)))}, db: {number}}}")
-            lines += [f"        # {_comment(each)}" for each in found.symbols if each.db == number]
-    if tags:
-        lines.append("    tags:")
-        lines += [f"      {_quoted(_key(each.symbol))}: {_quoted(each.symbol)}  # {each.type}" for each in tags]
+    lines += _reads(found, tags)
     lines += [
         "",
         "transforms:",
@@ -187,6 +180,19 @@ def symbol_graph(found: Listing, options: Sequence[str] = (), name: str = "new")
         "  screen: {type: stdout, from: frames}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _reads(found: Listing, tags: Sequence[Listed]) -> Iterator[str]:
+    """The lines of `blocks:` and `tags:`."""
+    if found.blocks:
+        yield "    blocks:"
+    for block, number in found.blocks.items():
+        yield f"      - {{symbol: {_quoted(write_symbol((block,)))}, db: {number}}}"
+        yield from (f"        # {_comment(each)}" for each in found.symbols if each.db == number)
+    if tags:
+        yield "    tags:"
+    for each in tags:
+        yield f"      {_quoted(_key(each.symbol))}: {_quoted(each.symbol)}  # {each.type}"
 
 
 def _key(symbol: str) -> str:

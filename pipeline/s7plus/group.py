@@ -16,6 +16,9 @@ from pipeline.s7plus.wanted import WantedSymbols
 
 __all__ = ["Group", "Watched"]
 
+_COUNTS = 8
+"""Bytes by which a request's counts may grow with its items."""
+
 
 class Watched:
     """A frame's worth of symbols through all sessions.
@@ -65,6 +68,7 @@ class Group:
         self._parts: list[Address] = []
         self._latest: list[bytes | int] = []
         self._limit = 0
+        self._sizes: dict[tuple[Address, ...], int] = {}
         self._missed = 0
         self._heard = False
         self._fresh = False
@@ -72,6 +76,7 @@ class Group:
     def meet(self, link: Link, program: Program) -> None:
         """Take a session and what its program declares."""
         self._limit = link.max_items_per_request
+        self._sizes.clear()
         for watched in self.watched:
             watched.scan = Scan(watched.wanted, program)
         self.plan(link)
@@ -85,13 +90,18 @@ class Group:
         if self.subscribing:
             self.subscribing = False
             self.refusal = "ended: what is read has changed; polled until the next connection"
+        bare = len(link.request(()).payload)
+        room = link.room() - bare - _COUNTS
         chunk: list[Address] = []
+        size = 0
         for parts in (value.symbol.parts for scan in scans for value in scan.asked):
-            longer = [*chunk, *parts]
-            if chunk and (len(longer) > self._limit or len(link.request(longer).payload) > link.room()):
+            more = self._sizes.get(parts) or len(link.request(parts).payload) - bare
+            self._sizes[parts] = more
+            if chunk and (len(chunk) + len(parts) > self._limit or size + more > room):
                 self.requests.append(link.request(chunk))
-                longer = list(parts)
-            chunk = longer
+                chunk, size = [], 0
+            chunk += parts
+            size += more
         if chunk:
             self.requests.append(link.request(chunk))
 

@@ -138,7 +138,7 @@ class SymbolPoller:
         program = await read_program(link, self._roots, self._context.blocking)
         self._program = replace(program, roots={})  # what is wanted of them is found below; the rest is large
         for group in self._groups:
-            group.meet(link, program)
+            await self._context.blocking(group.meet, link, program)  # generates decoders: seconds, for many symbols
             for watched in group.watched:
                 self._tell(watched)
         log = self._context.log

@@ -28,6 +28,8 @@ __all__ = ["DTL", "SymbolPlc", "array", "text"]
 
 NOT_THERE = 0x8020AB001992FFF4
 """What a CPU says of an object that it does not have: code -12."""
+PIECE = 1000
+"""Bytes after which `wire` goes on in another frame, as CPUs do."""
 CHALLENGE = bytes(range(20))
 DTL = {
     "YEAR": "UINT",
@@ -400,8 +402,10 @@ class _Wire(asyncio.Protocol):
             self.transport.write(b"\x03\x00\x00\x20\x02\xf0\x80" + b"\xa5" * 25)
 
     def send(self, body: bytes, cut: int = 0) -> None:
-        frame = encode_header(ProtocolVersion.V1, len(body)) + body + struct.pack(">BBH", 0x72, 1, 0)
-        whole = struct.pack(">BBH", 3, 0, 7 + len(frame)) + b"\x02\xf0\x80" + frame
+        pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
+        frames = [encode_header(ProtocolVersion.V1, len(piece)) + piece for piece in pieces]
+        frames[-1] += struct.pack(">BBH", 0x72, 1, 0)
+        whole = b"".join(struct.pack(">BBH", 3, 0, 7 + len(frame)) + b"\x02\xf0\x80" + frame for frame in frames)
         whole = whole[: len(whole) - cut]
         if self.plc.delay:
             asyncio.get_running_loop().call_later(self.plc.delay, self.transport.write, whole)
