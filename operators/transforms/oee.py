@@ -24,8 +24,9 @@ time with data instead. Parts counted over a gap are made, but not in the perfor
 nobody knows. A factor that can't be told is named in `bad`, and oee is 0 then. A performance over 1 says that the ideal
 rate is too low.
 
-Ordering: kept. Delivery: frames become results. Memory: 60 sums for each machine. Disconnects: see above. After a
-restart the part of a window that has passed is missing, and `coverage` says so.
+Ordering: kept. Delivery: frames become results. Memory: 60 sums for each machine. Disconnects: see above. When the
+graph is loaded anew the windows go on, unless options of this node have changed. After a restart of the process the
+part of a window that has passed is missing, and `coverage` says so.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ __all__ = ["Count", "Oee", "oee"]
 
 _SIZE = 400
 """Bytes of a result, about."""
+_KEPT = "machines"
+"""What hands the windows over to the same node of the graph that comes next."""
 _FACTORS = ("oee", "availability", "performance", "quality", "coverage")
 _NAMES = frozenset((*_FACTORS, "good", "scrap", "running_seconds", "planned_seconds", "final", "shift"))
 
@@ -121,7 +124,7 @@ def oee(options: Oee, context: Context) -> Transform:
         def subscribe(
             observer: abc.ObserverBase[Frame], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            machines = Series(lambda: _Machine(options), context.clock.monotonic)
+            machines = _machines(options, context)
             verdicts = Verdicts(options.measurement)
 
             def tell(about: Origin, reports: Iterable[Report]) -> None:
@@ -138,9 +141,13 @@ def oee(options: Oee, context: Context) -> Transform:
                     if machine.about is not None:
                         tell(machine.about, machine.until(now))
 
+            def on_completed() -> None:
+                context.kept[_KEPT] = (options, machines)
+                observer.on_completed()
+
             return CompositeDisposable(
                 Disposable(context.clock.tick(options.every, tick)),
-                frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler),
+                frames.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler),
             )
 
         return Straight(subscribe)
@@ -165,6 +172,15 @@ def _predict(options: Oee, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG
         )
     flow = Flow(frames=max(inflow.blocks, 1) / options.every, size=_SIZE, blocks=inflow.blocks, names=_NAMES)
     return Forecast(flow=flow, warnings=tuple(warnings))
+
+
+def _machines(options: Oee, context: Context) -> Series[_Machine]:
+    """What the same node of the graph before has left, or a new beginning."""
+    before = context.kept.pop(_KEPT, None)
+    if before is not None and before[0] == options:
+        kept: Series[_Machine] = before[1]
+        return kept
+    return Series(lambda: _Machine(options), context.clock.monotonic)
 
 
 class _Machine:

@@ -278,6 +278,33 @@ def test_ends_pass_and_end_the_results():
     assert play_twice(oee, options, begin) == ([], [])
 
 
+def test_a_graph_that_is_loaded_anew_goes_on_with_its_windows():
+    """The first half hour by one graph, the second by the next: as if by one; other options begin anew."""
+    options = Oee(**SIGNALS, every=Duration(600))
+    frames = machine(SIX, SIX + HOUR)
+
+    async def main(loop, after):
+        clock = Clock(loop, wall=lambda: SIX + loop.time(), monotonic=loop.time)
+        context = make_context(loop, kind=NodeKind.TRANSFORM, clock=clock)
+        seen = []
+        for each, part in ((options, frames[:360]), (after, frames[360:])):
+            source = Subject()
+            source.pipe(oee.build(each, context)).subscribe(seen.append)
+            for frame in part:
+                loop.call_at(frame.ts - SIX, source.on_next, frame)
+            await asyncio.sleep(1799)
+            source.on_completed()
+        await asyncio.sleep(10)
+        return seen
+
+    once = finals(run(options, frames, SIX, SIX + HOUR))
+    last = run_virtual(lambda loop: main(loop, options))[-1]
+    assert last.values["good"] == pytest.approx(once[0].values["good"] * 50 / 60, rel=0.01)
+    assert last.values["coverage"] == pytest.approx(1, abs=0.01)
+    changed = run_virtual(lambda loop: main(loop, Oee(**SIGNALS, every=Duration(600), max_gap=Duration(11))))[-1]
+    assert changed.values["coverage"] == pytest.approx(20 / 50, abs=0.01)
+
+
 def test_the_forecast_counts_results_and_warns():
     """Two machines, a result a minute each; signals that don't come; frames too far apart."""
     inflow = Flow(frames=0.1, size=100, blocks=2, names=frozenset({"on", "g"}))
