@@ -76,7 +76,7 @@ def make(python: str, system: str, output: Path | None) -> Path:
         _pip("wheel", "--no-deps", "--wheel-dir", wheels, ROOT)
         ours = next(wheels.glob("retrofit_pipeline-*.whl"))
         tags = _tags(python, system)
-        wanted = _for_windows(ours) if system.startswith("win") else [ours]
+        wanted = _for_windows(ours) if system.startswith("win") else [str(ours)]
         _pip("download", "--dest", wheels, "--constraint", _constraints(scratch), *tags, *wanted, "pip")
         version = ours.name.split("-")[1]
         name = f"retrofit-pipeline-{version}-py{python}-{system or _here()}"
@@ -104,7 +104,7 @@ def _tags(python: str, system: str) -> list[str]:
     return ["--only-binary=:all:", "--python-version", python, "--implementation", "cp", *chosen]
 
 
-def _for_windows(wheel: Path) -> list[object]:
+def _for_windows(wheel: Path) -> list[str]:
     """What the program needs there: pip judges conditions such as `sys_platform` by the machine that it runs on."""
     with zipfile.ZipFile(wheel) as opened:
         name = next(each for each in opened.namelist() if each.endswith(".dist-info/METADATA"))

@@ -17,6 +17,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,7 +159,7 @@ class Platform:
             raise
         for name in (self._org, _SENSORS[0]):
             if name not in self._orgs:
-                self._work.do(f"make organisation {name}", lambda name=name: self._make_org(name))
+                self._work.do(f"make organisation {name}", partial(self._make_org, name))
         if not {self._org, _SENSORS[0]} <= set(self._orgs):
             return False
         for org in (self._org, _SENSORS[0]):
@@ -198,12 +199,10 @@ class Platform:
             task = known.get(name)
             if task is None:
                 body = {"orgID": org, "flux": flux}
-                self._work.do(f"make task {name}", lambda body=body: self._api.call("POST", "/api/v2/tasks", body))
+                self._work.do(f"make task {name}", partial(self._api.call, "POST", "/api/v2/tasks", body))
             elif task["flux"] != flux:
                 path = f"/api/v2/tasks/{task['id']}"
-                self._work.do(
-                    f"update task {name}", lambda path=path, flux=flux: self._api.call("PATCH", path, {"flux": flux})
-                )
+                self._work.do(f"update task {name}", partial(self._api.call, "PATCH", path, {"flux": flux}))
 
     def _wanted_tokens(self, tenants: Sequence[str]) -> list[_Token]:
         main, org, (sensors_org, sensors) = self._bucket, self._org, _SENSORS
@@ -233,10 +232,7 @@ class Platform:
             old = self._authorisations(token)
             rights = self._rights(token)
             if token.name in rotate or not self._is_good(token, old, rights):
-                self._work.do(
-                    f"make token {token.name}",
-                    lambda token=token, old=old, rights=rights: self._make_token(token, old, rights),
-                )
+                self._work.do(f"make token {token.name}", partial(self._make_token, token, old, rights))
 
     def _authorisations(self, token: _Token) -> list[dict[str, Any]]:
         found = self._api.get("/api/v2/authorizations", orgID=self._orgs[token.org])["authorizations"]
