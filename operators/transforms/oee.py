@@ -124,30 +124,10 @@ def oee(options: Oee, context: Context) -> Transform:
         def subscribe(
             observer: abc.ObserverBase[Frame], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            machines = _machines(options, context)
-            verdicts = Verdicts(options.measurement)
-
-            def tell(about: Origin, reports: Iterable[Report]) -> None:
-                for report in reports:
-                    observer.on_next(verdicts.frame(about, report.ts, report.values, report.bad))
-
-            def on_next(frame: Frame) -> None:
-                if frame.kind is not Kind.HEARTBEAT and (machine := machines.at(frame)) is not None:
-                    tell(frame.origin, machine.take(frame))
-
-            def tick(_: int) -> None:
-                now = context.clock.wall()
-                for machine in machines.states():
-                    if machine.about is not None:
-                        tell(machine.about, machine.until(now))
-
-            def on_completed() -> None:
-                context.kept[_KEPT] = (options, machines)
-                observer.on_completed()
-
+            judge = _Judge(options, context, observer)
             return CompositeDisposable(
-                Disposable(context.clock.tick(options.every, tick)),
-                frames.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler),
+                Disposable(context.clock.tick(options.every, judge.tick)),
+                frames.subscribe(judge.on_next, observer.on_error, judge.on_completed, scheduler=scheduler),
             )
 
         return Straight(subscribe)
@@ -174,13 +154,41 @@ def _predict(options: Oee, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG
     return Forecast(flow=flow, warnings=tuple(warnings))
 
 
-def _machines(options: Oee, context: Context) -> Series[_Machine]:
-    """What the same node of the graph before has left, or a new beginning."""
-    before = context.kept.pop(_KEPT, None)
-    if before is not None and before[0] == options:
-        kept: Series[_Machine] = before[1]
-        return kept
-    return Series(lambda: _Machine(options), context.clock.monotonic)
+class _Judge:
+    """All machines of one subscription."""
+
+    def __init__(self, options: Oee, context: Context, observer: abc.ObserverBase[Frame]) -> None:
+        self._options = options
+        self._context = context
+        self._observer = observer
+        self._verdicts = Verdicts(options.measurement)
+        before = context.kept.pop(_KEPT, None)
+        self._machines: Series[_Machine] = (
+            before[1]
+            if before is not None and before[0] == options
+            else Series(lambda: _Machine(options), context.clock.monotonic)
+        )
+
+    def on_next(self, frame: Frame) -> None:
+        """Take a reading; tell the results of windows that ended before it."""
+        if frame.kind is not Kind.HEARTBEAT and (machine := self._machines.at(frame)) is not None:
+            self._tell(frame.origin, machine.take(frame))
+
+    def tick(self, _: int) -> None:
+        """Tell the result of each machine until now."""
+        now = self._context.clock.wall()
+        for machine in self._machines.states():
+            if machine.about is not None:
+                self._tell(machine.about, machine.until(now))
+
+    def on_completed(self) -> None:
+        """Leave the windows to whom comes next."""
+        self._context.kept[_KEPT] = (self._options, self._machines)
+        self._observer.on_completed()
+
+    def _tell(self, about: Origin, reports: Iterable[Report]) -> None:
+        for report in reports:
+            self._observer.on_next(self._verdicts.frame(about, report.ts, report.values, report.bad))
 
 
 class _Machine:
