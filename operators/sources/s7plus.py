@@ -21,8 +21,8 @@ Frames, states, types and rules are those of `s7`. Ordering: frames of one PLC c
 Delivery: a read that fails gives one failure frame per block when it begins to fail or fails otherwise; nothing is read
 again for a past tick. A tick that finds the previous read still running, or no connection, is skipped and counted. A
 symbol that the program does not have, or that the PLC refuses, is left out and named in `bad`; what was refused is
-tried again after 10 s to 5 min; the others keep flowing. Memory: the types of the blocks that are read, one answer, and
-with `subscribe` at most 1000 notifications. Disconnects: connects, logs in and reads the program again, with back-off
+tried again after 10 s to 5 min; the others keep flowing. Memory: what is read, one answer, with `subscribe` at most 1000
+notifications; the types of the whole program (at most 16 MiB) only while symbols are looked up. Disconnects: connects, logs in and reads the program again, with back-off
 for ever. One session per PLC. Nothing is ever written to a PLC.
 
 The protocol does not tell with a value whether the program has changed since the symbols were looked up. So blocks and

@@ -59,6 +59,7 @@ class Scan:
         self.left_out: dict[str, str] = {}
         self.parts: tuple[Address, ...] = ()
         self.failure = ""
+        self._wanted = {name: options.symbol for name, _, options in wanted.paths}
         self._names: set[str] = set()
         self._offset = 0
         self._attempts = 0
@@ -92,7 +93,8 @@ class Scan:
 
     def symbol(self, name: str) -> str:
         """Where a value comes from, for people."""
-        return next((str(value.symbol) for value in self.values if value.leaf.name == name), name)
+        found = (str(value.symbol) for value in self.values if value.leaf.name == name)
+        return next(found, self._wanted.get(name, name))
 
     def _add(self, wanted: WantedSymbols, prefix: str, symbol: Symbol, rest: Path, options: SymbolOptions) -> None:
         tail = flat_name(rest, wanted.separator)
