@@ -1,0 +1,100 @@
+"""`probe` without a terminal: a table, JSON, a graph that `check` takes; wrong calls in one line."""
+
+import json
+from itertools import count
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.config import load
+from pipeline.operator import NodeKind
+from tests.parts.plc import StrictPlc, plc_thread
+
+
+class Moving(StrictPlc):
+    """A PLC whose DB 1 counts at each read: an INT at byte 10, a bit at 0.2."""
+
+    def __init__(self):
+        super().__init__({1: bytearray(14), 2: bytearray(8)}, pdu=240)
+        self._reads = count()
+
+    def read(self, item):
+        """The item, a moment later."""
+        number = next(self._reads)
+        self.blocks[0x84, 1][10:12] = (5000 + number).to_bytes(2, "big")
+        self.blocks[0x84, 1][0] = 4 if number // 7 % 2 else 0
+        return super().read(item)
+
+
+@pytest.fixture
+def plc():
+    """The PLC, on a thread."""
+    with plc_thread(Moving()) as plc:
+        yield plc
+
+
+@pytest.fixture
+def run(capsys):
+    """Exit code, output and errors of a command in this process."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(["probe", *map(str, arguments)])
+        out = capsys.readouterr()
+        return end.value.code, out.out, out.err
+
+    return run
+
+
+def test_fields_are_found_and_exported(run, plc, tmp_path):
+    """JSON for programs, and a graph that reads what was found."""
+    file = tmp_path / "press.yaml"
+    code, out, err = run(
+        f"127.0.0.1:{plc.port}", "--db", 1, "--every", "20ms", "--for", "1s", "--json", "--export", file
+    )
+    found = json.loads(out)
+    assert (code, found["size"], found["db"]) == (0, 14, 1)
+    assert [(field["type"], field["at"], field["guess"]) for field in found["fields"]][-1] == ("INT", "10", "counter")
+    assert ("BOOL", "0.2") in [(field["type"], field["at"]) for field in found["fields"]]
+    assert "is written" in err
+    graph = load(file, {})
+    assert (graph.layouts["db1"].size, graph.of(NodeKind.SOURCE)[0].options.port) == (14, plc.port)
+    assert {field.name for field in graph.layouts["db1"].fields} >= {"counter_10"}
+    assert "# counter; 50" in file.read_text()
+
+
+def test_the_table_and_the_layout_alone(run, plc, tmp_path):
+    """Bytes, fields; the section `layouts:` to paste."""
+    file = tmp_path / "layout.yaml"
+    call = (f"127.0.0.1:{plc.port}", "--db", 1, "--every", "20ms", "--for", "500ms", "--size", 12)
+    code, out, _ = run(*call, "--table", "--export", file, "--layout-only")
+    assert code == 0
+    assert f"DB1 of 127.0.0.1:{plc.port}, 12 bytes" in out
+    assert "counter" in out
+    assert file.read_text().startswith("layouts:\n  db1:\n    size: 12\n    fields:\n")
+
+
+def test_a_still_block_has_no_fields(run, plc):
+    """All zero: that is said."""
+    code, out, _ = run(f"127.0.0.1:{plc.port}", "--db", 2, "--every", "20ms", "--for", "100ms")
+    assert code == 0
+    assert "nothing: all bytes are zero" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--db", "9"], 2, "object does not exist: DB9"),
+        (["--db", "1", "--size", "15"], 1, "--size: DB1 has 14 bytes, not 15"),
+        (["--db", "1", "--every", "1"], 1, "--every"),
+        (["--db", "1", "--for", "0"], 1, "--for: must be"),
+        (["--db", "1", "--json", "--table"], 1, "choose one"),
+        (["--db", "1", "--export", "."], 1, "there already"),
+    ],
+)
+def test_what_can_not_be_looked_at(run, plc, arguments, code, said):
+    """The exit code and one line that says why."""
+    result = run(f"127.0.0.1:{plc.port}", *arguments)
+    assert result[0] == code
+    assert said in result[2]
+    assert len(result[2].strip().splitlines()) == 1
