@@ -21,9 +21,10 @@ Frames, states, types and rules are those of `s7`. Ordering: frames of one PLC c
 Delivery: a read that fails gives one failure frame per block when it begins to fail or fails otherwise; nothing is read
 again for a past tick. A tick that finds the previous read still running, or no connection, is skipped and counted. A
 symbol that the program does not have, or that the PLC refuses, is left out and named in `bad`; what was refused is
-tried again after 10 s to 5 min; the others keep flowing. Memory: what is read, one answer, with `subscribe` at most 1000
-notifications; the types of the whole program (at most 16 MiB) only while symbols are looked up. Disconnects: connects, logs in and reads the program again, with back-off
-for ever. One session per PLC. Nothing is ever written to a PLC.
+tried again after 10 s to 5 min; the others keep flowing. Memory: what is read, one answer, with `subscribe` at most
+1000 notifications; the types of the whole program (at most 16 MiB) only while symbols are looked up. Disconnects:
+connects, logs in and reads the program again, with back-off for ever. One session per PLC. Nothing is ever written to
+a PLC.
 
 The protocol does not tell with a value whether the program has changed since the symbols were looked up. So blocks and
 types are looked at every `refresh`, and after a download the symbols are looked up anew; until then a symbol that was
@@ -32,7 +33,7 @@ tick proves that it lives, and every `refresh` all is read and compared; a CPU t
 polled, and the log says so.
 
 It stands on the package s7commplus, which calls itself beta; it was tested with that package's emulator of a CPU, not
-on hardware. TLS secrets are on disk during the handshake, in a file of ours in the folder for temporary files.
+on hardware. TLS secrets are on disk during the handshake, in a file for us alone in the folder for temporary files.
 """
 
 from __future__ import annotations

@@ -197,6 +197,8 @@ class SymbolPlc(Server):  # type: ignore[misc]
         return answer
 
     def _handle_create_object(self, seq_num: int, request_data: bytes) -> bytes:
+        if self._public_key_fingerprint is not None:
+            return bytes(super()._handle_create_object(seq_num, request_data))
         head: bytes = self._build_response_header(FunctionCode.CREATE_OBJECT, seq_num)
         if struct.unpack_from(">I", request_data)[0] != ObjectId.OBJECT_SERVER_SESSION_CONTAINER:
             return head + self._subscribe(request_data)

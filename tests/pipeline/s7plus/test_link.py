@@ -18,10 +18,14 @@ if find_spec("s7commplus") is None and not IN_CI:
 
 from s7commplus import AsyncClient
 from s7commplus.error import S7CertificateError, S7ConnectionError, S7ProtocolError, S7ReturnValueError
+from s7commplus.v1_session_key import handshake
+from s7commplus.v1_session_key.keys import fingerprints_for_family
 
 from pipeline.s7plus.explain import explain, refused_item
 from pipeline.s7plus.link import Door, connect
-from tests.parts.s7plus_plc import SymbolPlc
+from pipeline.s7plus.program import has_changed, read_program
+from tests.parts.s7plus_plc import SymbolPlc, array
+from tests.parts.waiting import eventually
 
 PRIVATE = (
     *("_connected", "_session_ready", "_transport_connected", "_reader", "_writer", "_notification_frames"),
@@ -120,6 +124,45 @@ def test_a_cancelled_question_ends_the_connection():
             await link.read(link.request([(AREA, (9,))]))
 
     talk(script)
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_a_session_with_a_legacy_key_reads_and_leaves_no_task(port, monkeypatch, orderly):
+    """CPUs before TLS sign each frame; the task that renews the key ends with the connection."""
+    key, negotiate = bytes(range(24)), handshake.authenticate_session_key
+    monkeypatch.setattr(handshake, "authenticate_session_key", lambda *given: (negotiate(*given)[0], key))
+    fingerprint = fingerprints_for_family(0)[0]
+    plc = SymbolPlc(
+        {"DB": (1, {"a": "INT", "b": array(0, 400, "LREAL")})},
+        public_key_fingerprint=fingerprint,
+        session_challenge=bytes(20),
+        session_key=key,
+        max_response_pdu=600,
+    )
+    plc.put("DB.a", b"\0\7")
+    plc.start("127.0.0.1", port)
+
+    async def blocking(function, *given):
+        return function(*given)
+
+    async def main():
+        link = await connect(Door(address="127.0.0.1", port=port, timeout=5, password="x"))
+        program = await read_program(link, {"DB"}, blocking)
+        asked = [part for symbol in program.find(("DB",)) for part in symbol.parts]
+        assert await link.read(link.request(asked[:150])) == [b"\0\7", *[bytes(8)] * 149]
+        assert not await has_changed(link, program, {"DB"})
+        plc.version += 1
+        assert await has_changed(link, program, {"DB"})
+        assert len(asyncio.all_tasks()) == 2
+        if orderly:
+            await link.close()
+        link.drop()
+        await eventually(lambda: len(asyncio.all_tasks()) == 1)
+
+    try:
+        asyncio.run(main())
+    finally:
+        plc.stop()
 
 
 @pytest.mark.parametrize(
