@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pipeline.recording.tape import Tape
 
 __all__ = [
+    "Channel",
     "Claim",
     "Context",
     "Copy",
@@ -112,6 +113,37 @@ class Claim:
     what: str
     key: str
     path: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """A place outside of the graph where messages pass. `str()` writes it as topics are written.
+
+    Attributes:
+        server: whose; equal texts are one server.
+        levels: its name, level by level; `+` stands for any one level, `#` at the end for any that follow.
+        path: the option that names it.
+    """
+
+    server: str
+    levels: tuple[str, ...]
+    path: tuple[str | int, ...]
+
+    def __str__(self) -> str:
+        return "/".join(self.levels)
+
+    def meets(self, other: Channel) -> bool:
+        """Whether a message may pass both."""
+        if self.server != other.server:
+            return False
+        for mine, theirs in zip(self.levels, other.levels, strict=False):
+            if "#" in {mine, theirs}:
+                return True
+            if mine != theirs and "+" not in {mine, theirs}:
+                return False
+        longer = max(self.levels, other.levels, key=len)
+        shorter = min(len(self.levels), len(other.levels))
+        return len(longer) == shorter or longer[shorter] == "#"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +263,8 @@ class Operator(Generic[OptionsT]):
     _reads: Callable[[Any, Scope], Iterable[Extent]] | None = None
     _writes: Callable[[Any, Scope, Sequence[Extent]], Iterable[Copy | Finding]] | None = None
     _plays: Callable[[Any, Tape], Callable[[], asyncio.BaseProtocol]] | None = None
+    _hears: Callable[[Any, Scope], Iterable[Channel]] | None = None
+    _says: Callable[[Any, Scope], Iterable[Channel]] | None = None
     _origins: Callable[[Any, Scope], Iterable[Origin]] | None = None
     _judges: Callable[[Any, Scope, Sequence[Origin]], Iterable[Finding]] | None = None
 
@@ -265,6 +299,20 @@ class Operator(Generic[OptionsT]):
     ) -> Callable[[OptionsT, Scope, Sequence[Extent]], Iterable[Copy | Finding]]:
         """Decorate a sink's function that lists, from what its sources read, what it writes, or why it must not."""
         self._writes = function
+        return function
+
+    def hears(
+        self, function: Callable[[OptionsT, Scope], Iterable[Channel]]
+    ) -> Callable[[OptionsT, Scope], Iterable[Channel]]:
+        """Decorate a source's function that lists where its messages come from."""
+        self._hears = function
+        return function
+
+    def says(
+        self, function: Callable[[OptionsT, Scope], Iterable[Channel]]
+    ) -> Callable[[OptionsT, Scope], Iterable[Channel]]:
+        """Decorate a sink's function that lists where it publishes."""
+        self._says = function
         return function
 
     def plays(
@@ -323,6 +371,14 @@ class Operator(Generic[OptionsT]):
     def judged(self, options: Options, scope: Scope, incoming: Sequence[Origin]) -> tuple[Finding, ...]:
         """What the operator finds wrong with the origins of its frames; without a function, nothing."""
         return tuple(self._judges(options, scope, incoming)) if self._judges else ()
+
+    def heard(self, options: Options, scope: Scope) -> tuple[Channel, ...]:
+        """Where its messages come from; without a function, from nowhere that anybody publishes to."""
+        return tuple(self._hears(options, scope)) if self._hears else ()
+
+    def said(self, options: Options, scope: Scope) -> tuple[Channel, ...]:
+        """Where it publishes; without a function, nowhere that anybody subscribes to."""
+        return tuple(self._says(options, scope)) if self._says else ()
 
     def copies(self, options: Options, scope: Scope, incoming: Sequence[Extent]) -> tuple[Copy | Finding, ...]:
         """What the operator writes of `incoming`; without a function, nothing."""

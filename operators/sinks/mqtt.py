@@ -30,8 +30,8 @@ from pipeline.journal.options import JournalOptions
 from pipeline.mqtt.options import BrokerOptions, Version, make_client_id
 from pipeline.mqtt.publisher import Limits, Publisher
 from pipeline.mqtt.status import Status
-from pipeline.mqtt.topics import Fallback, Topics, check_origins, check_template
-from pipeline.operator import Claim, Context, Flow, Forecast, RunSink, Scope, sink
+from pipeline.mqtt.topics import Fallback, Topics, check_origins, check_template, levels_of_template
+from pipeline.operator import Channel, Claim, Context, Flow, Forecast, RunSink, Scope, sink
 from pipeline.units import Duration, Size, Topic
 
 __all__ = ["MqttOptions", "Version", "mqtt"]
@@ -135,6 +135,12 @@ def _claims(options: MqttOptions, scope: Scope) -> Iterable[Claim]:
 @mqtt.judges
 def _judge(options: MqttOptions, scope: Scope, incoming: Sequence[Origin]) -> Iterable[Finding]:  # noqa: ARG001 - the contract's arguments
     return check_origins(options.topic, incoming) if options.fallback is Fallback.REFUSE else ()
+
+
+@mqtt.says
+def _says(options: MqttOptions, scope: Scope) -> Iterable[Channel]:
+    del scope
+    yield Channel(server=options.place, levels=levels_of_template(options.topic), path=("topic",))
 
 
 @mqtt.predict

@@ -27,10 +27,10 @@ from pipeline.frame import Frame, Origin
 from pipeline.hosts import is_host
 from pipeline.messages import Format, MessageMapping, Read, Series, read_json, read_mov, read_ours
 from pipeline.mqtt.client import Access, Session
-from pipeline.mqtt.filters import TopicPattern, check_filter
+from pipeline.mqtt.filters import TopicPattern, check_filter, levels_of
 from pipeline.mqtt.options import BrokerOptions
 from pipeline.mqtt.receiver import Receiver, Wanted
-from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Scope, source
+from pipeline.operator import Channel, Claim, Context, Emit, Flow, Forecast, Scope, source
 from pipeline.units import Duration
 
 __all__ = ["MqttOptions", "mqtt"]
@@ -131,6 +131,13 @@ def _claims(options: MqttOptions, scope: Scope) -> Iterable[Claim]:
     if is_host(options.host):  # else it may hold a password, and claims are shown
         key = f"{options.name(scope.graph, scope.node)} at {options.host}:{options.port}"
         yield Claim(what="client id", key=key, path=("client_id",))
+
+
+@mqtt.hears
+def _hears(options: MqttOptions, scope: Scope) -> Iterable[Channel]:
+    del scope
+    for index, topic_filter in enumerate(options.topics):
+        yield Channel(server=options.place, levels=levels_of(topic_filter), path=("topics", index))
 
 
 @mqtt.predict

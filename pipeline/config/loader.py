@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from msgspec import Meta
 
 from pipeline.config.bind import FAILED, Binder, Failed, OptionPath, nested
+from pipeline.config.circles import check_circles
 from pipeline.config.copies import check_copies
 from pipeline.config.document import Entry, Listing, Record, Scalar, Value, decode, locate, parse, read, resolve
 from pipeline.config.http import Http
@@ -115,6 +116,7 @@ class _Loader:
         enabled = [(draft, scope) for draft, scope in scopes if draft.enabled]
         check_claims(enabled, self._problems)
         check_copies(enabled, self._problems)
+        check_circles(enabled, self._problems)
         check_origins(enabled, self._problems)
         if self._problems.errors:
             return None

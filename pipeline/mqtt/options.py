@@ -71,6 +71,11 @@ class BrokerOptions(Options):
         """`mqtts://host:port`."""
         return f"{'mqtts' if self.tls.enabled else 'mqtt'}://{self.host}:{self.port}"
 
+    @property
+    def place(self) -> str:
+        """Which broker this is, however it is reached: names of this machine are one."""
+        return f"{'localhost' if is_loopback(self.host) else self.host.lower()}:{self.port}"
+
     def access(self, client_id: str) -> Access:
         """How to connect; files are read anew each time, so that rotated ones count. Call it off the loop.
 

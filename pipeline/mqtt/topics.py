@@ -11,7 +11,7 @@ import structlog
 from pipeline.errors import Finding, PartFailed
 from pipeline.frame import Origin
 
-__all__ = ["Fallback", "Topics", "check_origins", "check_template", "fill"]
+__all__ = ["Fallback", "Topics", "check_origins", "check_template", "fill", "levels_of_template"]
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FORBIDDEN = frozenset("+#\0")
@@ -78,6 +78,11 @@ def _own(origin: Origin) -> dict[str, str]:
 
 def _shared(origin: Origin) -> str:
     return "plc/tags" if origin.db is None else f"plc/db{origin.db}"
+
+
+def levels_of_template(template: str) -> tuple[str, ...]:
+    """The levels of a template, `+` where frames fill one in; a tag with a slash in it makes more of them."""
+    return tuple("+" if _FIELD.search(level) else level for level in template.split("/"))
 
 
 class Topics:
