@@ -10,13 +10,14 @@ The broker takes the change when it is told to (the command says how); it need n
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from datetime import datetime, timezone
 
 from provision import tenants
 from provision.broker import RELOAD
 from provision.certificates import expires, names
-from provision.command import HOME, broker_files, broker_names, tell, users_of
+from provision.command import HOME, broker_files, tell, users_of
 from provision.environment import Environment
 from provision.places import Places
 from provision.work import ProvisionError, Work
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add(options: argparse.Namespace, work: Work) -> int:
     places, env = _platform()
     given = [each for each in env.values["BROKER_HOSTS"].split(",") if each]
-    broker = options.host or (given or [broker_names(env.values)[-1]])[0]
+    broker = options.host or (given or [socket.gethostname()])[0]
     if broker.lower() not in names(places.broker / "tls.crt"):
         raise ProvisionError(f"the broker's certificate is not for {broker}: first infra/setup --host {broker}")
     tenants.add(places, work, options.name, users_of(env.values), broker)

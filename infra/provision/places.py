@@ -87,6 +87,8 @@ class Owner:
 
         A container that runs as root would hand its folders to users of its own, and lock others out.
         """
+        if "PLATFORM_UID" in os.environ:  # of a container, which sees folders and not whose they are
+            return Owner(int(os.environ["PLATFORM_UID"]), int(os.environ.get("PLATFORM_GID", "0")))
         if not hasattr(os, "getuid"):  # Windows: Docker Desktop lets every user of a container read
             return Owner(1000, 1000)
         if os.getuid():
