@@ -136,13 +136,14 @@ class Mailbox:
     def put(self, frame: Frame) -> None:
         """Add a frame; never blocks. A full mailbox gives one up by its policy."""
         frames = self._frames
-        if len(frames) >= self._capacity:
+        waiting = len(frames)
+        if waiting >= self._capacity:
             self._dropped("mailbox_full")
             if self._overflow is Overflow.DROP_NEWEST:
                 return
             frames.popleft()
         frames.append(frame)
-        if self._notify is not None:
+        if not waiting and self._notify is not None:
             self._notify()
 
     def close(self) -> None:

@@ -61,6 +61,10 @@ class Clock:
             ticker = self._tickers[key] = Ticker(self.loop, *key)
         return ticker.add(callback)
 
+    def next_tick(self, every: float, phase: float = 0.0) -> float:
+        """Loop time of the next tick of a period that somebody waits for."""
+        return self._tickers[every, phase % every].due
+
 
 class Ticker:
     """The ticks of one period: one timer, any number of callbacks, no drift."""
@@ -73,6 +77,11 @@ class Ticker:
         self._timer: asyncio.TimerHandle | None = None
         self._start = 0.0
         self._count = 0
+
+    @property
+    def due(self) -> float:
+        """Loop time of the next tick."""
+        return self._start + self._count * self._every
 
     def add(self, callback: Callable[[int], None]) -> Callable[[], None]:
         """Join the ticks; the first comes within one period. Returns the way out."""
@@ -97,7 +106,7 @@ class Ticker:
         now = self._loop.time()
         # uvloop's clock has a resolution of 1 ms: a timer may fire that much early.
         self._count = max(due, math.floor((now - self._start) / self._every + 1e-6)) + 1
-        self._timer = self._loop.call_at(self._start + self._count * self._every, self._tick)
+        self._timer = self._loop.call_at(self.due, self._tick)
         missed = self._count - 1 - due
         for callback in tuple(self._callbacks):
             callback(missed)

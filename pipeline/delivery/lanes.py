@@ -152,12 +152,12 @@ class Lanes:
             count = min(room - len(taken), len(live))
             if self._rate != math.inf:
                 count = self._paced(count, now)
-            taken.extend(live.popleft() for _ in range(count))
+            _move(live, count, taken)
             return taken
-        taken.extend(live.popleft() for _ in range(min(room - len(taken), len(live))))
+        _move(live, min(room - len(taken), len(live)), taken)
         if self._backlog:
             count = self._paced(min(room - len(taken), share, len(self._backlog)), now)
-            taken.extend(self._backlog.popleft() for _ in range(count))
+            _move(self._backlog, count, taken)
         if self.open and len(live) <= HELD_LIMIT // 2:
             self._close(ordinal)
         return taken
@@ -194,6 +194,15 @@ class Lanes:
         if self.open:
             self.open = False
             self._unread[-1][1] = ordinal
+
+
+def _move(queue: deque[Record], count: int, taken: list[Record]) -> None:
+    """Take so many from a queue's front; nearly always all there are."""
+    if count == len(queue):
+        taken.extend(queue)
+        queue.clear()
+    else:
+        taken.extend([queue.popleft() for _ in range(count)])
 
 
 def _mark(record: Record) -> None:

@@ -137,7 +137,8 @@ class Sender:
         for record in records:
             record.sent = now
             flight[record.n] = record
-            self.replaying += record.replayed
+            if record.replayed:
+                self.replaying += 1
         took = 0
         try:
             took = self._send(records)

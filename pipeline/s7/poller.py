@@ -178,7 +178,6 @@ class Poller:
         self._backoff = Backoff(target.retry)
         self._session: Session | None = None
         self._emit: Emit = lambda _: None
-        self._next: dict[Group | Cpu, float] = {}
         self._due: set[Group | Cpu] = set()
         self._reading: set[Group | Cpu] = set()
         self._wake = asyncio.Event()
@@ -279,10 +278,9 @@ class Poller:
     # ticks
 
     def _tick(self, group: Group | Cpu, missed: int) -> None:
-        self._next[group] = self._clock.loop.time() + group.every
         if missed:
             self._skip("late", missed)
-        if self._context.paused:
+        if self._context.is_paused():
             self._skip("paused")
         elif self._waits:
             self._skip(self._waits)
@@ -296,8 +294,8 @@ class Poller:
 
     def _is_far(self, group: Group | Cpu) -> bool:
         """Whether the next tick is too far away to wait for it."""
-        now = self._clock.loop.time()
-        return group not in self._next or self._next[group] - now > min(_SOON, group.every / 2)
+        pause = self._clock.next_tick(group.every, self._target.phase) - self._clock.loop.time()
+        return pause > min(_SOON, group.every / 2)
 
     def _skip(self, reason: str, count: int = 1) -> None:
         if self._actor.state is State.STARTING:

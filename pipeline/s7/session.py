@@ -203,8 +203,14 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: whole frames go where they belong, the rest is kept."""
+        if not self._usual(data):
+            self._cut(data)
+        if self._queue:
+            self._send()
+
+    def _cut(self, data: bytes) -> None:
         try:
-            for code, pdu in () if self._usual(data) else self._stream.feed(data):
+            for code, pdu in self._stream.feed(data):
                 if self._closed:
                     return
                 if self.is_open and code not in {CC, DR}:
@@ -213,9 +219,6 @@ class Session(asyncio.Protocol):
                     self._handshake(code, pdu)
         except ReadError as error:
             self._fail(error)
-            return
-        if self._queue:
-            self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP is gone."""

@@ -308,19 +308,16 @@ class Stream:
 
     Attributes:
         pdu: the longest S7 PDU that may come, bytes.
+        empty: no part of a frame is kept.
     """
 
-    __slots__ = ("_fragments", "_rest", "pdu")
+    __slots__ = ("_fragments", "_rest", "empty", "pdu")
 
     def __init__(self) -> None:
         self.pdu = PDU_ASKED
+        self.empty = True
         self._rest = b""
         self._fragments = b""
-
-    @property
-    def empty(self) -> bool:
-        """True when no part of a frame is kept."""
-        return not self._rest and not self._fragments
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """Take bytes; the complete TPDUs as (code, S7 PDU; empty for CC and DR).
@@ -355,6 +352,7 @@ class Stream:
                 raise _framing(f"not a COTP frame: {data[start + 4 : start + 7].hex()}")
             start += length
         self._rest = data[start:]
+        self.empty = not self._rest and not self._fragments
         return found
 
     def _join(self, part: bytes, *, last: bool) -> bytes:
