@@ -210,6 +210,8 @@ def test_the_operational_bucket_has_what_it_can_keep(stack, stored):
 def test_sensors_go_to_their_own_organisation(stack, stored):
     """RFC 3339 to the nanosecond, any tags and fields; what is malformed is set aside there."""
     everything = 'from(bucket: "mov_dados") |> range(start: 0)'
+    wanted = SENSORS_REJECTED | {"quente"}
+    wait_until(lambda: wanted <= {row["_value"] for row in stack.query(everything, "mov_industria")}, "all of it")
     rows = stack.query(everything, "mov_industria")
     for name, (_, time, tags, fields) in SENSORS.items():
         own = [row for row in rows if row.get("dispositivo") == name]
