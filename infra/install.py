@@ -31,6 +31,7 @@ class InstallError(Exception):
 def main() -> int:
     """Run the command; the exit code."""
     options = _parser().parse_args()
+    os.umask(0o022)  # the service is another user
     try:
         _verify()
         program = _install(options.to)

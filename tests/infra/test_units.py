@@ -39,6 +39,21 @@ def test_little_is_left_that_a_service_could_harm(unit):
     assert float(found[1]) <= 1.6
 
 
+def test_both_ways_to_run_the_broker_have_the_same_plain_listeners():
+    """In a container the addresses are Compose's business; on Debian they are loopback."""
+    lines = {
+        kind: [
+            line
+            for line in (INFRA / "mosquitto" / f"conf.d.{kind}" / "plain.conf").read_text(encoding="utf-8").splitlines()
+            if not line.startswith("#")
+        ]
+        for kind in ("docker", "debian")
+    }
+    assert lines["docker"] == ["listener 1883", "listener 9001", "protocol websockets"]
+    assert [line.removesuffix(" 127.0.0.1") for line in lines["debian"]] == lines["docker"]
+    assert [line for line in lines["debian"] if line.startswith("listener") and "127.0.0.1" not in line] == []
+
+
 def test_the_dockerfile_keeps_to_what_can_be_kept_safe():
     """Two stages with one pinned base; not root; a health check; nothing copied that .dockerignore does not name."""
     text = (INFRA / "Dockerfile").read_text(encoding="utf-8")
