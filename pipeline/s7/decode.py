@@ -2,7 +2,7 @@
 
 The loop over fields runs once, when the function is made: it becomes one precompiled `struct` whose pad bytes skip what
 nobody asked for, and one expression that builds the values. A healthy block costs no branch per field: NaN and
-infinities show in one sum (`s - s` is 0 only when all its terms are finite), and only then are they looked for.
+infinities show in one sum (`s * 0.0` is 0 only when all its terms are finite), and only then are they looked for.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import inf, isfinite, isnan
 from typing import Any, cast
 
@@ -23,12 +24,10 @@ Decoder = Callable[[bytes], tuple[dict[str, Scalar], dict[str, str] | None]]
 """From the bytes of the whole block to its values and, by name, why a value is absent (None when none is)."""
 
 _LITERAL = 32
-"""Values up to which a dict display is faster than filling the copy of a dict (measured)."""
+"""Values up to which names and a dict display are faster than places and filling the copy of a dict (measured)."""
 
 _RUN = 4
 """Neighbours in the unpacked tuple from which a slice is taken rather than each by its index."""
-
-_BITS = tuple(tuple(bool(byte >> bit & 1) for bit in range(8)) for byte in range(256))
 
 
 @dataclass(frozen=True)
@@ -103,39 +102,52 @@ def compile_decoder(leaves: Sequence[Leaf]) -> Decoder:
     BCD, and numbers without a text in their enum are absent from the values and named in `bad` with the reason.
     """
     patterns, slots = _plan(leaves)
-    names = tuple(leaf.name for leaf in leaves)
-    scope: dict[str, Any] = {
-        "_bits": _BITS,
-        "_names": names,
-        "_blank": dict.fromkeys(names),
-        "_not_finite": _not_finite,
-    }
-    scope |= {f"_unpack{number}": struct.Struct(pattern).unpack_from for number, pattern in enumerate(patterns)}
-    lines = ["t = " + " + ".join(f"_unpack{number}(data)" for number in range(len(patterns))), "bad = None"]
+    scope = _scope(leaves, patterns)
+    few = len(leaves) <= _LITERAL
+    places = [f"t{index}" if few else f"t[{index}]" for index in range(len(slots))]
+    lines = _name_bits(leaves, slots, scope) if few else []
+    doubtful = any(leaf.enum or leaf.type.convert is not None for leaf in leaves)
+    lines += ["bad = None"] if doubtful else []
     values: list[str] = []
     for number, leaf in enumerate(leaves):
-        value = f"t[{slots[_key(leaf)]}]"
-        if leaf.type.convert is not None:
-            scope[f"_convert{number}"] = leaf.type.convert
-            value = f"_convert{number}({value}, {leaf.option!r})"
-        value = _expression(leaf, value)
-        if leaf.enum:
-            scope[f"_texts{number}"] = _Texts(leaf.enum)
-            value = f"_texts{number}[{value}]"
+        value = _expression(leaf, places[slots[_key(leaf)]], number, scope)
         if leaf.enum or leaf.type.convert is not None:
-            lines.append(f"try: v{number} = {value}")
-            lines.append(
-                f"except ValueError as error: v{number} = None; bad = {{**(bad or {{}}), {leaf.name!r}: str(error)}}"
-            )
+            lines += [
+                f"try: v{number} = {value}",
+                f"except ValueError as error: v{number} = None; bad = {{**(bad or {{}}), {leaf.name!r}: str(error)}}",
+            ]
             value = f"v{number}"
         values.append(value)
     lines += _display(leaves, values, slots)
-    if total := _total(leaves, values, slots):
-        lines += [f"s = {total}", "if s - s != 0.0: bad = _not_finite(values, bad)"]
-    lines += ["if bad:", " for name in bad: del values[name]", "return values, bad"]
-    source = "def decode(data):\n" + "".join(f" {line}\n" for line in lines)
-    exec(compile(source, "<decoder>", "exec"), scope)  # noqa: S102 - made of numbers and of names quoted by repr() only
+    if total := _total(leaves, values, slots, places):
+        lines.append(f"if {total} * 0.0: return _without(values, _not_finite(values, {'bad' if doubtful else None}))")
+    lines.append("return _without(values, bad)" if doubtful else "return values, None")
+    targets = (["t"] if not few or "sum(t" in total else []) + ([f"[{', '.join(places)}]"] if few else [])
+    unpacked = " + ".join(f"_unpack{number}(data)" for number in range(len(patterns)))
+    source = "".join(f" {line}\n" for line in (" = ".join((*targets, unpacked)), *lines))
+    # Made of numbers and of names quoted by repr() only.
+    exec(compile(f"def decode(data):\n{source}", "<decoder>", "exec"), scope)  # noqa: S102
     return cast("Decoder", scope["decode"])
+
+
+def _scope(leaves: Sequence[Leaf], patterns: Sequence[str]) -> dict[str, Any]:
+    """What the generated function calls."""
+    names = tuple(leaf.name for leaf in leaves)
+    unpacks = {f"_unpack{number}": struct.Struct(pattern).unpack_from for number, pattern in enumerate(patterns)}
+    return {
+        "_bits": _bits(tuple(range(8))),
+        "_names": names,
+        "_blank": dict.fromkeys(names),
+        "_not_finite": _not_finite,
+        "_without": _without,
+        **unpacks,
+    }
+
+
+@cache
+def _bits(wanted: tuple[int, ...]) -> tuple[tuple[bool, ...], ...]:
+    """These bits of each byte there is."""
+    return tuple(tuple(bool(byte >> bit & 1) for bit in wanted) for byte in range(256))
 
 
 def _key(leaf: Leaf) -> tuple[int, str]:
@@ -163,14 +175,33 @@ def _plan(leaves: Sequence[Leaf]) -> tuple[list[str], Mapping[tuple[int, str], i
     return formats or [">"], {key: index for index, key in enumerate(joined)}
 
 
-def _expression(leaf: Leaf, raw: str) -> str:
+def _name_bits(leaves: Sequence[Leaf], slots: Mapping[tuple[int, str], int], scope: dict[str, Any]) -> list[str]:
+    """The lines that give each wanted bit a name, `b<slot>_<bit>`: one look into a table for each byte."""
+    wanted: dict[int, dict[int, None]] = {}
+    for leaf in leaves:
+        if leaf.type.is_bit:
+            wanted.setdefault(slots[_key(leaf)], {})[leaf.bit] = None
+    scope |= {f"_bits{slot}": _bits(tuple(bits)) for slot, bits in wanted.items()}
+    return [f"[{', '.join(f'b{slot}_{bit}' for bit in bits)}] = _bits{slot}[t{slot}]" for slot, bits in wanted.items()]
+
+
+def _expression(leaf: Leaf, raw: str, number: int, scope: dict[str, Any]) -> str:
     """A leaf's value, of the expression of what stands there."""
+    value = raw
+    if leaf.type.convert is not None:
+        scope[f"_convert{number}"] = leaf.type.convert
+        value = f"_convert{number}({value}, {leaf.option!r})"
     if leaf.type.is_bit:
-        return f"{raw} & {1 << leaf.bit} != 0"
-    if leaf.text:
-        return f"str({raw})"
-    scaled = f"{raw} * {leaf.scale!r}" if leaf.scale != 1.0 else raw
-    return f"{scaled} + {leaf.offset!r}" if leaf.offset else scaled
+        value = f"{raw} & {1 << leaf.bit} != 0" if "[" in raw else f"b{raw[1:]}_{leaf.bit}"
+    elif leaf.text:
+        value = f"str({value})"
+    else:
+        value = f"{value} * {leaf.scale!r}" if leaf.scale != 1.0 else value
+        value = f"{value} + {leaf.offset!r}" if leaf.offset else value
+    if leaf.enum:
+        scope[f"_texts{number}"] = _Texts(leaf.enum)
+        value = f"_texts{number}[{value}]"
+    return value
 
 
 def _display(leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple[int, str], int]) -> list[str]:
@@ -189,7 +220,9 @@ def _display(leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple
         f"*{source}[{start}:{stop}]" if stop - start >= _RUN else ", ".join(values[first : first + stop - start])
         for first, source, start, stop in _runs(places)
     ]
-    return ["values = _blank.copy()", f"values.update(zip(_names, ({', '.join(parts)},)))"]
+    # A single run needs no tuple of its own.
+    joined = parts[0].removeprefix("*") if len(parts) == 1 and parts[0][0] == "*" else f"({', '.join(parts)},)"
+    return ["values = _blank.copy()", f"values.update(zip(_names, {joined}))"]
 
 
 def _runs(places: Sequence[tuple[str, int]]) -> Iterator[tuple[int, str, int, int]]:
@@ -202,7 +235,9 @@ def _runs(places: Sequence[tuple[str, int]]) -> Iterator[tuple[int, str, int, in
             first = number + 1
 
 
-def _total(leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple[int, str], int]) -> str:
+def _total(
+    leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple[int, str], int], places: Sequence[str]
+) -> str:
     """The sum of what may be NaN or infinite, as an expression; empty when nothing may."""
     plain = sorted({slots[_key(leaf)] for leaf in leaves if leaf.type.code in ("f", "d")})
     runs = list(_runs([("t", index) for index in plain]))
@@ -210,14 +245,14 @@ def _total(leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple[i
         terms = ["sum(t)"]  # integers among them do no harm
     else:
         terms = [
-            f"sum(t[{start}:{stop}])" if stop - start >= _RUN else " + ".join(f"t[{i}]" for i in range(start, stop))
+            f"sum(t[{start}:{stop}])" if stop - start >= _RUN else " + ".join(places[start:stop])
             for _, _, start, stop in runs
         ]
     scaled = [(leaf, value) for leaf, value in zip(leaves, values, strict=True) if _may_overflow(leaf)]
     terms += [value if leaf.type.convert is None else f"({value} or 0)" for leaf, value in scaled]
     while len(terms) > 1:  # a tree, since the compiler can't nest thousands of additions
         terms = ["(" + " + ".join(terms[i : i + 2]) + ")" for i in range(0, len(terms), 2)]
-    return terms[0] if terms else ""
+    return f"({terms[0]})" if terms else ""
 
 
 def _may_overflow(leaf: Leaf) -> bool:
@@ -228,6 +263,12 @@ def _may_overflow(leaf: Leaf) -> bool:
     return not isfinite(largest * leaf.scale + abs(leaf.offset)) or not isfinite(
         largest * leaf.scale - abs(leaf.offset)
     )
+
+
+def _without(values: dict[str, Scalar], bad: dict[str, str] | None) -> tuple[dict[str, Scalar], dict[str, str] | None]:
+    for name in bad or ():
+        del values[name]
+    return values, bad
 
 
 def _not_finite(values: Mapping[str, Scalar], bad: Mapping[str, str] | None) -> dict[str, str] | None:

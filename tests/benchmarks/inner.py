@@ -44,11 +44,11 @@ def _decode(block: Block, seconds: float) -> tuple[float, float]:
     mine = compile_decoder(leaves)
     plan = [(each.name, _CONVERTERS[each.type], _place(each)) for each in block.fields]
 
-    def theirs() -> dict[str, Any]:
+    def theirs(memory: bytearray) -> dict[str, Any]:
         return {name: convert(memory, *place) for name, convert, place in plan}
 
-    assert mine(data)[0] == theirs()
-    return _time(lambda: mine(data), seconds), _time(theirs, seconds)
+    assert mine(data)[0] == theirs(memory)
+    return _time(mine, seconds, data), _time(theirs, seconds, memory)
 
 
 def _place(field: Field) -> tuple[int, ...]:
@@ -86,9 +86,11 @@ def _paths(frame: Frame, seconds: float) -> dict[str, float]:
     return {"rx_none": direct, "rx_transform": one - direct, "rx_operator": (eleven - one) / 10}
 
 
-def _time(function: Callable[[], object], seconds: float) -> float:
+def _time(function: Callable[..., object], seconds: float, *arguments: object) -> float:
     """Microseconds a call: the best of five, each a fifth of so many seconds."""
-    timer = timeit.Timer("function()", globals={"function": function})
+    names = [f"argument{number}" for number in range(len(arguments))]
+    scope = {"function": function, **dict(zip(names, arguments, strict=True))}
+    timer = timeit.Timer(f"function({', '.join(names)})", globals=scope)
     count, took = timer.autorange()
     number = max(1, int(count * seconds / 5 / took))
     return 1e6 * min(timer.repeat(5, number)) / number
