@@ -354,6 +354,20 @@ def test_the_host_tag_and_the_debugging_file_are_there_when_asked_for(stack, tmp
     assert line == f"s7_db1,{tags} contador_bom=5014 1731800000123000000"
 
 
+def test_types_are_remembered_over_a_restart(stack, tmp_path):
+    """A name that was a number stays one: a text goes to a field beside it, also as the first thing after a restart."""
+    state = str(tmp_path / "state")
+    with stack.telegraf("careful", TELEGRAF_STATE_FILE=state) as telegraf:
+        stack.publish("plc/acme/before", frame("before", '"fixo": 1', ', "measurement": "own"'))
+        wait_until(lambda: stack.points("processo_raw", "before"), "the number")
+        telegraf.stop()
+        telegraf.start()
+        stack.connected(telegraf, 2)
+        stack.publish("plc/acme/text", frame("text", '"fixo": "x"', ', "measurement": "own"'))
+        wait_until(lambda: stack.points("processo_raw", "text"), "the text")
+    assert stack.points("processo_raw", "text") == {AT: {"fixo_text": "x", "type_conflict": "fixo"}}
+
+
 def test_the_configuration_is_one_that_telegraf_knows(stack):
     """Offline: no unknown plugin, no unknown option."""
     folder = stack.plant.infra / "telegraf"

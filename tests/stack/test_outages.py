@@ -52,7 +52,9 @@ def away(line: Line, seconds: float) -> None:
 
 def missing(stack: Stack, name: str, bucket: str = "processo_raw") -> tuple[int, int]:
     """How many frames of the one run have no point, and how many have one: by `seq`, which counts from 0."""
-    numbers = sorted(fields["seq"] for fields in stack.points(bucket, name).values() if "seq" in fields)
+    wanted = f'r.plc_id == "{name}" and r._field == "seq"'
+    rows = stack.query(f'from(bucket: "{bucket}") |> range(start: -1d) |> filter(fn: (r) => {wanted})')
+    numbers = sorted(row["_value"] for row in rows)
     assert len(numbers) == len(set(numbers)), "a frame is two points"
     return (numbers[-1] + 1 - len(numbers), len(numbers)) if numbers else (0, 0)
 
@@ -200,3 +202,31 @@ def test_a_replay_changes_no_count(stack, press, named, tmp_path):
             wait_until(lambda: all(each.get("replayed") for each in old().values()), "all are replayed")
             assert line.terminate() == 0
     assert {time: each | {"replayed": True} for time, each in before.items()} == old()
+
+
+def test_a_refused_point_harms_no_other(stack):
+    """Where a field's type was forgotten InfluxDB refuses the point; all others are stored, also after a restart."""
+
+    def publish(plc: str, *values: str) -> None:
+        bodies = (f'{{"ts": {1731900000 + n}, "db": 9, "values": {value}}}' for n, value in enumerate(values))
+        stack.publish(f"plc/acme/{plc}", *bodies)
+
+    def count(plc: str, bucket: str = "processo_raw") -> int:
+        return len(stack.points(bucket, plc))
+
+    with stack.telegraf() as telegraf:
+        publish("number", '{"v": 1}', '{"v": 2}')
+        wait_until(lambda: count("number") == 2, "the numbers")
+        telegraf.stop()
+        telegraf.start()
+        stack.connected(telegraf, 2)
+        publish("refused", '{"v": "x"}')
+        publish("others", *(f'{{"n": {n}}}' for n in range(300)))
+        wait_until(lambda: count("others") == 300, "all others")
+        wait_until(lambda: "field type conflict" in telegraf.log, "the refusal is told")
+        telegraf.stop()
+        telegraf.start()
+        stack.connected(telegraf, 3)
+        publish("later", '{"n": 1}')
+        wait_until(lambda: count("later") == 1, "what comes later")
+    assert (count("refused"), count("others")) == (0, 300)
