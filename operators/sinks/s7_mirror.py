@@ -34,11 +34,19 @@ from pipeline.s7.route import Guards
 from pipeline.s7.wire import Tsaps
 from pipeline.units import Duration
 
-__all__ = ["MirrorOptions", "TargetOptions", "s7_mirror"]
+__all__ = ["MirrorOptions", "TargetOptions", "TargetTsapOptions", "s7_mirror"]
 
 _TYPES = {"pg": 1, "op": 2, "basic": 3}
 _RANGE = re.compile(r"DB(\d{1,5})\.(\d{1,5})\.\.(\d{1,5})", re.IGNORECASE | re.ASCII)
+_TSAP = r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}$"
 _LAST = 65535
+
+
+class TargetTsapOptions(Options, kw_only=True):
+    """Raw TSAPs, for what is not a CPU in a rack (LOGO!, soft PLCs, CPs)."""
+
+    local: Annotated[str, Meta(description="two hexadecimal bytes, as STEP 7 shows them: 10.00", pattern=_TSAP)]
+    remote: Annotated[str, Meta(description="the target's: 03.01", pattern=_TSAP)]
 
 
 class TargetOptions(Options, kw_only=True):
@@ -57,10 +65,20 @@ class TargetOptions(Options, kw_only=True):
     connection_type: Annotated[
         Literal["pg", "op", "basic"], Meta(description="which of the PLC's connections is taken: pg, op or basic")
     ] = "pg"
+    tsap: Annotated[
+        TargetTsapOptions | None, Meta(description="raw TSAPs instead of rack, slot and connection_type")
+    ] = None
     timeout: Annotated[
         Duration, Meta(description="for connecting, and from a request to its complete answer", ge=0.05, le=60)
     ] = Duration(2)
     retry: Annotated[Retry, Meta(description="pauses between attempts to connect")] = Retry()
+
+    @property
+    def tsaps(self) -> Tsaps:
+        """Whom the connection is between."""
+        if self.tsap is not None:
+            return Tsaps.parse(self.tsap.local, self.tsap.remote)
+        return Tsaps.of(_TYPES[self.connection_type], self.rack, self.slot)
 
     @property
     def device(self) -> str:
@@ -133,7 +151,7 @@ def s7_mirror(options: MirrorOptions, context: Context) -> RunSink:
     partner = Partner(
         address=target.address,
         port=target.port,
-        tsaps=Tsaps.of(_TYPES[target.connection_type], target.rack, target.slot),
+        tsaps=target.tsaps,
         timeout=target.timeout,
         retry=target.retry,
     )

@@ -8,7 +8,7 @@ import pytest
 from snap7.datatypes import S7Area
 from structlog.testing import capture_logs
 
-from operators.sinks.s7_mirror import MirrorOptions, TargetOptions, s7_mirror
+from operators.sinks.s7_mirror import MirrorOptions, TargetOptions, TargetTsapOptions, s7_mirror
 from pipeline.actor import Mailbox, State
 from pipeline.clock import run_virtual
 from pipeline.config.loader import load_text
@@ -144,6 +144,17 @@ def test_bytes_go_where_the_target_says_and_only_when_they_differ():
 
     (line,) = play(script)
     assert (line["event"], line["result"], line["device"]) == ("mirror started", "written", "target:102")
+
+
+def test_raw_tsaps_take_the_place_of_rack_and_slot():
+    """What is no CPU in a rack (LOGO!, a soft PLC) is written, too."""
+
+    async def script(stage):
+        stage.target.tsaps = {b"\x03\x01"}
+        await stage.write(raw(1))
+        assert stage.target.written == [(101, 0, raw(1))]
+
+    play(script, options(target={"tsap": TargetTsapOptions(local="10.00", remote="03.01")}))
 
 
 def test_what_somebody_else_changed_in_the_target_is_put_right():
@@ -457,6 +468,10 @@ THIRD = "target: {address: 10.0.0.3, db: 101}"
         ([("m", f"from: one, {THIRD}, allow: [DB101]")], ["allow[0]: 'DB101' is not a range; write DB101.0..13"]),
         ([("m", f"from: one, {THIRD}, allow: [DB101.9..3]")], ["the first not above the last"]),
         ([("m", f"from: one, {THIRD}, allow: []")], ["allow"]),
+        (
+            [("m", "from: one, target: {address: a, tsap: {local: 1000, remote: '03.01'}}, allow: [DB1.0..13]")],
+            ["target.tsap.local"],
+        ),
         ([("m", f"from: one, {THIRD}")], ["allow: is required and missing"]),
         ([("m", "from: one, target: {db: 1}, allow: [DB1.0..13]")], ["target.address: is required and missing"]),
         ([("m", "from: one, target: {address: '1.2.3.4:102'}, allow: [DB1.0..13]")], ["an address and a port"]),
