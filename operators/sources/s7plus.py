@@ -9,7 +9,8 @@ one frame of all its values; arrays and records become flat names, `maquinas_1_v
         address: 192.168.0.121
         plc_id: press1
         every: 1s
-        tls: {fingerprint: "9f86d081…"}        # SHA-256 of the CPU's certificate; older CPUs speak without TLS
+        tls:                                   # SHA-256 of the CPU's certificate; older CPUs speak without TLS
+          fingerprint: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
         password: {file: /run/secrets/plc}     # where HMI access asks for one; with username: a user of the CPU
         blocks:
           - {symbol: DB_Press, db: 7}
