@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, get_args, get_origin
 
@@ -17,7 +18,7 @@ from pipeline.config.recorder import RecorderOptions
 from pipeline.operator import NodeKind, find, names
 from pipeline.units import Duration, Secret, Size
 
-__all__ = ["describe", "schema"]
+__all__ = ["OptionRow", "describe", "option_rows", "schema"]
 
 _SUBSTITUTED = {"type": "string", "pattern": r"\$\{"}
 _SIMPLE: Mapping[Any, dict[str, Any]] = {
@@ -232,6 +233,76 @@ def describe(options: Any, margin: str = "") -> Iterator[str]:
         yield f"{margin}{field.encode_name}" + (f" ({about})" if about else "") + (f": {text}" if text else "")
         for inner in _inner_options(base):
             yield from describe(inner, f"{margin}  ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionRow:
+    """An option in words.
+
+    Attributes:
+        name: with its way from the node: `tls.ca_file`, `plcs[].address`, `fields.NAME.factor`.
+        kind: what it takes, with bounds; "" where further options stand below it.
+        required: it has no default.
+        default: as text; "" for none, and for what is empty.
+        meaning: its description.
+    """
+
+    name: str
+    kind: str
+    required: bool
+    default: str
+    meaning: str
+
+
+def option_rows(options: Any, prefix: str = "") -> Iterator[OptionRow]:
+    """The options as rows of a table, nested ones behind the one that holds them.
+
+    Args:
+        options: the class.
+        prefix: what each name begins with.
+    """
+    for field in fields(options):
+        base, metas = unwrap(field.type)
+        name = f"{prefix}{field.encode_name}"
+        default = _default(field)
+        text = str(default).lower() if isinstance(default, bool) else "" if default is None else str(default)
+        meaning = " ".join(meta.description for meta in metas if meta.description)
+        kind = ", ".join(filter(None, (_kind(base), *(_limits(base, meta) for meta in metas))))
+        yield OptionRow(name=name, kind=kind, required=field.required, default=text, meaning=meaning)
+        for way, inner in _ways(base):
+            yield from option_rows(inner, f"{name}{way}.")
+
+
+def _kind(base: Any) -> str:
+    kinds = dict.fromkeys(expected(member) for member in members(base) if not is_options(member))
+    named = (kind.removeprefix("a ").partition(" such as ")[0] for kind in kinds if kind != expected(type(None)))
+    return " or ".join(named)
+
+
+def _limits(base: Any, meta: msgspec.Meta) -> str:
+    plain = next((kind for kind in (unwrap(member)[0] for member in members(base)) if kind in (Duration, Size)), float)
+    low, high = (
+        None if limit is None else str(plain(limit)) if plain is not float else f"{limit:g}"
+        for limit in (meta.gt if meta.ge is None else meta.ge, meta.lt if meta.le is None else meta.le)
+    )
+    if low is not None and high is not None:
+        return f"{low} to {high}"
+    if low is not None:
+        return f"more than {low}" if meta.ge is None else f"{low} or more"
+    return "" if high is None else f"less than {high}" if meta.le is None else f"{high} or less"
+
+
+def _ways(base: Any) -> Iterator[tuple[str, type[Any]]]:
+    """The options classes inside a type, each with the way to it."""
+    for member in members(base):
+        plain, _ = unwrap(member)
+        if is_options(plain):
+            yield "", plain
+            continue
+        step = ".NAME" if shapes(plain) == {"mapping"} else "[]" if shapes(plain) == {"list"} else ""
+        for part in get_args(plain):
+            if part is not Ellipsis:
+                yield from ((step + way, inner) for way, inner in _ways(part))
 
 
 def _inner_options(base: Any) -> Iterator[type[Any]]:

@@ -94,6 +94,12 @@ def test_the_engine_names_no_operator():
         assert [module for module in modules if module.startswith("operators.")] == [], path
 
 
+def test_every_operator_has_a_place_in_a_shipped_graph():
+    """A newcomer finds it in use; its page takes its example from there. `configs/` has the graphs."""
+    shipped_types = {(node.kind, node.operator.name) for path in CONFIGS for node in load(path, PLANT).nodes.values()}
+    assert sorted(set(OPERATORS) - shipped_types) == []
+
+
 @each_config
 def test_every_shipped_graph_is_right(path):
     """It loads without a warning, its nodes are reached, and it is named after its file."""
