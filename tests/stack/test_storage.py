@@ -1,6 +1,7 @@
 """What the platform keeps in InfluxDB: made once, rights by attempt, aggregates that late frames come into."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -126,6 +127,25 @@ def test_a_tenant_may_have_a_bucket_of_its_own(stack):
         body = {"query": query.format(bucket)}
         assert stack.influx.ask("POST", "/api/v2/query?org=planta", body, stack.secret(name))[0] == 404
     assert "can't be a tenant" in stack.set_up("--tenant", "a/b", code=1)
+
+
+def test_the_documented_additions_to_telegraf_work(stack):
+    """As they are printed: another edge's metrics are something that Telegraf knows, a tenant's bucket fills."""
+    printed = (INFRA / "telegraf" / "README.md").read_text(encoding="utf-8")
+    edge, tenant = re.findall(r"```toml\n(.*?)```", printed, re.DOTALL)
+    stack.set_up("--tenant", "acme")
+    folder = stack.plant.infra / "telegraf" / "telegraf.d"
+    (folder / "edge-NAME.conf").write_text(edge, encoding="utf-8")
+    (folder / "tenant-acme.conf").write_text(tenant, encoding="utf-8")
+    with stack.telegraf("with_additions"):
+        for name in ("beta", "acme"):
+            stack.publish(f"plc/{name}/own", f'{{"ts": {int(time.time())}, "db": 1, "values": {{"v": 1}}}}')
+        query = 'from(bucket: "tenant_acme") |> range(start: -1h) |> filter(fn: (r) => r.plc_id == "own")'
+        wait_until(lambda: stack.influx.query(query, stack.secret("grafana_acme")), "the tenant's frame")
+        found = stack.influx.query(query, stack.secret("grafana_acme"))
+    assert {row["tenant_id"] for row in found} == {"acme"}
+    for name in ("edge-NAME.conf", "tenant-acme.conf"):
+        (folder / name).unlink()
 
 
 @pytest.fixture
