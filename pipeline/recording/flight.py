@@ -79,8 +79,8 @@ class FlightRecorder(Recorder):
             size = sum([len(entry[5]) for entry in fresh]) + len(fresh) * _OVERHEAD
             seconds.append((size, fresh))
             self.size += size
-        answered = Event.ANSWERED
-        for entry in [entry for entry in fresh if entry[3] is not answered]:
+        answered = Event.ANSWERED.value
+        for entry in [entry for entry in fresh if entry[3] != answered]:
             self._lines.setdefault(entry[2], deque(maxlen=_LINES)).append(entry)
         oldest = self.clock.monotonic() - self._origin - self._options.keep
         while len(seconds) > 1 and (self.size > self._options.max_size or seconds[0][1][-1][0] < oldest):

@@ -1,13 +1,14 @@
 """The recorder of `record`: everything, at most a second late, into a file that only grows."""
 
 import asyncio
+import gc
 
 import pytest
 
 from pipeline.clock import run_virtual, virtual_clock
 from pipeline.errors import PartFailed, ReadError, UsageError
 from pipeline.recording.format import Event, read
-from pipeline.recording.recorder import FileRecorder
+from pipeline.recording.recorder import FileRecorder, Witness
 from tests.parts.recording import graph
 
 
@@ -71,3 +72,14 @@ def test_a_file_that_is_there_or_can_not_be_made_ends_the_recording(tmp_path):
     with pytest.raises(PartFailed, match="can't be written: Not a directory"):
         recording(there / "y.rec", scenario)
     assert there.read_text() == "evidence"
+
+
+def test_what_is_kept_is_no_business_of_the_garbage_collector():
+    """Half a million kept answers that it had to walk through would stop everything for tenths of a second."""
+    kept = []
+    witness = Witness("press/one", kept.append, lambda: 1.5, 0.5)
+    witness.opened(1.7e9, b"setup", b"granted")
+    witness.answered(1.7e9, bytearray(b"asked"), b"answer")
+    witness.lost(1.7e9, ReadError("timeout"))
+    gc.collect()
+    assert [gc.is_tracked(entry) for entry in kept] == [False, False, False]
