@@ -158,6 +158,7 @@ class Poller:
         """
         self._context = context
         self._clock = context.clock
+        self._monotonic, self._wall = context.clock.monotonic, context.clock.wall
         self._actor = context.actor
         self._target = target
         block_groups = [Group([each.block for each in blocks], every, self._clock, self) for every, blocks in groups]
@@ -313,11 +314,11 @@ class Poller:
         if bad:
             wrong = {**(wrong or {}), **polled.bad}
         meters.ok.n += 1
-        meters.latency.value = (self._clock.monotonic() - group.started) * 1e3
+        meters.latency.value = (self._monotonic() - group.started) * 1e3
         if polled.failing:
             polled.failing = ""
             self._settled = False
-        ts = polled.moment(self._clock.wall())
+        ts = polled.moment(self._wall())
         self._emit(Frame(Kind.DATA, ts, polled.origin, values, wrong, data if complete else None))
 
     def failed(self, block: Block, error: ReadError) -> None:

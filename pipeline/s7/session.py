@@ -15,7 +15,7 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from struct import pack_into
+from struct import Struct
 from typing import Protocol
 
 from pipeline.clock import Clock
@@ -145,7 +145,8 @@ class Session(asyncio.Protocol):
 
     def read(self, requests: Sequence[Request], reader: Reader) -> None:
         """Queue requests; as many as are granted leave at once, in one write."""
-        self._queue.extend([(request, reader) for request in requests])
+        for request in requests:
+            self._queue.append((request, reader))
         self._send()
 
     def forget(self, reader: Reader) -> None:
@@ -170,7 +171,7 @@ class Session(asyncio.Protocol):
         while queue and len(pending) < self.grant.jobs:
             request, reader = queue.popleft()
             number = self._sequence = self._sequence % 0xFFFF + 1
-            pack_into(">H", request.frame, SEQUENCE_AT, number)
+            _write_number(request.frame, SEQUENCE_AT, number)
             pending[number] = (request, reader, deadline)
             frames.append(bytes(request.frame))
         if frames:
@@ -237,9 +238,11 @@ class Session(asyncio.Protocol):
 
         Every byte is compared, as parsing would, only at once.
         """
-        number = int.from_bytes(data[SEQUENCE_AT : SEQUENCE_AT + 2], "big")
+        if len(data) <= USUAL_DATA_AT or not self._stream.empty:
+            return False
+        number = data[SEQUENCE_AT] << 8 | data[_LOW_BYTE_AT]
         request, reader, _ = self._pending.get(number, _NOBODY)
-        if request is None or request.usual is None or not self._stream.empty:
+        if request is None or request.usual is None:
             return False
         before, after, length = request.usual
         if len(data) != length or data[:SEQUENCE_AT] != before or data[SEQUENCE_AT + 2 : USUAL_DATA_AT] != after:
@@ -335,6 +338,8 @@ class Session(asyncio.Protocol):
 
 _SETTING_UP = "the connection is confirmed, but the setup of the communication is not answered"
 _SETUP_NUMBER = int.from_bytes(setup_request()[SEQUENCE_AT : SEQUENCE_AT + 2], "big")
+_LOW_BYTE_AT = SEQUENCE_AT + 1
+_write_number = Struct(">H").pack_into
 _REPLY_AT = 15
 _PDU_AT = 7
 _NOBODY = (None, None, 0.0)
