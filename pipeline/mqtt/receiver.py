@@ -2,7 +2,8 @@
 
 A message waits here while a sink behind asks for a pause; it is given as a frame, and acknowledged once its checkpoint
 has passed. What is not acknowledged when a connection ends comes again with the next one; what of it was given already
-is not given twice where the broker's session tells that it is the same. Memory: the window.
+is not given twice where the broker's session tells that it is the same. Memory: the window, and what the last reads of
+the socket have brought beyond it.
 """
 
 from __future__ import annotations
@@ -254,11 +255,13 @@ class Receiver:
         if self._link is None or self._leaving:
             return
         self._acknowledge()
-        if self._waiting and not self._context.paused:
-            self._give()
-        elif self._waiting:
+        under_way = self._size
+        if self._waiting and self._context.paused:
             self._tell()
-        self._link.hold(len(self._waiting) + self._size > self._wanted.window)
+        elif self._waiting and under_way < self._wanted.window:
+            self._give(self._wanted.window - under_way)
+        # MQTT 3.1.1 has no window for what it sends, and not every broker of MQTT 5 keeps to ours.
+        self._link.hold(bool(self._waiting))
         if self._waiting or self._under_way:
             self._timer = self._loop.call_later(POLL, self._work)
 
@@ -269,11 +272,11 @@ class Receiver:
         if done and self._link is not None:
             self._link.confirm(done)
 
-    def _give(self) -> None:
+    def _give(self, room: int) -> None:
+        """Give the oldest messages that wait, at most `room`."""
         given: list[Message] = []
         now = self._context.clock.wall()
-        while self._waiting:
-            message = self._waiting.popleft()
+        for message in [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]:
             before = self._given.pop(message.mid, None) if message.again else None
             if before is not None and (before[0].topic, before[0].body) == (message.topic, message.body):
                 self._under_way.append(_Batch([message], before[1]))

@@ -269,7 +269,7 @@ class Mosquitto:
 
 
 @contextmanager
-def mosquitto(folder: Path, **options: str) -> Iterator[Mosquitto]:
+def mosquitto(folder: Path, **options: Any) -> Iterator[Mosquitto]:
     """A started Mosquitto; skips the test where it is not installed, fails there when CI is set."""
     missing = [name for name in ("mosquitto", "mosquitto_sub", "mosquitto_passwd", "openssl") if not shutil.which(name)]
     if missing:
