@@ -89,20 +89,21 @@ class _Views:
         self._running = running
         self._has_login = has_login
         self._exposition = exposition
+        self._turn = asyncio.Lock()
 
     async def page(self, request: Request) -> Response:
         chosen = language(request.headers.get("accept-language", ""))
         versions = {name: _file(name)[1] for name in _TYPES}
-        response = _Sliced(page(self._running, chosen, versions), "text/html; charset=utf-8")
+        response = _Sliced(page(self._running, chosen, versions), "text/html; charset=utf-8", self._turn)
         response.headers["Content-Language"] = chosen
         response.headers["Vary"] = "Accept-Language"
         return response
 
     async def metrics(self, _: Request) -> Response:
-        return _Sliced(self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4)
+        return _Sliced(self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4, self._turn)
 
     async def last(self, _: Request) -> Response:
-        return _Sliced(_array(map(_last, blocks(self._running))), _JSON)
+        return _Sliced(_array(map(_last, blocks(self._running))), _JSON, self._turn)
 
     async def graph(self, _: Request) -> Response:
         return Response(_json(described(self._running)), media_type=_JSON)
@@ -149,19 +150,28 @@ def _file(name: str) -> tuple[bytes, str]:
 
 
 class _Sliced(Response):
-    """An answer made while it is sent: after each slice of work the loop has its turn, and a slow reader slows us."""
+    """An answer made while it is sent: after each slice of work the loop has its turn, and a slow reader slows us.
 
-    def __init__(self, pieces: Iterable[str], media_type: str) -> None:
+    However many ask at once, one slice is made between two turns of the loop: the lock goes round.
+    """
+
+    def __init__(self, pieces: Iterable[str], media_type: str, turn: asyncio.Lock) -> None:
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
         self._pieces = pieces
+        self._turn = turn
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the protocol's
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for part in _slices(self._pieces if scope["method"] != "HEAD" else ()):
+        slices = _slices(self._pieces if scope["method"] != "HEAD" else ())
+        while True:
+            async with self._turn:
+                part = next(slices, None)
+                # As long as a slice takes: else this process, always busy, would wait for its turn when a tick is due.
+                await asyncio.sleep(_SLICE_SECONDS if part else 0)
+            if part is None:
+                break
             await send({"type": "http.response.body", "body": part, "more_body": True})
-            # As long as a slice takes: else this process, always busy, would wait for its turn when a tick is due.
-            await asyncio.sleep(_SLICE_SECONDS)
         await send({"type": "http.response.body", "body": b""})
 
 

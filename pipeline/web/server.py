@@ -26,6 +26,7 @@ from pipeline.web.view import Running
 __all__ = ["bind", "check_login", "serve", "url"]
 
 _CONNECTIONS = 128  # file descriptors are shared with PLCs, broker and journal
+_WAITING = 1024  # connections that the kernel keeps until they are accepted: a burst is not sent away
 _REQUEST_SECONDS = 10.0
 _STALL_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 15
@@ -122,7 +123,7 @@ async def serve(
     servers: list[asyncio.Server] = []
     try:
         for taken in sockets:
-            server = await loop.create_server(lambda: _Protocol(config, state, {}, loop), sock=taken)
+            server = await loop.create_server(lambda: _Protocol(config, state, {}, loop), sock=taken, backlog=_WAITING)
             servers.append(server)
         ready(url(sockets))
         await loop.create_future()
@@ -228,7 +229,7 @@ def _listening(family: int, kind: int, protocol: int, address: Any) -> socket.so
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         # Listening now and not later: on Linux only this finds out that another process has the port.
-        listening.listen(_CONNECTIONS)
+        listening.listen(_WAITING)
         listening.setblocking(False)
     except OSError:
         listening.close()

@@ -12,7 +12,7 @@ from pipeline.config.http import Http
 from pipeline.errors import UsageError
 from pipeline.frame import Frame, Kind
 from pipeline.units import Secret
-from pipeline.web import server
+from pipeline.web import app, server
 from tests.parts.engine import origin
 from tests.parts.waiting import eventually
 from tests.parts.web import LOOPBACK, NOW, Watched
@@ -251,3 +251,69 @@ def test_signals_and_library_logs_are_left_alone(capfd):
     assert getattr(during, "__func__", during) is not getattr(server.uvicorn.Server, "handle_exit", None)
     assert signal.getsignal(signal.SIGINT) is before
     assert "GET" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"GET /healthz HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n"],
+)
+def test_a_client_that_drips_is_cut_off_all_the_same(begin, monkeypatch):
+    """A byte now and then buys no time: the deadline is the request's, not the byte's; a body is not waited for."""
+    monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.3)
+
+    async def main():
+        async with serving() as port:
+            reader, writer = await connected(port)
+            writer.write(begin)
+            ended = asyncio.create_task(reader.read())
+            async with asyncio.timeout(30):
+                while not ended.done():
+                    writer.write(b"x")
+                    await asyncio.wait([ended], timeout=0.02)
+            with contextlib.suppress(ConnectionError):
+                await ended
+            writer.close()
+            assert (await answer(port)).split()[1] == b"200"
+
+    asyncio.run(main())
+
+
+def test_however_many_ask_for_long_answers_the_loop_has_its_turn_after_each_slice():
+    """A dozen scrapes at once: between two turns of the loop no more is made than for one."""
+    view = Watched()
+    view.latest[view.press] = view.latest[view.press].replace(values={f"tag_{n}": n * 1.5 for n in range(2_000)})
+    made, most = 0, 0
+
+    async def main():
+        nonlocal most
+
+        async def count():
+            nonlocal made, most
+            while True:
+                most, made = max(most, made), 0
+                await asyncio.sleep(0)
+
+        def noted(pieces):
+            nonlocal made
+            for part in slices(pieces):
+                made += 1
+                yield part
+
+        slices = app._slices
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(app, "_slices", noted)
+            async with serving(view) as port:
+                counter = asyncio.create_task(count())
+                texts = await asyncio.gather(*(scraped(port) for _ in range(12)))
+                counter.cancel()
+        assert all(text.count(b"plc_last_value{") == 2_000 for text in texts)
+        assert 1 <= most <= 2
+
+    async def scraped(port):
+        reader, writer = await connected(port)
+        writer.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        text = await reader.read()
+        writer.close()
+        return text
+
+    asyncio.run(main())
