@@ -128,11 +128,11 @@ def records(data: bytes, number: int) -> dict[int, bytes]:
         ValueError: it is another list, or none.
     """
     if len(data) < _HEAD.size:
-        raise ValueError(f"not a list: {data[:16].hex()}")
+        raise ValueError("its answer is no list")
     found, _, size, count = _HEAD.unpack_from(data)
     count = min(count, (len(data) - _HEAD.size) // max(size, 1))
     if found != number or size < 4 or not count:  # noqa: PLR2004 - an index and something
-        raise ValueError(f"not the list {number:04X}: {data[:16].hex()}")
+        raise ValueError(f"its answer is no list {number:04X}")
     cut = [data[at : at + size] for at in range(_HEAD.size, _HEAD.size + size * count, size)]
     return {int.from_bytes(record[:2], "big"): record for record in cut}
 

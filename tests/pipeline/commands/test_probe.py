@@ -6,8 +6,12 @@ from itertools import count
 import pytest
 
 from pipeline.cli import main
+from pipeline.commands.probe import _Probe
 from pipeline.config import load
 from pipeline.operator import NodeKind
+from pipeline.probing.layout import Named
+from pipeline.probing.readings import Reading
+from pipeline.s7.browse_place import Access, Place
 from tests.parts.plc import StrictPlc, plc_thread
 
 
@@ -98,3 +102,16 @@ def test_what_can_not_be_looked_at(run, plc, arguments, code, said):
     assert result[0] == code
     assert said in result[2]
     assert len(result[2].strip().splitlines()) == 1
+
+
+def test_the_live_grid_exports_into_new_files(tmp_path, monkeypatch):
+    """Its key `e`: a file of its own each time, which `check` takes."""
+    monkeypatch.chdir(tmp_path)
+    place = Place(name="press1", address="192.0.2.1", port=102, access=Access(slot=2))
+    probe = _Probe(place, 1, 14, 0.5, layout_only=False)
+    fields = [Named("contador_bom", Reading("INT", 10, 2, 0.0), "counter; 5000 to 5014")]
+    assert [probe._save(fields).split()[0] for _ in range(2)] == ["db1.yaml", "db1-2.yaml"]
+    for name in ("db1", "db1-2"):
+        graph = load(tmp_path / f"{name}.yaml", {})
+        assert (graph.name, graph.layouts["db1"].size) == (name, 14)
+        assert graph.of(NodeKind.SOURCE)[0].options.plc_id == "press1"
