@@ -32,7 +32,7 @@ _AFTER = {
     "GRAFANA_PASSWORD": "docker compose -f infra/compose.yaml up -d grafana, and then\n  docker compose -f "
     "infra/compose.yaml exec grafana sh -c 'printenv GF_SECURITY_ADMIN_PASSWORD | grafana cli admin "
     "reset-admin-password --password-from-stdin'",
-    "ca": "every edge needs the new ca.crt, and every client its new certificate",
+    "ca": "restart the broker; every edge needs the new ca.crt, and every client its new certificate",
 }
 _LOOPBACK, _EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - asked for by --lan-1883
 _START = "docker compose -f infra/compose.yaml up -d"
@@ -131,7 +131,9 @@ def _rotation(places: Places, work: Work, env: Environment, name: str) -> Callab
     if name in clients:
         return lambda: authority.reissue(places.clients / name, name)
     known = (*ROTATABLE, "broker", "ca", *clients, *tenants.listed(places))
-    raise ProvisionError(f"there is no '{name}' to rotate; there are: {', '.join(known)}")
+    raise ProvisionError(
+        f"there is no '{name}' to rotate; there are: {', '.join(known)}; tokens: infra/influx/setup.py"
+    )
 
 
 def _next_steps(options: argparse.Namespace, *, fresh: bool, lan: bool) -> None:

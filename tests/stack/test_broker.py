@@ -330,6 +330,24 @@ def _saved(broker: PlatformBroker) -> int:
     return broker.database.stat().st_mtime_ns if broker.database.exists() else 0
 
 
+def test_a_renewed_certificate_is_taken_without_a_restart(plant, broker):
+    """After SIGHUP new connections see it; those there are stay."""
+
+    def served() -> bytes:
+        context = ssl.create_default_context(cafile=broker.ca_file)
+        with (
+            socket.create_connection(("127.0.0.1", broker.port), 10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secured,
+        ):
+            return secured.getpeercert(binary_form=True)
+
+    before = served()
+    plant.do("setup", "--rotate", "broker")
+    assert served() == before
+    broker.reload()
+    wait_until(lambda: served() != before, "the new certificate")
+
+
 def test_a_broker_whose_memory_is_full_acknowledges_nothing_that_it_drops():
     """With a fiftieth of the shipped limit: the publisher is disconnected, and what was acknowledged is all there."""
     with platform() as plant:
