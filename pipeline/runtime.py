@@ -19,8 +19,9 @@ from ulid import ULID
 from pipeline.actor import Actor, Mailbox, State
 from pipeline.checkpoint import Checkpoint
 from pipeline.clock import Clock
+from pipeline.delivery.letters import Letters
 from pipeline.errors import PipelineError
-from pipeline.frame import Frame, Kind, Origin
+from pipeline.frame import DATA, FAILURE, Frame, Origin
 from pipeline.graph import Graph, Node
 from pipeline.metrics import Metrics
 from pipeline.operator import Context, NodeKind, RunService, RunSink, Transform
@@ -74,7 +75,7 @@ class _Reader:
         self._subscription = self._stream.subscribe(self._receive, failed, completed, scheduler=scheduler)
 
     def _receive(self, frame: Frame) -> None:
-        if self._silent and frame.kind is not Kind.FAILURE:
+        if self._silent and frame.kind is not FAILURE:
             # A source that says nothing of its state runs as soon as it gives data.
             self._silent = False
             self._backoff.succeed()
@@ -143,6 +144,11 @@ class Runtime:
     def details(self) -> Mapping[str, Callable[[], Mapping[str, object]]]:
         """What operators tell of themselves beside state and counters, by node name."""
         return {name: context.details for name, context in self._contexts.items() if context.details is not None}
+
+    @property
+    def letters(self) -> Mapping[str, Letters]:
+        """What receivers have refused for good, by the name of the sink."""
+        return {name: context.letters for name, context in self._contexts.items() if context.letters is not None}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set or every source has completed, then stop in order.
@@ -328,11 +334,11 @@ class Runtime:
                 self._over.set_exception(error)
 
     def _remember(self, frame: Frame) -> None:
-        if frame.kind is Kind.DATA:
+        if frame.kind is DATA:
             self.latest[frame.origin] = frame
             if self.failures:
                 self.failures.pop(frame.origin, None)
-        elif frame.kind is Kind.FAILURE:
+        elif frame.kind is FAILURE:
             self.failures[frame.origin] = frame
 
     # supervision

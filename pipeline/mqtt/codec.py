@@ -15,8 +15,8 @@ LARGEST = 0xFFFFFFF
 MOST = 0xFFFF
 """Packet identifiers, bytes of a topic name, seconds of keep-alive."""
 _MORE = 0x80
-_KINDS = {(1, False): b"\x32", (1, True): b"\x33", (0, False): b"\x30", (0, True): b"\x31"}
-"""First bytes of PUBLISH by quality of service and `retain`."""
+_PUBLISH, _PUBLISH_ONCE = (b"\x32", b"\x33"), (b"\x30", b"\x31")
+"""First bytes of PUBLISH, of QoS 1 and 0, by `retain`."""
 _MID = {True: Struct(">Hx").pack, False: Struct(">H").pack}
 """Writers of the packet identifier, for MQTT 5 with the length of no properties behind it."""
 
@@ -52,7 +52,8 @@ def encode_publish(packed_topic: bytes, body: bytes, mid: int, *, v5: bool, reta
     """
     middle = _MID[v5](mid) if mid else b"\0" * v5
     length = _length(len(packed_topic) + len(middle) + len(body))
-    return b"".join((_KINDS[mid > 0, retain], length, packed_topic, middle, body))
+    kind = (_PUBLISH if mid else _PUBLISH_ONCE)[retain]
+    return b"".join((kind, length, packed_topic, middle, body))
 
 
 @lru_cache(4096)

@@ -13,7 +13,7 @@ from functools import partial
 
 from pipeline.actor import State
 from pipeline.errors import ReadError, Refused
-from pipeline.frame import Frame, Kind, Origin
+from pipeline.frame import DATA, Frame, Origin
 from pipeline.operator import Context, Emit
 from pipeline.retry import Backoff, Retry
 from pipeline.s7.address import place
@@ -319,7 +319,7 @@ class Poller:
             polled.failing = ""
             self._settled = False
         ts = polled.moment(self._wall())
-        self._emit(Frame(Kind.DATA, ts, polled.origin, values, wrong, data if complete else None))
+        self._emit(Frame(DATA, ts, polled.origin, values, wrong, data if complete else None))
 
     def failed(self, block: Block, error: ReadError) -> None:
         """A block can't be read: one frame when that begins or its reason changes."""
