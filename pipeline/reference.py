@@ -10,13 +10,14 @@ import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline.actor import State
 from pipeline.config.schema import OptionRow, option_rows
 from pipeline.operator import NodeKind, Operator, find, names
 
@@ -77,8 +78,16 @@ def _page(operator: Operator[Any], nodes: dict[tuple[str, str], str]) -> str:
     parts = [f"#### `{operator.name}`", _prose(operator.doc)]
     if rows := list(option_rows(operator.options)):
         parts.append(_table(rows))
-    if metrics := _metrics(operator):
-        parts.append("Metrics:\n\n" + "\n".join(metrics))
+    used = _used(operator)
+    if states := [state for state in State if any(_names_state(each, state) for each in used)]:
+        parts.append("States that it tells by itself: " + ", ".join(f"`{state.value}`" for state in states) + ".")
+    if reasons := sorted({reason for each in used for reason in _drops(each)}):
+        parts.append(
+            "Frames are given up, among other reasons, as " + ", ".join(f"`{reason}`" for reason in reasons) + "."
+        )
+    if metrics := {name: text for each in used for name, text in _counted(each).items()}:
+        lines = [f"- `{name}`" + (f": {text}" if text else "") for name, text in sorted(metrics.items())]
+        parts.append("Metrics:\n\n" + "\n".join(lines))
     if text := _example(operator, nodes):
         parts.append(f"```yaml\n{text}\n```")
     return "\n\n".join(parts)
@@ -140,12 +149,12 @@ def _lines(lines: list[str], first: int, column: int) -> list[str]:
     return lines[first:last]
 
 
-# metrics
+# states, reasons, metrics
 
 
-def _metrics(operator: Operator[Any]) -> list[str]:
-    """What the operator's module counts, with what it uses of the engine: as lines of a list."""
-    found: dict[str, str] = {}
+def _used(operator: Operator[Any]) -> list[ast.stmt]:
+    """The functions and classes of the operator's module, with those of the engine that they use, and so on."""
+    found: list[ast.stmt] = []
     seen: set[tuple[str, str]] = set()
     module = operator.build.__module__
     waiting = [(module, name) for name in _definitions(module)]
@@ -155,11 +164,30 @@ def _metrics(operator: Operator[Any]) -> list[str]:
         if place in seen or definition is None:
             continue
         seen.add(place)
-        found |= _counted(definition)
+        found.append(definition)
         used = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
         waiting += [(place[0], name) for name in used]
         waiting += [origin for name, origin in _imports(place[0]).items() if name in used]
-    return [f"- `{name}`" + (f": {text}" if text else "") for name, text in sorted(found.items())]
+    return found
+
+
+def _names_state(definition: ast.stmt, state: State) -> bool:
+    """Whether a function or class gives a part this state."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == state.name and getattr(node.value, "id", "") == "State"
+        for call in ast.walk(definition)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "become"
+        for node in ast.walk(call)
+    )
+
+
+def _drops(definition: ast.stmt) -> Iterator[str]:
+    """The reasons for which a function or class gives frames up, where they are written out."""
+    for call in ast.walk(definition):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "drop":
+            first = call.args[0] if call.args else None
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value
 
 
 @cache
