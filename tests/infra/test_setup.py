@@ -16,7 +16,7 @@ import pytest
 
 from tests.parts.platform import INFRA, Plant, platform
 
-pytestmark = pytest.mark.real("openssl")
+pytestmark = [pytest.mark.real("openssl"), pytest.mark.timeout(180)]
 
 EARLIER = """\
 # MQTT Credentials

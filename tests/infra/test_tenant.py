@@ -6,7 +6,7 @@ import pytest
 
 from tests.parts.platform import Plant, platform
 
-pytestmark = pytest.mark.real("openssl")
+pytestmark = [pytest.mark.real("openssl"), pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
