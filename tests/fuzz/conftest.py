@@ -1,4 +1,4 @@
-"""`--fuzz-examples N`: how long the fuzzers search; and no time limit for who asked for it."""
+"""`--fuzz-examples N`: how long the fuzzers search; and the time limits of searching."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A long session ends when its examples do."""
-    if fuzzing.examples:
-        for item in items:
-            item.add_marker(pytest.mark.timeout(0))
+    """A long session ends when its examples do; a short one finds what hangs, also on a busy machine."""
+    for item in items:
+        if "fuzz" in item.path.parts:
+            item.add_marker(pytest.mark.timeout(0 if fuzzing.examples else 300))

@@ -81,14 +81,14 @@ def plain(value: object) -> object:
     return [plain(item) for item in value.items] if hasattr(value, "items") else (value.text, value.plain)
 
 
-@fuzzed()
+@fuzzed(0.5)
 @given(TEXTS)
 def test_a_text_is_a_graph_or_a_list_of_problems(text):
     """Shipped graphs with lines moved, doubled, indented, and odd words in them."""
     judge(text)
 
 
-@fuzzed(0.5)
+@fuzzed(0.3)
 @given(
     st.one_of(st.text(), st.lists(st.sampled_from([*ODD, *WORDS, "\n", "\n  ", " ", ": "]), max_size=40).map("".join))
 )
@@ -97,7 +97,7 @@ def test_any_text_is_read(text):
     judge(text)
 
 
-@fuzzed(0.5)
+@fuzzed(0.3)
 @given(data=damaged([text.encode() for text in SHIPPED] + [text.encode("utf-16") for text in SHIPPED[:1]]))
 def test_any_bytes_are_read(data, tmp_path_factory):
     """A file of another encoding, with NULs, with half a letter."""
@@ -109,7 +109,7 @@ def test_any_bytes_are_read(data, tmp_path_factory):
         printable(error)
 
 
-@fuzzed()
+@fuzzed(0.4)
 @given(TEXTS)
 def test_mending_loses_nothing_and_makes_nothing_worse(text):
     """All lines stay, with their words; what could be read gives the same values; a second mending does nothing."""
