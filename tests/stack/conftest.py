@@ -74,17 +74,25 @@ class Stack:
             "EDGE_METRICS_URL": f"http://127.0.0.1:{self.edge_port}/metrics",
             "EDGE_TOKEN": self.env["EDGE_TOKEN"],
         }
-        with Telegraf(self.plant.infra / "telegraf" / "run", folder, given | environment) as started:
-            self.connected(started)
-            yield started
+        made = Telegraf(self.plant.infra / "telegraf" / "run", folder, given | environment)
+        try:
+            with self.subscribed(client):
+                made.start()
+            yield made
+        finally:
+            made.stop()
 
-    @staticmethod
-    def connected(telegraf: Telegraf, times: int = 1) -> None:
-        """Wait until all three consumers have come so often."""
+    @contextmanager
+    def subscribed(self, client: str = "telegraf") -> Iterator[None]:
+        """What is done within makes a Telegraf come (again): return when the broker has taken all its subscriptions."""
+        last = {"frames": "plc/+/+", "sensors": "mov/dados/#", "malformed": "mov/dados/#"}
+        lines = [f": {client}-{name} 1 {topic}" for name, topic in last.items()]
+        before = [self.broker.log.count(line) for line in lines]
+        yield
         wait_until(
-            lambda: telegraf.exit_code is not None or telegraf.log.count("] Connected [") >= 3 * times, "Telegraf"
+            lambda: all(self.broker.log.count(line) > old for line, old in zip(lines, before, strict=True)),
+            f"{client} has subscribed",
         )
-        assert telegraf.exit_code is None, telegraf.log
 
     def publish(self, topic: str, *bodies: str, user: str = "") -> None:
         """Publish by TLS with QoS 1, each body once, as the edge or as a tenant."""
@@ -163,6 +171,7 @@ def stack() -> Iterator[Stack]:
             plant.do("tenant", "add", tenant, "--host", "localhost")
         broker = plant.broker()
         parts.callback(broker.close)
+        (plant.infra / "broker" / "conf.d" / "log.conf").write_text("log_type subscribe\n", encoding="utf-8")
         broker.start()
         folder = plant.infra.parent / "influxdb"
         folder.mkdir()

@@ -1,6 +1,7 @@
 """From the broker through Telegraf into InfluxDB: what each payload becomes, and a whole line, point by point."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime
@@ -227,13 +228,79 @@ def test_nothing_stays_unacknowledged(stack, stored, telegraf):
     """A new connection of the same sessions is sent nothing again, and no point was refused."""
     before = len(stored)
     telegraf.stop()
-    telegraf.start()
-    stack.connected(telegraf, 2)
+    with stack.subscribed():
+        telegraf.start()
     stack.publish("plc/acme/after", frame("after"))
     wait_until(lambda: stack.points("processo_raw", "after"), "the next frame")
     rows = stack.query('from(bucket: "processo_raw") |> range(start: 0, stop: 2200-01-01T00:00:00Z)')
     assert len(rows) == before + 1
     assert "will be dropped" not in telegraf.log
+
+
+ODD = [
+    *(
+        "a,b",
+        "a=b",
+        "a b",
+        " ",
+        "a\\b",
+        "a\\ ",
+        'q"q',
+        "tab\tx",
+        "\u0001",
+        "é",
+        "温度",
+        "#",
+        "a.b",
+        "time2",
+        "0",
+        "-",
+        "\u00a0",
+    ),
+    *(
+        "",
+        "time",
+        "_x",
+        "_field",
+        "line\nend",
+        "end\\",
+        "return\rx",
+        "\x00",
+        "x" * 256,
+        "x" * 257,
+        "\U0001f600",
+        "a\u2028b",
+    ),
+]
+"""Names and texts that have a meaning in line protocol, or none anywhere."""
+
+
+def test_no_name_or_text_makes_a_line_that_influxdb_refuses(stack, telegraf):
+    """As a value's name, as a tag's name and as a tag: it comes back as it was, or its frame is set aside."""
+    bodies = []
+    for number, odd in enumerate(ODD):
+        for place, parts in enumerate(({"values": {odd: 1}}, {"tags": {odd: "x"}}, {"tags": {"odd": odd}})):
+            whole = {"ts": 1731900200 + number * 3 + place, "db": 77, "values": {"v": number}, **parts}
+            bodies.append(json.dumps(whole))
+    stack.publish("plc/acme/odd", *bodies)
+    query = 'from(bucket: "processo_raw") |> range(start: 0) |> filter(fn: (r) => r.plc_id == "odd")'
+
+    def arrived() -> set[str]:
+        return {row["_time"] for row in stack.query(query)}
+
+    # {"time": 1} alone is a frame without a value: none.
+    wait_until(lambda: len(arrived()) >= len(bodies) - 1, "every frame is stored or set aside")
+    rows = stack.query(query)
+    aside = {row["_value"] for row in rows if row["_field"] == "payload"}
+    names = {row["_field"] for row in rows if row["_measurement"] == "s7_db77"}
+    tags = {row.get("odd") for row in rows}
+    keys = {key for row in rows for key in row}
+    for number, odd in enumerate(ODD):
+        as_value, as_key, as_tag = bodies[number * 3 : number * 3 + 3]
+        assert odd in names or as_value in aside or odd == "time", repr(odd)
+        assert odd in keys or as_key in aside or odd == "time", repr(odd)
+        assert odd in tags or as_tag in aside or not odd, repr(odd)
+    assert not re.search(r"partial write|will be dropped", telegraf.log)
 
 
 def test_a_tenant_writes_as_itself_alone(stack, telegraf):
@@ -336,8 +403,8 @@ def test_a_second_telegraf_makes_no_second_point(stack, telegraf):
         standby.kill()
         stack.publish("plc/acme/twice", *bodies[500:])
         wait_until(lambda: len(stack.points("processo_raw", "twice")) == 1000, "all of it, once")
-        standby.start()
-        stack.connected(standby, 2)
+        with stack.subscribed("standby"):
+            standby.start()
         stack.publish("plc/acme/twice", frame("twice", '"n": 1000', ts="1731900001"))
         wait_until(lambda: len(stack.points("processo_raw", "twice")) == 1001, "the last one")
     assert sorted(fields["n"] for fields in stack.points("processo_raw", "twice").values()) == list(range(1001))
@@ -361,8 +428,8 @@ def test_types_are_remembered_over_a_restart(stack, tmp_path):
         stack.publish("plc/acme/before", frame("before", '"fixo": 1', ', "measurement": "own"'))
         wait_until(lambda: stack.points("processo_raw", "before"), "the number")
         telegraf.stop()
-        telegraf.start()
-        stack.connected(telegraf, 2)
+        with stack.subscribed("careful"):
+            telegraf.start()
         stack.publish("plc/acme/text", frame("text", '"fixo": "x"', ', "measurement": "own"'))
         wait_until(lambda: stack.points("processo_raw", "text"), "the text")
     assert stack.points("processo_raw", "text") == {AT: {"fixo_text": "x", "type_conflict": "fixo"}}

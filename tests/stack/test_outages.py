@@ -4,9 +4,11 @@ The line reads every 10 ms, so that it publishes some 100 frames a second. `STAC
 ten minutes instead of one.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,7 +24,7 @@ from tests.stack.conftest import Stack
 OUTAGE = float(os.environ.get("STACK_OUTAGE", "60"))
 pytestmark = [
     pytest.mark.real("mosquitto", "openssl", "native_plc", "telegraf", "influxdb"),
-    pytest.mark.timeout(240 + OUTAGE),
+    pytest.mark.timeout(400 + OUTAGE),
 ]
 
 
@@ -45,9 +47,10 @@ def after(line: Line, frames: int) -> None:
 
 
 def away(line: Line, seconds: float) -> None:
-    """Return after so many seconds of the line's own reading, acknowledged or not."""
-    before = line.metric("plc_read_ok_total")
-    wait_until(lambda: line.metric("plc_read_ok_total") >= before + seconds * 100, f"{seconds:g} s", seconds * 5 + 30)
+    """Return after so many seconds, in which the line has gone on reading."""
+    before, over = line.metric("plc_read_ok_total"), time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= over, f"{seconds:g} s", seconds + 30)
+    assert line.metric("plc_read_ok_total") >= before + seconds
 
 
 def missing(stack: Stack, name: str, bucket: str = "processo_raw") -> tuple[int, int]:
@@ -64,11 +67,9 @@ def stored(stack: Stack, name: str) -> int:
     published = {frame["seq"] for frame in stack.frames(f"plc/acme/{name}")}
     assert published == set(range(max(published) + 1))
     for bucket in ("processo", "processo_raw"):
-        wait_until(
-            lambda bucket=bucket: missing(stack, name, bucket) == (0, len(published)),
-            f"{len(published)} frames in {bucket}",
-            60,
-        )
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda bucket=bucket: missing(stack, name, bucket) == (0, len(published)), deadline=60)
+        assert missing(stack, name, bucket) == (0, len(published)), bucket
     return len(published)
 
 
@@ -99,25 +100,25 @@ def test_influxdb_does_not_answer(stack, press, named, tmp_path):
 def test_telegraf_is_killed(stack, press, named, tmp_path):
     """`kill -9` with points in its memory, twice, and away for 5 s."""
     with stack.telegraf() as telegraf, running(stack, press, tmp_path, named) as line:
-        for times in (2, 3):
+        for _ in range(2):
             telegraf.kill()
             away(line, 5)
-            telegraf.start()
-            stack.connected(telegraf, times)
+            with stack.subscribed():
+                telegraf.start()
             after(line, 100)
 
 
 def test_the_broker_restarts_in_order(stack, press, named, tmp_path):
     """SIGTERM under load, back after 5 s: both its clients come back by themselves, and nothing is missing."""
-    with stack.telegraf() as telegraf, running(stack, press, tmp_path, named) as line:
+    with stack.telegraf(), running(stack, press, tmp_path, named) as line:
         stack.broker.stop()
         away(line, 5)
-        stack.broker.start()
-        stack.connected(telegraf, 2)
+        with stack.subscribed():
+            stack.broker.start()
         after(line, 100)
 
 
-def test_what_a_killed_broker_loses_is_sent_again(stack, press, named, tmp_path, record_property):
+def test_what_a_killed_broker_loses_is_sent_again(stack, press, named, tmp_path):
     """What it acknowledged within the seconds before is gone with it; `journal resend` refills exactly that."""
     with stack.telegraf() as telegraf:
         with stack.edge(tmp_path, press, named) as line:
@@ -129,14 +130,14 @@ def test_what_a_killed_broker_loses_is_sent_again(stack, press, named, tmp_path,
             stack.broker.kill()
             away(line, 1)
             stack.broker.start()
-            telegraf.start()
-            stack.connected(telegraf, 2)
+            with stack.subscribed():
+                telegraf.start()
             after(line, 200)
             assert line.terminate() == 0
         last = len(stack.frames(f"plc/acme/{named}"))
         wait_until(settled(stack, named), "all that the broker has is stored")
         lost, kept = missing(stack, named)
-        record_property("lost", lost)
+        print(f"lost {lost} of {lost + kept}")  # noqa: T201 - a figure, shown with -s
         assert lost > 0, "the fault was none"
         resent = resend(tmp_path)
         assert resent >= lost + kept
@@ -218,15 +219,15 @@ def test_a_refused_point_harms_no_other(stack):
         publish("number", '{"v": 1}', '{"v": 2}')
         wait_until(lambda: count("number") == 2, "the numbers")
         telegraf.stop()
-        telegraf.start()
-        stack.connected(telegraf, 2)
+        with stack.subscribed():
+            telegraf.start()
         publish("refused", '{"v": "x"}')
         publish("others", *(f'{{"n": {n}}}' for n in range(300)))
         wait_until(lambda: count("others") == 300, "all others")
         wait_until(lambda: "field type conflict" in telegraf.log, "the refusal is told")
         telegraf.stop()
-        telegraf.start()
-        stack.connected(telegraf, 3)
+        with stack.subscribed():
+            telegraf.start()
         publish("later", '{"n": 1}')
         wait_until(lambda: count("later") == 1, "what comes later")
     assert (count("refused"), count("others")) == (0, 300)
