@@ -310,16 +310,34 @@ def test_a_tenant_writes_as_itself_alone(stack, telegraf):
     forged = frame("press", '"v": 1').replace('"acme"', '"beta"')
     stack.publish("plc/beta/press", forged, user="acme")
     stack.publish("plc/db1", forged, user="acme")
+    stack.publish("plc/acme", forged.replace("1731800000.123", "1731800001"), user="acme")
     stack.publish("plc/acme/press", forged, user="acme")
-    wait_until(lambda: stack.points("processo_raw", "press"), "the frame on the own topic")
+    wait_until(lambda: len(stack.points("processo_raw", "press")) == 2, "the frames on the own topics")
     tenants = stack.query(
         'from(bucket: "processo_raw") |> range(start: 0) |> filter(fn: (r) => r.plc_id == "press")'
         '|> filter(fn: (r) => r._field == "v" or r._field == "tenant_claimed")'
     )
     assert [(row["tenant_id"], row["_field"], row["_value"]) for row in tenants] == [
-        ("acme", "tenant_claimed", "beta"),
-        ("acme", "v", 1.0),
+        *[("acme", "tenant_claimed", "beta")] * 2,
+        *[("acme", "v", 1.0)] * 2,
     ]
+
+
+def test_a_line_without_a_tenant_is_filed_by_what_its_frames_say(stack, telegraf):
+    """On plc/db<n>, which no tenant may write: the payload's tenant and PLC, if any; the block from the topic."""
+    for ts, body in (
+        (1731900300, frame("shared", '"v": 1', ts="1731900300")),
+        (1731900301, '{"ts": 1731900301, "plc_id": "shared", "values": {"v": 1}}'),
+    ):
+        stack.publish("plc/db1", body)
+        wait_until(
+            lambda ts=ts: ts in {milliseconds(at) // 1000 for at in stack.points("processo_raw", "shared")}, "it"
+        )
+    rows = stack.query('from(bucket: "processo_raw") |> range(start: 0) |> filter(fn: (r) => r.plc_id == "shared")')
+    assert {(row["_measurement"], row["db"], row.get("tenant_id", "")) for row in rows} == {
+        ("s7_db1", "1", "acme"),
+        ("s7_db1", "1", ""),
+    }
 
 
 QUERIES = {
