@@ -99,6 +99,8 @@ class Platform:
         self._org, self._bucket = values.get("INFLUX_ORG") or "planta", values.get("INFLUX_BUCKET") or "processo"
         self._api = Api(values.get("INFLUX_URL") or "http://127.0.0.1:8086", values["INFLUX_TOKEN"])
         self._folder, self._work = places.influx, work
+        # An .env of the sensors' platform names their bucket here, which keeps what nothing else does.
+        self._keeps = 0 if self._bucket == _SENSORS[1] else _OPERATIONAL
         self._orgs: dict[str, str] = {}
         self._buckets: dict[str, tuple[str, str]] = {}
 
@@ -139,10 +141,10 @@ class Platform:
             "password": password,
             "org": self._org,
             "bucket": self._bucket,
-            "retentionPeriodSeconds": _OPERATIONAL,
+            "retentionPeriodSeconds": self._keeps,
             "token": self._values["INFLUX_TOKEN"],
         }
-        what = f"set InfluxDB up: user {body['username']}, organisation {self._org}, bucket {self._bucket}, 30 days"
+        what = f"set InfluxDB up: user {body['username']}, organisation {self._org}, bucket {self._bucket}"
         self._work.do(what, lambda: self._api.with_token("").call("POST", "/api/v2/setup", body))
         return not self._work.dry
 
@@ -173,7 +175,7 @@ class Platform:
     def _wanted_buckets(self, tenants: Sequence[str]) -> list[_Bucket]:
         main = self._bucket
         forever = [f"{main}_raw", f"{main}_1m", f"{main}_1h", *(_TENANT + name for name in tenants)]
-        wanted = [_Bucket(self._org, main, _OPERATIONAL), *(_Bucket(self._org, name, 0) for name in forever)]
+        wanted = [_Bucket(self._org, main, self._keeps), *(_Bucket(self._org, name, 0) for name in forever)]
         return wanted if main == _SENSORS[1] else [*wanted, _Bucket(*_SENSORS, 0)]
 
     def _provide_bucket(self, bucket: _Bucket) -> None:

@@ -176,6 +176,22 @@ def test_what_setup_can_not_do_it_says(bare, monkeypatch):
     assert "set up with another operator token" in refused(INFLUX_URL=influx.url)
 
 
+def test_organisation_and_bucket_of_the_sensors_platform_may_be_the_main_ones(bare, monkeypatch):
+    """As its `.env` names them: one organisation, nothing twice, and sensors' data are kept for ever."""
+    plant, influx = bare
+    monkeypatch.setenv("INFLUX_ORG", "mov_industria")
+    monkeypatch.setenv("INFLUX_BUCKET", "mov_dados")
+    assert "bucket mov_dados\n" in plant_says(plant, monkeypatch, influx.url)
+    assert plant_says(plant, monkeypatch, influx.url, "--check") == "all is there\n"
+    token = plant.env["INFLUX_TOKEN"]
+    found = influx.call("GET", "/api/v2/buckets?org=mov_industria", token=token)["buckets"]
+    kept = {each["name"]: each["retentionRules"] for each in found if each["name"][0] != "_"}
+    assert set(kept) == {"mov_dados", "mov_dados_raw", "mov_dados_1m", "mov_dados_1h"}
+    assert not any(rule.get("everySeconds") for rules in kept.values() for rule in rules)
+    for task in ("downsample_1m", "downsample_1h", "repair"):
+        influx.run_task(task, token)
+
+
 def plant_says(plant: Plant, monkeypatch: pytest.MonkeyPatch, url: str, *options: str) -> str:
     """What setup prints."""
     monkeypatch.setenv("INFLUX_URL", url)
