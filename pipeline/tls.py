@@ -25,8 +25,12 @@ class TlsOptions(Options):
     insecure: Annotated[bool, Meta(description="trust any certificate and host name: anybody can read along")] = False
 
     def check(self, scope: Scope) -> Iterable[Finding]:
-        """A key without its certificate; certificates that nobody checks."""
+        """A key without its certificate; files that are missing; certificates that nobody checks."""
         del scope
+        for name in ("ca_file", "cert_file", "key_file") if self.enabled else ():
+            file = getattr(self, name)
+            if file and not Path(file).is_file():
+                yield Finding(path=(name,), message=f"there is no file '{file}' yet", severity=Severity.WARNING)
         if self.key_file and not self.cert_file:
             yield Finding(path=("key_file",), message="needs cert_file beside it")
         if self.insecure:

@@ -134,7 +134,7 @@ def _claims(options: MqttOptions, scope: Scope) -> Iterable[Claim]:
 
 @mqtt.judges
 def _judge(options: MqttOptions, scope: Scope, incoming: Sequence[Origin]) -> Iterable[Finding]:  # noqa: ARG001 - the contract's arguments
-    return check_origins(options.topic, incoming) if options.fallback is Fallback.REFUSE else ()
+    return check_origins(options.topic, incoming, options.fallback)
 
 
 @mqtt.says

@@ -5,6 +5,7 @@ Looking works beside a running pipeline; what changes a journal wants its pipeli
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from pipeline.units import Duration, Size, Topic
 __all__ = ["command"]
 
 _DATABASE = "data.mdb"
+_RECEIVER = re.compile(r"(mqtts?|https?)://([^\s/@:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(/[^\s/]+)*")
 
 
 class _Time(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
@@ -49,6 +51,18 @@ class _Age(click.ParamType):  # type: ignore[type-arg]  # generic in the newest 
             self.fail(str(error), param, ctx)
 
 
+class _Receiver(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+    """Who a journal is for, in the words of its sink."""
+
+    name = "receiver"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not _RECEIVER.fullmatch(str(value)):
+            examples = "mqtts://host:8883, https://server:443, or of InfluxDB http://server:8086/org/bucket"
+            self.fail(f"'{value}' is not a receiver; write it as {examples}", param, ctx)
+        return str(value)
+
+
 @click.group(name="journal")
 def command() -> None:
     """Look into the journals of reliable sinks and mend them.
@@ -66,7 +80,12 @@ def command() -> None:
 @command.command(name="ls")
 @click.argument("folder", default="data")
 def ls(folder: str) -> None:
-    """List the journals below FOLDER with what waits in them."""
+    """List the journals below FOLDER with what waits in them.
+
+    \b
+    Example:
+      pipeline journal ls data
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     if not Path(folder).is_dir():
         raise UsageError(f"there is no folder '{folder}'")
     found = sorted(file.parent for file in Path(folder).rglob(_DATABASE) if not _aside(file))
@@ -91,7 +110,13 @@ def ls(folder: str) -> None:
 @click.option("--dead", is_flag=True, help="The dead letters: what was refused for good.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, oldest first.")
 def show(path: str, dead: bool, limit: int) -> None:
-    """Show frames of a journal."""
+    """Show frames of a journal.
+
+    \b
+    Examples:
+      pipeline journal show data/line1/broker --limit 5
+      pipeline journal show data/line1/broker --dead
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     for entry in journal_tools.records(path, dead=dead, limit=limit):
         reason = f"  refused {_when(entry.refused)}: {entry.reason}" if entry.reason else ""
         click.echo(f"{entry.id}  {entry.state}  {_when(entry.ts)}  {entry.topic}{reason}")
@@ -102,7 +127,12 @@ def show(path: str, dead: bool, limit: int) -> None:
 @click.argument("path")
 @click.option("--dead", is_flag=True, help="The dead letters.")
 def export(path: str, dead: bool) -> None:
-    """Write a journal's frames to standard output as JSON lines."""
+    """Write a journal's frames to standard output as JSON lines.
+
+    \b
+    Example:
+      pipeline journal export data/line1/broker > frames.jsonl
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     out = sys.stdout.buffer
     for line in journal_tools.export(path, dead=dead):
         out.write(line)
@@ -112,7 +142,13 @@ def export(path: str, dead: bool) -> None:
 @click.argument("path")
 @click.argument("ids", nargs=-1, type=int)
 def requeue(path: str, ids: tuple[int, ...]) -> None:
-    """Send dead letters again at the next start: those of IDS, or all."""
+    """Send dead letters again at the next start: those of IDS, or all.
+
+    \b
+    Examples:
+      pipeline journal requeue data/line1/broker
+      pipeline journal requeue data/line1/broker 17 18
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     click.echo(f"{journal_tools.requeue(path, ids or None)} frames will be sent again")
 
 
@@ -137,7 +173,13 @@ def resend(path: str, since: float, until: float, plc: str) -> None:
 @click.option("--dead", is_flag=True, help="All dead letters.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def prune(path: str, older_than: Duration | None, dead: bool, yes: bool) -> None:
-    """Delete frames for good."""
+    """Delete frames for good.
+
+    \b
+    Examples:
+      pipeline journal prune data/line1/broker --older-than 7d
+      pipeline journal prune data/line1/broker --dead --yes
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     if older_than is None and not dead:
         raise UsageError("say what to delete: --older-than 7d, --dead, or both")
     if not yes:
@@ -147,9 +189,14 @@ def prune(path: str, older_than: Duration | None, dead: bool, yes: bool) -> None
 
 @command.command(name="adopt")
 @click.argument("path")
-@click.argument("receiver")
+@click.argument("receiver", type=_Receiver())
 def adopt(path: str, receiver: str) -> None:
-    """Let a journal's frames go to another RECEIVER, as the refusal names it: mqtts://host:8883."""
+    """Let a journal's frames go to another RECEIVER, named as in the refusal.
+
+    \b
+    Example:
+      pipeline journal adopt data/line1/broker mqtts://new-broker.plant:8883
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     before = journal_tools.adopt(path, receiver)
     click.echo(f"the frames of '{path}' were for {before or 'nobody'} and now go to {receiver}")
 
@@ -157,7 +204,9 @@ def adopt(path: str, receiver: str) -> None:
 @command.command(name="import")
 @click.argument("queue", type=click.Path(path_type=Path))
 @click.argument("path")
-@click.option("--receiver", required=True, help="Who they are for: mqtts://host:8883, or https://server:443.")
+@click.option(
+    "--receiver", type=_Receiver(), required=True, help="Who they are for: mqtts://host:8883, or https://server:443."
+)
 @click.option(
     "--topic", default="plc/{tenant_id}/{plc_id}", show_default=True, help="Where they go; of an http sink its path."
 )

@@ -263,8 +263,13 @@ class Binder:
         if not isinstance(value, Record) or set(value.entries) != {"file"}:
             self._fail(value, path, "must be a text or {file: path}")
             return FAILED
-        file = self.value(Path, value.entries["file"].value, (*path, "file"))
-        return FAILED if file is FAILED else Secret(file=file)
+        place = value.entries["file"].value
+        file: Path | Failed = self.value(Path, place, (*path, "file"))
+        if isinstance(file, Failed):
+            return file
+        if not file.is_file():
+            self._report(place, (*path, "file"), f"there is no file '{file}' yet", "", Severity.WARNING)
+        return Secret(file=file)
 
     def _unknown(self, key: str, place: Value, path: OptionPath, known: tuple[str, ...]) -> None:
         similar = nearest(key, known)

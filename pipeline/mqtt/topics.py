@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import structlog
 
-from pipeline.errors import Finding, PartFailed
+from pipeline.errors import Finding, PartFailed, Severity
 from pipeline.frame import Origin
 
 __all__ = ["Fallback", "Topics", "check_origins", "check_template", "fill", "levels_of_template"]
@@ -56,19 +56,32 @@ def check_template(template: str, option: str, known: Iterable[str] = ()) -> Ite
             )
 
 
-def check_origins(template: str, origins: Iterable[Origin]) -> Iterable[Finding]:
-    """Say once for each kind of lack that frames of an origin have no topic of their own. Tags may still be added."""
+def check_origins(template: str, origins: Iterable[Origin], fallback: Fallback) -> Iterable[Finding]:
+    """Say once for each kind of lack that frames of an origin have no topic of their own.
+
+    A field that an origin lacks is a mistake where falling back is refused. A tag may still be added on the way.
+    """
     told = set()
     for origin in origins:
         own = _own(origin)
-        missing = [name for name in _FIELD.findall(template) if name in own and not own[name]]
-        if missing and (lack := ", ".join(missing)) not in told:
+        fields = _FIELD.findall(template)
+        missing = [name for name in fields if name in own and not own[name]]
+        if fallback is Fallback.REFUSE and missing and (lack := ", ".join(missing)) not in told:
             told.add(lack)
             yield Finding(
                 path=("topic",),
                 message=f"'{template}' can't be filled for {origin.plc_id or origin.ip}, which has no {lack}",
                 hint=f"set it; with fallback: allow its frames would go to {_shared(origin)}",
             )
+        for name in fields:
+            if name not in own and name not in origin.tags and name not in told:
+                told.add(name)
+                yield Finding(
+                    path=("topic",),
+                    message=f"no tag '{name}' at {origin.plc_id or origin.ip}, block {origin.measurement}",
+                    hint=f"fields are {', '.join(own)} and the block's tags; a transform may add one",
+                    severity=Severity.WARNING,
+                )
 
 
 def _own(origin: Origin) -> dict[str, str]:

@@ -98,6 +98,28 @@ def test_a_shipped_graph_is_run_by_its_name(
         assert "environment variable PLC_IP is not set" in err
 
 
+def test_check_warns_of_what_the_start_would_miss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files that are not there yet, and a topic's field that no block has a tag for: warnings with their places."""
+    file = tmp_path / "line.yaml"
+    file.write_text(
+        "sources:\n"
+        "  press: {type: s7, every: 1s, address: 10.0.0.1, plc_id: p, tags: {x: M0.0}}\n"
+        "sinks:\n"
+        "  broker:\n"
+        "    {type: mqtt, from: press, host: h, username: u, topic: 'plc/{hall}/{plc_id}',\n"
+        "     password: {file: /nowhere/password}, tls: {ca_file: /nowhere/ca.crt}, journal: {path: j}}\n"
+    )
+    code, out, err = run(capsys, "check", str(file))
+    assert code == 0
+    told = out + err
+    for place, warning in (
+        ("6:23", "password.file: there is no file '/nowhere/password' yet"),
+        ("6:58", "tls.ca_file: there is no file '/nowhere/ca.crt' yet"),
+        ("5:60", "topic: no tag 'hall' at p, block s7_tags; fields are tenant_id, plc_id, db, measurement and"),
+    ):
+        assert f"{place}: warning: node 'broker' (mqtt): {warning}" in told, told
+
+
 def test_check_fix_mends_tabs_and_keeps_line_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The difference is shown, the file is mended in place, carriage returns survive."""
     file = tmp_path / "tabs.yaml"
@@ -122,6 +144,7 @@ def test_check_fix_mends_tabs_and_keeps_line_ends(tmp_path: Path, capsys: pytest
         (["journal", "ls", "/nowhere"], 1, "there is no folder '/nowhere'"),
         (["journal", "show", "/nowhere"], 2, "there is no journal in '/nowhere'"),
         (["journal", "prune", "/nowhere"], 1, "say what to delete"),
+        (["journal", "adopt", "x", "broker.plant"], 1, "'broker.plant' is not a receiver; write it as mqtts://"),
         (["journal", "resend", "x", "--from", "yesterday", "--to", "2026-01-01"], 1, "'yesterday' is not a time"),
     ],
 )

@@ -363,7 +363,10 @@ MISTAKES = {
     ),
     "options that disagree": (
         SMALL.replace("host: h", "host: h, password: {file: /run/secret}"),
-        ["4:56: node 'broker' (mqtt): password: needs a username"],
+        [
+            "4:56: node 'broker' (mqtt): password: needs a username",
+            "password.file: there is no file '/run/secret' yet",
+        ],
     ),
     "open page": (
         SMALL + "http: {listen: 0.0.0.0:9108, users: {ana: ''}}\n",
