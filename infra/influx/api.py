@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import http.client
+import io
 import json
 import time
 import urllib.error
 import urllib.request
-from typing import Any
-from urllib.parse import urlencode, urlsplit
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import quote, urlencode, urlsplit
 
 __all__ = ["Api", "InfluxError", "Refused"]
 
 _TIMEOUT = 30.0
 _PAUSE = 0.5
 _SHOWN = 300
+_CHUNK = 1 << 18
+_LONG = 600.0
+"""Seconds that a large file may keep silent; the server prepares a shard before it sends the first byte."""
 
 
 class InfluxError(Exception):
@@ -31,6 +37,13 @@ class Refused(InfluxError):
         """Build the message from what was asked and what was answered."""
         self.status = status
         super().__init__(f"InfluxDB refused {what}: {status} {text}")
+
+
+class Source(Protocol):
+    """Bytes to send: an open file, or a member of an archive."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, b"" at the end."""
 
 
 class Api:
@@ -88,21 +101,89 @@ class Api:
         Raises:
             InfluxError: no answer, or a refusal (`Refused`).
         """
-        headers = {"Content-Type": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Token {self._token}"
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310 - checked above
+        with self._open(method, path, data) as answer:
+            text = self._read(answer)
+        found: dict[str, Any] = json.loads(text) if text.strip() else {}
+        return found
+
+    def fetch(self, path: str, to: BinaryIO) -> None:
+        """Write what a GET answers into a file, piece by piece.
+
+        Raises:
+            InfluxError: no answer, a refusal (`Refused`), or one that broke off.
+            OSError: the file can't be written.
+        """
+        with self._open("GET", path, timeout=_LONG) as answer:
+            while chunk := self._read(answer, _CHUNK):
+                to.write(chunk)
+
+    def push(self, path: str, data: Source, size: int) -> dict[str, Any]:
+        """POST a file's `size` bytes, piece by piece; what the server answers.
+
+        Raises:
+            InfluxError: no answer, or a refusal (`Refused`).
+        """
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        with self._open("POST", path, data, headers, _LONG) as answer:
+            text = self._read(answer)
+        found: dict[str, Any] = json.loads(text) if text.strip() else {}
+        return found
+
+    def write(self, lines: str, org: str, bucket: str) -> None:
+        """Write line protocol with times in nanoseconds.
+
+        Raises:
+            InfluxError: no answer, or a refusal (`Refused`).
+        """
+        path = f"/api/v2/write?{urlencode({'org': org, 'bucket': bucket})}"
+        with self._open("POST", path, lines.encode(), {"Content-Type": "text/plain; charset=utf-8"}):
+            pass
+
+    def query(self, flux: str, org: str, timeout: float = _TIMEOUT) -> list[dict[str, str]]:
+        """The rows that a Flux query gives, of all its tables, values as text.
+
+        Raises:
+            InfluxError: no answer, a refusal (`Refused`), or a query that failed half way.
+        """
+        body = json.dumps({"query": flux, "dialect": {"annotations": [], "header": True}}).encode()
+        headers = {"Content-Type": "application/json", "Accept": "application/csv"}
+        with self._open("POST", f"/api/v2/query?org={quote(org, safe='')}", body, headers, timeout) as answer:
+            text = self._read(answer).decode()
+        rows: list[dict[str, str]] = []
+        for block in text.replace("\r\n", "\n").split("\n\n"):
+            found = list(csv.DictReader(io.StringIO(block)))
+            if found and "error" in found[0]:  # a query that fails late answers 200
+                raise Refused(200, "a query", str(found[0]["error"])[:_SHOWN])
+            rows += found
+        return rows
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        data: bytes | Source | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = _TIMEOUT,
+    ) -> http.client.HTTPResponse:
+        whole = {"Content-Type": "application/json", **(headers or {})}
+        if self._token:
+            whole["Authorization"] = f"Token {self._token}"
+        request = urllib.request.Request(self.url + path, data, whole, method=method)  # noqa: S310 - checked above
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - checked above
-                text = answer.read()
+            answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout)  # noqa: S310 - checked above
         except urllib.error.HTTPError as error:
             with error:
                 raise Refused(error.code, f"{method} {path.partition('?')[0]}", _message(error.read())) from None
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise InfluxError(f"no answer from {self.url}: {getattr(error, 'reason', error)}") from None
-        found: dict[str, Any] = json.loads(text) if text.strip() else {}
-        return found
+        return answer
+
+    def _read(self, answer: http.client.HTTPResponse, size: int | None = None) -> bytes:
+        try:
+            return answer.read(size)
+        except (OSError, http.client.HTTPException) as error:
+            raise InfluxError(f"the answer of {self.url} broke off: {error or type(error).__name__}") from None
 
 
 def _message(text: bytes) -> str:
