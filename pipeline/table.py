@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable
+from typing import Any
+
+import click
 
 from pipeline.frame import Frame, Kind, Scalar
 
 __all__ = ["Table"]
 
+_TIME = 12
+"""Characters of the time of a row."""
 _ROWS = 30
 """Rows after which the head is repeated."""
 
@@ -17,27 +23,44 @@ _ROWS = 30
 class Table:
     """Frames as rows; the head names the values, and comes again when they are others or it has scrolled away."""
 
-    def __init__(self, width: Callable[[], int] = lambda: shutil.get_terminal_size().columns) -> None:
+    def __init__(
+        self, width: Callable[[], int] = lambda: shutil.get_terminal_size().columns, *, colours: bool = False
+    ) -> None:
         self._terminal = width
+        self._colours = colours
         self._names: list[str] = []
         self._widths: list[int] = []
         self._rows = 0
 
     def render(self, frame: Frame) -> bytes:
         """A row, behind a head where one is due."""
-        lines = []
+        lines: list[str] = []
         if frame.kind is Kind.DATA:
             titles = self._titles(frame)
             cells = self._cells(frame)
             if titles:
-                lines.append(f"{'time':12}  {'block'.ljust(len(_who(frame)))}  {self._joined(titles)}")
+                head = self._cut(f"{'time':12}  {'block'.ljust(len(_who(frame)))}  {self._joined(titles)}")
+                lines.append(self._styled(head, bold=True))
             text = self._joined(cells)
         else:
             text = "heartbeat" if frame.kind is Kind.HEARTBEAT else f"failed: {_printable(frame.error or '')}"
         self._rows += 1
         moment = f"{time.strftime('%H:%M:%S', time.localtime(frame.ts))}.{int(frame.ts % 1 * 1000):03d}"
-        lines.append(f"{moment}  {_who(frame)}  {text}")
-        return "".join(f"{self._cut(line)}\n" for line in lines).encode()
+        lines.append(self._coloured(self._cut(f"{moment}  {_who(frame)}  {text}"), frame))
+        return "".join(f"{line}\n" for line in lines).encode()
+
+    def _coloured(self, line: str, frame: Frame) -> str:
+        """The time is dim; a failure and a bad value are red."""
+        if frame.kind is not Kind.DATA:
+            return self._styled(line, fg="red" if frame.kind is Kind.FAILURE else "bright_black")
+        start = len(line) - len(line[_TIME:].lstrip())
+        rest = line[start:]
+        if frame.bad:
+            rest = re.sub(r"(?<= )bad(?= |$)", self._styled("bad", fg="red", bold=True), rest)
+        return self._styled(line[:start], fg="bright_black") + rest
+
+    def _styled(self, text: str, **style: Any) -> str:
+        return click.style(text, **style) if self._colours else text
 
     def _titles(self, frame: Frame) -> list[str]:
         """The values' names with their units, when the head is due; else nothing."""

@@ -1,43 +1,34 @@
-"""`tap FILE NODE`: live frames of a running pipeline, through its HTTP interface."""
+"""`tap FILE|URL NODE`: live frames of a running pipeline, through its HTTP interface."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator
-from http.client import HTTPException
+from collections.abc import Callable, Iterable
+from urllib.parse import quote
 
 import click
 
 from pipeline import log
-from pipeline.cli import graph_file
 from pipeline.codecs import decode
 from pipeline.columns import Columns
-from pipeline.config import load
-from pipeline.config.http import Http
-from pipeline.errors import PartFailed, UsageError, nearest
+from pipeline.errors import UsageError, nearest
 from pipeline.expression import OF_FRAME, Expression
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.graph import Graph
 from pipeline.operator import NodeKind
 from pipeline.table import Table
+from pipeline.terminal.remote import find
 
 __all__ = ["command"]
 
 Write = Callable[[bytes, Frame], bytes]
 """From a line as it came, and its frame, to what is shown."""
 
-_TIMEOUT = 40.0
-"""Seconds without any word: the other side says something every 15."""
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
-
 
 @click.command(name="tap")
-@click.argument("file")
+@click.argument("where", metavar="FILE|URL")
 @click.argument("node")
 @click.option("--filter", "condition", help="Only frames of which this is true: 'AI_Corrente > 5'.")
 @click.option(
@@ -48,7 +39,14 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not 
     help="auto: a table on a terminal, else JSON lines.",
 )
 @click.option("--count", type=click.IntRange(1), help="End after so many frames.")
-def command(file: str, node: str, condition: str | None, form: str, count: int | None) -> None:
+@click.option(
+    "--token",
+    envvar="PIPELINE_TOKEN",
+    default="",
+    metavar="TEXT|@FILE",
+    help="Opens a protected page, instead of the login in FILE; better @FILE, or PIPELINE_TOKEN in the environment.",
+)
+def command(*, where: str, node: str, condition: str | None, form: str, count: int | None, token: str) -> None:
     """Show the live frames of a node of a running pipeline. FILE tells its address (http.listen) and its login.
 
     Of a sink it shows what that takes. A reader that is too slow loses frames, and is told; the pipeline loses none.
@@ -56,12 +54,24 @@ def command(file: str, node: str, condition: str | None, form: str, count: int |
     \b
     Examples:
       pipeline tap configs/demo.yaml press
+      pipeline tap http://edge7.plant:9108 press --token @token.txt
       pipeline tap configs/line1.yaml frames --filter 'AI_Corrente > 5 and maquina_ligada' --format csv
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     log.configure("warning")
-    graph = load(graph_file(file), os.environ)
-    if graph.http is None:
-        raise UsageError(f"graph '{graph.name}' has no `http:` section, so nobody can look into it")
+    remote = find(where, token)
+    if remote.graph is not None:
+        _check_node(remote.graph, node)
+    try:
+        expression = Expression(condition) if condition else None
+    except ValueError as error:
+        raise UsageError(f"--filter: {error}") from error
+    try:
+        _show(remote.lines(f"/api/tap/{quote(node, safe='')}"), expression, _writer(form), count)
+    except KeyboardInterrupt:
+        return
+
+
+def _check_node(graph: Graph, node: str) -> None:
     have = [found.name for found in graph.running() if found.kind is not NodeKind.SERVICE]
     if node not in have:
         near = nearest(node, have)
@@ -69,14 +79,6 @@ def command(file: str, node: str, condition: str | None, form: str, count: int |
             f"graph '{graph.name}' has no node '{node}' with frames"
             + (f"; did you mean '{near}'?" if near else f"; it has {', '.join(have)}")
         )
-    try:
-        expression = Expression(condition) if condition else None
-    except ValueError as error:
-        raise UsageError(f"--filter: {error}") from error
-    try:
-        _show(_lines(graph, graph.http, node), expression, _writer(form), count)
-    except KeyboardInterrupt:
-        return
 
 
 def _show(lines: Iterable[bytes], expression: Expression | None, write: Write, count: int | None) -> None:
@@ -115,7 +117,7 @@ def _writer(form: str) -> Write:
     if form == "auto":
         form = "table" if sys.stdout.isatty() else "json"
     if form == "table":
-        table = Table()
+        table = Table(colours=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
         return lambda _, frame: table.render(frame)
     if form == "json":
         return lambda line, _: line + b"\n"
@@ -131,41 +133,3 @@ def _writer(form: str) -> Write:
         return head + columns.row(frame)
 
     return csv
-
-
-def _lines(graph: Graph, http: Http, node: str) -> Iterator[bytes]:
-    """The lines of the tap, without the empty ones, until the pipeline ends.
-
-    Raises:
-        UsageError: nothing answers there, or it doesn't let us in.
-        PartFailed: the pipeline has gone silent.
-    """
-    host = _ANYWHERE.get(http.host, http.host)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{http.port}"
-    request = urllib.request.Request(f"{url}/api/tap/{node}", headers=_login(http))  # noqa: S310 - made above
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=_TIMEOUT) as answer:
-            for line in answer:
-                if text := line.strip():
-                    yield text
-    except urllib.error.HTTPError as error:
-        with error:
-            raise UsageError(
-                f"{url} answers {error.code}: {error.read(1000).decode(errors='replace').strip()}"
-            ) from error
-    except urllib.error.URLError as error:
-        raise UsageError(
-            f"no pipeline answers at {url}: {error.reason}; start it with `pipeline run {graph.path}`"
-        ) from error
-    except (OSError, HTTPException) as error:
-        raise PartFailed(f"the connection to the pipeline at {url} was lost: {error}") from error
-
-
-def _login(http: Http) -> dict[str, str]:
-    if http.token:
-        return {"Authorization": f"Bearer {http.token.reveal()}"}
-    for user, password in http.users.items():
-        pair = base64.b64encode(f"{user}:{password.reveal()}".encode()).decode()
-        return {"Authorization": f"Basic {pair}"}
-    return {}

@@ -1,5 +1,7 @@
 """Frames as a table at a terminal."""
 
+import re
+
 from pipeline.frame import Frame
 from pipeline.table import Table
 from tests.parts.engine import data, origin
@@ -32,3 +34,19 @@ def test_the_table_fits_the_terminal_and_obeys_no_device():
     assert rows[0].endswith("…")
     text = Table(lambda: 200).render(data(PRESS, text="a\x1b[2Jb\nc\x9b")).decode()
     assert "a\\x1b[2Jb\\nc\\x9b\n" in text
+
+
+def test_colours_change_no_text_and_mark_what_is_wrong():
+    """Without its colours the table is the same; failures and bad values are red, values themselves are plain."""
+    frames = [
+        data(PRESS, AI_Corrente=4.25, ok=True),
+        data(PRESS, ok=False).replace(bad={"AI_Corrente": "refused"}),
+        Frame.heartbeat(PRESS, 0.5),
+        Frame.failure(PRESS, 0, "timeout"),
+    ]
+    plain, coloured = Table(lambda: 80), Table(lambda: 80, colours=True)
+    rows = [(plain.render(frame).decode(), coloured.render(frame).decode()) for frame in frames]
+    assert all(re.sub(r"\x1b\[[0-9;]*m", "", after) == before for before, after in rows)
+    assert "\x1b[31m\x1b[1mbad\x1b[0m  false\n" in rows[1][1]
+    assert rows[3][1].startswith("\x1b[31m")
+    assert "\x1b[31m" not in rows[0][1] + rows[2][1]

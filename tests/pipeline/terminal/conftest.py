@@ -1,0 +1,70 @@
+"""A pipeline's HTTP interface on a real socket, with a graph behind it that tests change."""
+
+import asyncio
+import threading
+
+import pytest
+
+from pipeline.clock import Clock
+from pipeline.config.http import Http
+from pipeline.units import Secret
+from pipeline.web import server
+from tests.parts.web import Watched
+
+
+class Served:
+    """A view behind a server in a thread of its own, which can be taken away and brought back at one port."""
+
+    def __init__(self, token=""):
+        self.view = Watched()
+        self.token = token
+        self.port = 0
+        self._loop = None
+        self._task = None
+        self._thread = None
+        self.start()
+
+    @property
+    def url(self):
+        """The page's address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        """Begin to answer."""
+        http = Http(listen=f"127.0.0.1:{self.port}", token=Secret(self.token))
+        sockets = server.bind(http)
+        self.port = sockets[0].getsockname()[1]
+        begun = threading.Event()
+
+        async def main():
+            self._loop = asyncio.get_running_loop()
+            self.view.clock = Clock(self._loop, lambda: self.view.wall)
+            self._task = asyncio.ensure_future(server.serve(http, self.view, sockets=sockets))
+            begun.set()
+            await asyncio.wait([self._task])
+
+        self._thread = threading.Thread(target=asyncio.run, args=(main(),))
+        self._thread.start()
+        begun.wait(10)
+
+    def stop(self):
+        """Answer no more."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(10)
+
+
+@pytest.fixture
+def served():
+    """A pipeline without a login."""
+    one = Served()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def protected():
+    """A pipeline that wants a token."""
+    one = Served("open-sesame")
+    yield one
+    one.stop()

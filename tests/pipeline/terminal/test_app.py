@@ -1,0 +1,132 @@
+"""The live overview, driven by its keys, on a real HTTP interface."""
+
+import asyncio
+
+from textual.widgets import DataTable, Input, Static
+
+from pipeline.actor import State
+from pipeline.frame import Frame
+from pipeline.operator import NodeKind
+from pipeline.terminal.app import TopApp
+from pipeline.terminal.overview import Watcher
+from pipeline.terminal.remote import find
+from tests.parts.engine import data, origin
+from tests.parts.web import NOW
+
+
+def play(script, served):
+    """Run a script on the app."""
+
+    async def main():
+        watcher = Watcher(find(served.url))
+        app = TopApp(served.url, watcher.look, watcher.look(), 0.02)
+        async with app.run_test(size=(140, 40)) as pilot:
+            await script(app, pilot)
+
+    asyncio.run(main())
+
+
+async def until(pilot, condition):
+    """Wait for what the next looks bring."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await pilot.pause(0.01)
+
+
+def rows(app, name):
+    """A table's rows as texts."""
+    table = app.screen.query_one(f"#{name}", DataTable)
+    return [[str(cell) for cell in table.get_row_at(number)] for number in range(table.row_count)]
+
+
+def said(app, part):
+    """The text of a part of the screen."""
+    return str(app.screen.query_one(f"#{part}", Static).render())
+
+
+def test_the_overview_follows_the_pipeline(served):
+    """A block that fails, a sink that backs off with its backlog, and what has happened, with the newest first."""
+    served.view.details = {"broker": lambda: {"backlog_frames": 12, "backlog_bytes": 2048, "in_flight": 3}}
+
+    async def script(app, pilot):
+        assert [row[:3] for row in rows(app, "blocks")] == [["acme/press1", "DB1", "fresh"]]
+        assert rows(app, "sinks")[0][4:6] == ["12", "2.0 KiB"]
+        view = served.view
+        view.become("press/press1", State.BACKING_OFF, "timeout; check the cable")
+        view.failures = {view.press: Frame.failure(view.press, NOW, "timeout")}
+        await until(pilot, lambda: rows(app, "blocks")[0][2] == "failing")
+        assert rows(app, "blocks")[0][-1] == "timeout; check the cable"
+        assert "1 not fresh" in said(app, "said")
+        assert "acme/press1 DB1  failing: timeout; check the cable" in said(app, "happened")
+        assert next(row for row in rows(app, "parts") if row[0] == "press/press1")[2] == "backing_off"
+        view.failures = {}
+        view.become("press/press1", State.RUNNING)
+        await until(pilot, lambda: said(app, "happened").splitlines()[0].endswith(("DB1  fresh", "press1  running")))
+
+    play(script, served)
+
+
+def test_rows_are_sorted_and_filtered(served):
+    """Key s sorts by state, then by age; what is written after / chooses rows; Escape shows all again."""
+    view = served.view
+    old, dead = origin("press2"), origin("press10")
+    view.latest |= {old: data(old, NOW - 100, parts=1), dead: data(dead, NOW - 1, parts=1)}
+    view.failures = {dead: Frame.failure(dead, NOW, "refused")}
+
+    async def script(app, pilot):
+        def plcs():
+            return [row[0].removeprefix("acme/") for row in rows(app, "blocks")]
+
+        assert plcs() == ["press1", "press2", "press10"]
+        await pilot.press("s")
+        assert plcs() == ["press10", "press2", "press1"]
+        await pilot.press("s")
+        assert plcs() == ["press2", "press10", "press1"]
+        await pilot.press("slash", *"stale")
+        await until(pilot, lambda: plcs() == ["press2"])
+        await pilot.press("enter")
+        assert not app.query_one("#filter", Input).has_class("asking")
+        await pilot.press("escape")
+        await until(pilot, lambda: len(plcs()) == 3)
+
+    play(script, served)
+
+
+def test_a_block_and_a_part_are_looked_at_closer(served):
+    """Enter shows values with unit and quality, live; of a part its details. Escape goes back."""
+    view = served.view
+    view.details = {"broker": lambda: {"broker": "10.0.0.9:8883", "last_seq": {"acme/press1": 7}}}
+
+    async def script(app, pilot):
+        await pilot.press("enter")
+        assert ["AI_Corrente", "4.25", "A", "good"] in rows(app, "values")
+        bad = data(view.press, NOW - 0.1, contador_bom=5015, maquina_ligada=False)
+        view.latest = {view.press: bad.replace(bad={"AI_Corrente": "not a number"})}
+        await until(pilot, lambda: ["AI_Corrente", "", "A", "bad: not a number"] in rows(app, "values"))
+        assert ["maquina_ligada", "false", "", "good"] in rows(app, "values")
+        await pilot.press("s", "escape", "tab", "enter")
+        assert app.sorted_by == "PLC"
+        assert said(app, "whose") == "broker"
+        assert ["last_seq acme/press1", "7", "", ""] in rows(app, "values")
+        await pilot.press("escape", "space")
+        assert "paused" in said(app, "said")
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running)
+
+    play(script, served)
+
+
+def test_a_lost_connection_shows_and_heals(served):
+    """The reason stands where the summary was and the tables are dimmed, until the pipeline answers again."""
+
+    async def script(app, pilot):
+        await asyncio.to_thread(served.stop)
+        await until(pilot, lambda: "without connection: no pipeline answers at" in said(app, "said"))
+        assert app.screen.has_class("lost")
+        assert rows(app, "blocks")
+        served.view.become("broker", State.BACKING_OFF, "refused", NodeKind.SINK)
+        await asyncio.to_thread(served.start)
+        await until(pilot, lambda: rows(app, "sinks")[0][2] == "backing_off")
+        assert not app.screen.has_class("lost")
+
+    play(script, served)

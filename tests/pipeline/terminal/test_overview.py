@@ -1,0 +1,108 @@
+"""What a look makes of the pipeline's answers, for people and for scripts."""
+
+import json
+
+import pytest
+
+from pipeline import cli
+from pipeline.actor import State
+from pipeline.errors import UsageError
+from pipeline.operator import NodeKind
+from pipeline.terminal.overview import Watcher
+from pipeline.terminal.remote import find
+from tests.parts.engine import data
+from tests.parts.web import NOW
+
+READ = {"tenant": "acme", "plc": "press1", "db": "1"}
+
+
+def test_rates_and_latency_come_from_the_counters(served):
+    """Between two looks; since the start where the block is read too seldom for that; a new process begins anew."""
+    view = served.view
+    reads = view.metrics.counter("plc_read_ok", "", **READ)
+    view.metrics.gauge("plc_read_latency_ms", "", **READ).value = 3.5
+    view.metrics.gauge("plc_expected_interval_seconds", "", **READ).value = 0.5
+    acknowledged = view.metrics.counter("plc_publish_ok", "", mode="mqtt", node="broker")
+    reads.n = 7200
+    watcher = Watcher(find(served.url))
+    (block,) = watcher.look().blocks
+    assert (block.rate, block.latency_ms, block.every, block.state) == (2.0, 3.5, 0.5, "fresh")
+    view.wall, reads.n, acknowledged.n = NOW + 10, 7240, 30
+    later = watcher.look()
+    assert (later.blocks[0].rate, later.sinks[0].rate) == (4.0, 3.0)
+    view.boot, view.started, view.wall, reads.n = "01JD8Z00000000000000000NEW", NOW + 11, NOW + 12, 5
+    assert watcher.look().blocks[0].rate == 5.0
+
+
+def test_what_happens_between_looks_is_an_event(served):
+    """Drops by reason, parts that recover, and what the parts remember from before."""
+    view = served.view
+    broker = view.become("broker", State.BACKING_OFF, "login: refused", NodeKind.SINK)
+    watcher = Watcher(find(served.url))
+    assert [(event.who, event.what, event.bad) for event in watcher.look().events] == [
+        ("broker", "login: refused", True)
+    ]
+    broker.drops["full"] = 5
+    view.wall += 1
+    view.become("broker", State.RUNNING, "", NodeKind.SINK)
+    happened = {(event.who, event.what) for event in watcher.look().events}
+    assert {("broker", "running")} < happened
+    broker.drops["full"] = 7
+    assert ("broker", "2 frames given up: full") in {(event.who, event.what) for event in watcher.look().events}
+    assert next(part for part in watcher.look().parts if part.name == "broker").drops == {"full": 7}
+
+
+def run(capfd, *arguments):
+    """A command's exit code and output."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(argument) for argument in arguments])
+    out, err = capfd.readouterr()
+    return ended.value.code, out, err
+
+
+def test_a_look_for_scripts(protected, capfd, monkeypatch, tmp_path):
+    """A table or JSON; the token comes from the option, a file or the environment, and is never told."""
+    (tmp_path / "token").write_text("open-sesame\n")
+    code, out, _ = run(capfd, "top", protected.url, "--json", "--every", "200ms", "--token", f"@{tmp_path / 'token'}")
+    found = json.loads(out)
+    assert (code, found["graph"], found["blocks"][0]["values"]["contador_bom"]) == (0, "test", 5014)
+    monkeypatch.setenv("PIPELINE_TOKEN", "open-sesame")
+    protected.view.latest = {protected.view.press: data(protected.view.press, NOW - 60, name="a\x1b[2J")}
+    code, out, _ = run(capfd, "top", f"{protected.url}/#log", "--once", "--every", "200ms")
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert ["acme/press1", "DB1", "stale", "1.0", "min"] in lines
+    assert lines[0][0] == "test,"
+    monkeypatch.setenv("PIPELINE_TOKEN", "wrong-guess")
+    code, out, err = run(capfd, "top", protected.url, "--once")
+    assert (code, out) == (1, "")
+    assert "answers 401: log in as one of http.users" in err
+    assert "wrong-guess" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["http://127.0.0.1:1", "--once"], "no pipeline answers at http://127.0.0.1:1"),
+        (["http://me:secret@127.0.0.1:1"], "a login doesn't belong into an address"),
+        (["http://:9108"], "'http://:9108' is no address of a page"),
+        (["http://127.0.0.1:1", "--token", "@nowhere"], "the login can't be read from 'nowhere': No such file"),
+        (["lime1.yaml"], "there is no graph file 'lime1.yaml'; did you mean 'line1'?"),
+        (["demo", "--every", "1"], "--every: '1' is not a duration"),
+        (["demo", "--every", "1ms"], "not more often than every 200ms"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(arguments, words, capfd):
+    """What, where, what to do."""
+    code, out, err = run(capfd, "top", *arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert words in err
+    assert "secret" not in err
+
+
+def test_what_is_no_pipeline_is_told(served, monkeypatch):
+    """Some other server that answers."""
+    remote = find(served.url)
+    monkeypatch.setattr(remote, "get", lambda _: b"<html>")
+    with pytest.raises(UsageError, match="is no pipeline"):
+        Watcher(remote).look()
