@@ -13,27 +13,13 @@ from tests.parts.web import Watched
 
 
 class Served:
-    """A view behind a server in a thread of its own, which can be taken away and brought back at one port."""
+    """A view behind a server in a thread of its own."""
 
     def __init__(self, token=""):
         self.view = Watched()
-        self.token = token
-        self.port = 0
-        self._loop = None
-        self._task = None
-        self._thread = None
-        self.start()
-
-    @property
-    def url(self):
-        """The page's address."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self):
-        """Begin to answer."""
-        http = Http(listen=f"127.0.0.1:{self.port}", token=Secret(self.token))
+        http = Http(listen="127.0.0.1:0", token=Secret(token))
         sockets = server.bind(http)
-        self.port = sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
         begun = threading.Event()
 
         async def main():

@@ -11,6 +11,7 @@ from pipeline.terminal.app import TopApp
 from pipeline.terminal.overview import Watcher
 from pipeline.terminal.remote import find
 from tests.parts.engine import data, origin
+from tests.parts.waiting import free_port
 from tests.parts.web import NOW
 
 
@@ -18,8 +19,10 @@ def play(script, served):
     """Run a script on the app."""
 
     async def main():
-        watcher = Watcher(find(served.url))
-        app = TopApp(served.url, watcher.look, watcher.look(), 0.02)
+        remote = find(served.url)
+        watcher = Watcher(remote)
+        app = TopApp(served.url, watcher.look, watcher.look(), 0.2)
+        app.remote = remote
         async with app.run_test(size=(140, 40)) as pilot:
             await script(app, pilot)
 
@@ -116,16 +119,17 @@ def test_a_block_and_a_part_are_looked_at_closer(served):
     play(script, served)
 
 
-def test_a_lost_connection_shows_and_heals(served):
+def test_a_lost_connection_shows_and_heals(served, monkeypatch):
     """The reason stands where the summary was and the tables are dimmed, until the pipeline answers again."""
+    monkeypatch.setattr("pipeline.terminal.app._LONGEST_PAUSE", 0.1)
 
     async def script(app, pilot):
-        await asyncio.to_thread(served.stop)
+        app.remote.url = f"http://127.0.0.1:{free_port()}"
         await until(pilot, lambda: "without connection: no pipeline answers at" in said(app, "said"))
         assert app.screen.has_class("lost")
         assert rows(app, "blocks")
         served.view.become("broker", State.BACKING_OFF, "refused", NodeKind.SINK)
-        await asyncio.to_thread(served.start)
+        app.remote.url = served.url
         await until(pilot, lambda: rows(app, "sinks")[0][2] == "backing_off")
         assert not app.screen.has_class("lost")
 
