@@ -6,22 +6,25 @@ stands. What libraries log takes the same way, at most one line a minute for eac
 
 from __future__ import annotations
 
+import itertools
 import json as json_text
 import logging
 import os
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 from urllib.parse import quote
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from pipeline.errors import PipelineError, UsageError, nearest
 
-__all__ = ["LEVELS", "configure", "hide"]
+__all__ = ["LEVELS", "Event", "configure", "hide", "mask", "recent"]
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
@@ -53,8 +56,40 @@ _FLOORS = {
     "uvicorn": logging.ERROR,
 }
 
+_RECENT = 1000
+_TEXT = 2000  # characters of a text that are kept for the page
+
 _hidden: set[str] = set()
 _pattern: re.Pattern[str] | None = None
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event of the log, for the page.
+
+    Attributes:
+        n: its number in this process, from 1.
+        ts: seconds since 1970.
+        level: one of `LEVELS`.
+        event: what happened, a constant text.
+        node: whose it is; empty for the engine's own.
+        more: the other key-values.
+    """
+
+    n: int
+    ts: float
+    level: str
+    event: str
+    node: str
+    more: dict[str, Any]
+
+
+_numbers = itertools.count(1)
+_events: deque[Event] = deque(maxlen=_RECENT)
+
+
+def recent(after: int = 0) -> list[Event]:
+    """The latest thousand events of this process, oldest first; only those with a number above `after`."""
+    return [event for event in tuple(_events) if event.n > after]
 
 
 def hide(text: str) -> None:
@@ -94,7 +129,7 @@ def configure(level: str = "", json: bool | None = None, stream: TextIO | None =
     as_json = not terminal if json is None else json
     colours = terminal and not os.environ.get("NO_COLOR") and sys.platform != "win32"
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time") if as_json else _local_time
-    shared: list[Processor] = [structlog.stdlib.add_log_level, stamp, _errors, mask]
+    shared: list[Processor] = [structlog.stdlib.add_log_level, stamp, _errors, mask, _keep]
     last: list[Processor]
     last = [_order, structlog.processors.JSONRenderer(default=str)] if as_json else [_one_line, _readable(colours)]
     structlog.configure(
@@ -194,6 +229,18 @@ def _errors(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Hide what is secret by its key or by its text, at any depth."""
     return {key: _masked(key, value) for key, value in event.items()}
+
+
+def _keep(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Keep a copy of the event for the page."""
+    more = {
+        key: value if isinstance(value, bool | int | float) else str(value)[:_TEXT]
+        for key, value in event.items()
+        if key not in {"time", "level", "event", "node"} and value is not None
+    }
+    level, what, node = (str(event.get(key, ""))[:_TEXT] for key in ("level", "event", "node"))
+    _events.append(Event(next(_numbers), time.time(), level, what, node, more))
+    return event
 
 
 def _masked(key: object, value: object) -> Any:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pipeline.checkpoint import Keeper
     from pipeline.clock import Clock
     from pipeline.config.layouts import Layout
+    from pipeline.delivery.letters import Letters
     from pipeline.metrics import Metrics
     from pipeline.recording.tape import Tape
 
@@ -479,6 +480,7 @@ class Context:
         checkpoint: a source calls it right after it has given frames; what it gets says, now or later, whether they are
             processed (`pipeline/checkpoint.py`).
         keeper: a sink that keeps what it takes sets it, so that checkpoints wait until that is safe.
+        letters: a sink sets it to what its receiver has refused for good, for the page.
     """
 
     graph: str
@@ -502,6 +504,7 @@ class Context:
     witness: Witness | None = None
     checkpoint: Callable[[], Callable[[], bool]] = lambda: lambda: True
     keeper: Keeper | None = None
+    letters: Letters | None = None
 
     def part(self, name: str) -> Context:
         """The context of one part of a source (one PLC), with an actor of its own named `<node>/<name>`."""

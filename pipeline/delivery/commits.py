@@ -15,11 +15,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from pipeline.clock import Clock
 from pipeline.delivery.ledger import Ledger
+from pipeline.errors import JournalError
 from pipeline.journal.file import State
 from pipeline.journal.journal import Journal, Outcome, Work, explain
 from pipeline.journal.options import JournalOptions
@@ -28,6 +30,8 @@ from pipeline.retry import Backoff, Retry
 from pipeline.units import Duration
 
 __all__ = ["Commits"]
+
+Answer = TypeVar("Answer")
 
 DUE = 0.8
 DONE_WITHIN = 1.0
@@ -159,6 +163,16 @@ class Commits:
             self._executor.submit(self._journal.close, self.age())
         self._executor.shutdown(wait=False)
         self._journal = self._executor = None
+
+    async def ask(self, question: Callable[[Journal], Answer]) -> Answer:
+        """Ask the journal, on its own thread, between two rounds.
+
+        Raises:
+            JournalError: it is not open.
+        """
+        if self._journal is None or self._executor is None:
+            raise JournalError(f"journal '{self._options.path}' is not open")
+        return await self._clock.loop.run_in_executor(self._executor, question, self._journal)
 
     def age(self) -> float:
         """The journal's age: seconds that it has been open, ever."""

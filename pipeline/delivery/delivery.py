@@ -14,14 +14,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.actor import State
-from pipeline.codecs import Codec
+from pipeline.codecs import CODECS, Codec
 from pipeline.delivery.admission import Admission
 from pipeline.delivery.breaker import Breaker
 from pipeline.delivery.commits import Commits
 from pipeline.delivery.lanes import Lanes
 from pipeline.delivery.ledger import Ledger
+from pipeline.delivery.letters import Letters
 from pipeline.delivery.sender import Send, Sender
 from pipeline.delivery.stats import Intake, report, stats
+from pipeline.errors import JournalError
 from pipeline.frame import Frame, Origin
 from pipeline.journal.journal import Outcome
 from pipeline.journal.options import JournalOptions
@@ -82,6 +84,7 @@ class Delivery:
         self.options = journal
         self._context = context
         context.keeper = self
+        context.letters = Letters(self)
         self._clock = context.clock
         self._codec = codec
         self._address = address
@@ -215,6 +218,32 @@ class Delivery:
         if now + commits.wait < commits.armed:
             commits.poke()
         self._sender.pump()
+
+    def readmit(self, records: Iterable[Record]) -> int:
+        """Send records again that were given up, behind what waits, marked as replayed.
+
+        Returns:
+            The ordinal of the last one, -1 without any.
+
+        Raises:
+            JournalError: the delivery is being stopped.
+        """
+        if not self._open:
+            raise JournalError(f"journal '{self.options.path}' is not open")
+        last, now = -1, self._clock.monotonic()
+        for record in records:
+            codec = CODECS.get(record.codec)
+            body = codec.mark_replayed(record.plain) if codec else record.plain
+            last = record.n = self.commits.next
+            record.body, record.replayed, record.accepted, record.ready = body, True, now, self._ready
+            self.ledger.pending[record.n] = record
+            self.commits.next += 1
+            self.unacknowledged += 1
+            if self._ready:
+                self.lanes.add(record)
+        self.commits.poke()
+        self._sender.pump()
+        return last
 
     @property
     def taken(self) -> int:

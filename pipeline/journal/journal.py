@@ -16,7 +16,7 @@ from typing import Any
 import lmdb
 import msgspec
 
-from pipeline.errors import JournalForeign
+from pipeline.errors import JournalError, JournalForeign
 from pipeline.journal import folder as journal_folder
 from pipeline.journal.file import State, Store
 from pipeline.journal.folder import explain
@@ -203,6 +203,20 @@ class Journal:
         store = self._current()
         with store.write() as txn:
             yield store, txn
+
+    @contextlib.contextmanager
+    def look(self) -> Iterator[tuple[Store, Any]]:
+        """A read transaction: yields (store, transaction).
+
+        Raises:
+            JournalError: the file can't be opened or read.
+        """
+        try:
+            store = self._current()
+            with store.env.begin() as txn:
+                yield store, txn
+        except (lmdb.Error, OSError) as error:
+            raise JournalError(f"journal '{self.folder}' can't be read: {error}") from error
 
     def widen(self) -> None:
         """Make the map as large as it may get, for a tool whose one transaction can't be repeated."""

@@ -25,7 +25,20 @@ from pipeline.journal.options import JournalOptions
 from pipeline.journal.records import DeadLetter, Record, decode_batch, decode_header, split
 from pipeline.units import Size
 
-__all__ = ["Entry", "Summary", "add", "adopt", "export", "prune", "records", "requeue", "resend", "summary"]
+__all__ = [
+    "Entry",
+    "Summary",
+    "add",
+    "adopt",
+    "dead_entries",
+    "export",
+    "prune",
+    "records",
+    "requeue",
+    "resend",
+    "revived",
+    "summary",
+]
 
 _CHUNK = 5000
 
@@ -115,7 +128,7 @@ def records(path: str, *, dead: bool = False, limit: int | None = None) -> Itera
         JournalError: there is none, or it is damaged.
     """
     with _reading(path) as (store, txn):
-        found = _dead(store, txn) if dead else _logged(store, txn)
+        found = dead_entries(store, txn) if dead else _logged(store, txn)
         yield from islice(found, limit)
 
 
@@ -150,7 +163,7 @@ def requeue(path: str, ids: Iterable[int] | None = None) -> int:
         unknown = [key for key in keys if key not in letters]
         if unknown:
             raise JournalError(f"journal '{path}' has no dead letter {unknown[0]} that can be sent again")
-        _append(store, txn, [_revived(letters[key]) for key in keys])
+        _append(store, txn, [revived(letters[key]) for key in keys])
         store.forget(txn, keys)
         return len(keys)
 
@@ -262,7 +275,8 @@ def _logged(store: Store, txn: Any) -> Iterator[Entry]:
             yield Entry(record.n, state, record.plc, record.topic, record.qos, record.ts, _text(record.plain))
 
 
-def _dead(store: Store, txn: Any) -> Iterator[Entry]:
+def dead_entries(store: Store, txn: Any) -> Iterator[Entry]:
+    """The dead letters, oldest first."""
     for key, letter in store.dead_letters(txn):
         origin = (letter.plc, letter.topic, letter.qos, letter.ts)
         yield Entry(key, "dead", *origin, _text(letter.body), letter.reason, letter.wall, letter.count)
@@ -279,7 +293,8 @@ def _written(value: bytes) -> float:
         return 0.0
 
 
-def _revived(letter: DeadLetter) -> Record:
+def revived(letter: DeadLetter) -> Record:
+    """The record to send again; its ordinal is to be given."""
     return Record(0, letter.body, letter.topic, letter.qos, letter.codec, letter.plc, letter.ts, letter.body)
 
 
