@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
 import hashlib
 import os
-import time
 from collections.abc import Iterable, Iterator
 from email.utils import formatdate
 from functools import cache
@@ -13,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 import msgspec
+import structlog
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -23,11 +25,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.codecs import CODECS
 from pipeline.config.http import Http
-from pipeline.errors import PartFailed
+from pipeline.errors import JournalError, PartFailed
 from pipeline.recording.flight import FlightRecorder
 from pipeline.web.access import Guard
+from pipeline.web.board import Board
+from pipeline.web.charts import Charts
 from pipeline.web.exposition import Exposition
+from pipeline.web.history import History
+from pipeline.web.inside import checked, described_node
+from pipeline.web.live import Live
 from pipeline.web.page import language, page
+from pipeline.web.sliced import Sliced
 from pipeline.web.tap import Taps
 from pipeline.web.view import Block, Running, blocks, described, unready
 
@@ -36,16 +44,11 @@ __all__ = ["LONGEST_HEAD", "make_app"]
 LONGEST_HEAD = 16_384
 """Bytes of address and headers that a request may have."""
 
-# What is made between two turns of the loop: so much work, or as much as one write should carry.
-_SLICE_SECONDS = 0.001
-_SLICE_SIZE = 65_536
+_YEAR = 365 * 86400
+_LETTERS = 200  # dead letters of one answer
 _JSON = "application/json"
 _STATIC = Path(__file__).parent / "static"
-_TYPES = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -57,17 +60,32 @@ _HEADERS = {
 }
 
 
-def make_app(http: Http, running: Running, *, loopback: bool) -> ASGIApp:
+def make_app(http: Http, running: Running, *, loopback: bool, history: History | None = None) -> ASGIApp:
     """The whole web side of one graph: headers, access, routes.
 
     Args:
         http: the graph's `http:` section.
         running: what to show.
         loopback: True when only this machine can reach the socket.
+        history: the samples for charts; without it an empty one.
     """
-    views = _Views(running, Exposition(running, http.last_values), has_login=bool(http.token or http.users))
+    has_login = bool(http.token or http.users)
+    turn = asyncio.Lock()
+    views = _Views(running, Exposition(running, http.last_values), turn, has_login=has_login)
+    board, history = Board(running), history or History(running)
+    hello = {"graph": running.graph.name, "version": _files()[1], "period": history.period, "login": has_login}
+    live = Live(running, board, history, hello)
+    charts = Charts(running, board, history, turn)
     routes = [
         Route("/", views.page),
+        Route("/api/live", live.stream),
+        Route("/api/live/{id}", live.show, methods=["POST"]),
+        Route("/api/series", charts.names),
+        Route("/api/history", charts.samples),
+        Route("/api/node/{name}", views.node),
+        Route("/api/config", views.config),
+        Route("/api/dead/{node}", views.dead),
+        Route("/api/requeue/{node}", views.requeue, methods=["POST"]),
         Route("/metrics", views.metrics),
         Route("/api/last", views.last),
         Route("/api/graph", views.graph),
@@ -75,7 +93,7 @@ def make_app(http: Http, running: Running, *, loopback: bool) -> ASGIApp:
         Route("/api/snapshot", views.snapshot, methods=["POST"]),
         Route("/healthz", views.alive),
         Route("/readyz", views.ready),
-        Route("/static/{name}", _static),
+        Route("/static/{version}/{name}", _static),
     ]
     app = Starlette(routes=routes)
     app.router.redirect_slashes = False
@@ -85,25 +103,78 @@ def make_app(http: Http, running: Running, *, loopback: bool) -> ASGIApp:
 class _Views:
     """One method a route."""
 
-    def __init__(self, running: Running, exposition: Exposition, *, has_login: bool) -> None:
+    def __init__(self, running: Running, exposition: Exposition, turn: asyncio.Lock, *, has_login: bool) -> None:
         self._running = running
         self._has_login = has_login
         self._exposition = exposition
-        self._turn = asyncio.Lock()
+        self._turn = turn
 
     async def page(self, request: Request) -> Response:
-        chosen = language(request.headers.get("accept-language", ""))
-        versions = {name: _file(name)[1] for name in _TYPES}
-        response = _Sliced(page(self._running, chosen, versions), "text/html; charset=utf-8", self._turn)
-        response.headers["Content-Language"] = chosen
-        response.headers["Vary"] = "Accept-Language"
+        asked = request.query_params.get("lang", "")
+        chosen = language(request.cookies.get("lang", ""), request.headers.get("accept-language", ""))
+        if asked:
+            chosen = language(asked)
+        text = page(self._running, chosen, request.cookies.get("theme", ""), _files()[1])
+        response = Response(text, media_type="text/html; charset=utf-8", headers={"Content-Language": chosen})
+        response.headers["Vary"] = "Accept-Language, Cookie"
+        if asked:
+            response.set_cookie("lang", chosen, max_age=_YEAR, samesite="strict", httponly=True)
         return response
 
+    async def node(self, request: Request) -> Response:
+        node = self._running.graph.nodes.get(request.path_params["name"])
+        if node is None or not node.enabled:
+            return PlainTextResponse("no such node runs in this graph\n", 404)
+        return Response(_json(described_node(self._running, node)), media_type=_JSON)
+
+    async def config(self, _: Request) -> Response:
+        """The graph file as it is on disk now, checked on a thread."""
+        graph = self._running.graph
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(None, checked, graph)
+        except OSError as error:
+            return PlainTextResponse(f"{graph.path}: can't be read: {error.strerror or error}\n", 404)
+        return Response(_json(found), media_type=_JSON)
+
+    async def dead(self, request: Request) -> Response:
+        """The oldest dead letters of a sink, with the reasons."""
+        letters = self._running.letters.get(request.path_params["node"])
+        if letters is None:
+            return PlainTextResponse("no such sink with a journal runs in this graph\n", 404)
+        return Response(_json(await letters.dead(_LETTERS)), media_type=_JSON)
+
+    async def requeue(self, request: Request) -> Response:
+        """Send dead letters again: those of `id`, or all."""
+        if refusal := self._may_change(request, "send frames again", "`pipeline journal requeue` does it"):
+            return refusal
+        node = request.path_params["node"]
+        letters = self._running.letters.get(node)
+        if letters is None:
+            return PlainTextResponse("no such sink with a journal runs in this graph\n", 404)
+        try:
+            ids = [int(number) for number in request.query_params.getlist("id")]
+            count = await letters.requeue(ids or None)
+        except ValueError:
+            return PlainTextResponse("id is a number\n", 400)
+        except JournalError as error:
+            return PlainTextResponse(f"{error}\n", 409)
+        structlog.get_logger().info("dead letters requeued over HTTP", node=node, count=count, asked_by=_who(request))
+        return Response(_json({"requeued": count}), media_type=_JSON)
+
+    def _may_change(self, request: Request, what: str, instead: str) -> Response | None:
+        """Why this may not be asked for over HTTP: only by who has logged in, and by no foreign page in a browser."""
+        if not self._has_login:
+            why = f"without a login nobody may {what}: set http.token or http.users"
+            return PlainTextResponse(f"{why}; on the machine itself {instead}\n", 403)
+        if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+            return PlainTextResponse("asked for by another site\n", 403)
+        return None
+
     async def metrics(self, _: Request) -> Response:
-        return _Sliced(self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4, self._turn)
+        return Sliced(self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4, self._turn)
 
     async def last(self, _: Request) -> Response:
-        return _Sliced(_array(map(_last, blocks(self._running))), _JSON, self._turn)
+        return Sliced(_array(map(_last, blocks(self._running))), _JSON, self._turn)
 
     async def graph(self, _: Request) -> Response:
         return Response(_json(described(self._running)), media_type=_JSON)
@@ -114,17 +185,15 @@ class _Views:
     async def snapshot(self, request: Request) -> Response:
         """Have the flight recorder write: only who has logged in, and no foreign page in a browser that has."""
         recorder = self._running.recorder
-        if not self._has_login:
-            why = "without a login nobody may write to this machine's disk: set http.token or http.users"
-            return PlainTextResponse(f"{why}; on the machine itself `kill -USR1 {os.getpid()}` does it\n", 403)
-        if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
-            return PlainTextResponse("asked for by another site\n", 403)
+        if refusal := self._may_change(request, "write to this machine's disk", f"`kill -USR1 {os.getpid()}` does it"):
+            return refusal
         if not isinstance(recorder, FlightRecorder):
             return PlainTextResponse("the flight recorder is switched off: recorder.enabled\n", 409)
         try:
             path = await recorder.snapshot("asked for over HTTP")
         except PartFailed as error:
             return PlainTextResponse(f"{error}\n", 507)
+        structlog.get_logger().info("snapshot over HTTP", recording=str(path), asked_by=_who(request))
         return Response(_json({"recording": str(path)}), 201, media_type=_JSON)
 
     async def ready(self, _: Request) -> Response:
@@ -135,60 +204,34 @@ class _Views:
 
 async def _static(request: Request) -> Response:
     name = request.path_params["name"]
-    if name not in _TYPES:
+    files, version = _files()
+    if name not in files:
         return PlainTextResponse("Not Found", 404)
-    content, version = _file(name)
+    plain, packed = files[name]
+    is_packed = "gzip" in request.headers.get("accept-encoding", "")
     # The page asks with the version in the address, so a browser may keep what it has.
-    kept = "private, max-age=31536000, immutable" if request.query_params.get("v") == version else "no-cache"
-    return Response(content, headers={"Cache-Control": kept, "Content-Type": _TYPES[name]})
+    kept = "private, max-age=31536000, immutable" if request.path_params["version"] == version else "no-cache"
+    headers = {"Cache-Control": kept, "Content-Type": _TYPES[Path(name).suffix], "Vary": "Accept-Encoding"}
+    if is_packed:
+        headers["Content-Encoding"] = "gzip"
+    return Response(packed if is_packed else plain, headers=headers)
 
 
 @cache
-def _file(name: str) -> tuple[bytes, str]:
-    content = (_STATIC / name).read_bytes()
-    return content, hashlib.sha256(content).hexdigest()[:12]
+def _files() -> tuple[dict[str, tuple[bytes, bytes]], str]:
+    """The static files by name, plain and compressed, and a version that changes with any of them."""
+    found = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
+    version = hashlib.sha256(b"".join(found.values())).hexdigest()[:12]
+    return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in found.items()}, version
 
 
-class _Sliced(Response):
-    """An answer made while it is sent: after each slice of work the loop has its turn, and a slow reader slows us.
-
-    However many ask at once, one slice is made between two turns of the loop: the lock goes round.
-    """
-
-    def __init__(self, pieces: Iterable[str], media_type: str, turn: asyncio.Lock) -> None:
-        super().__init__(media_type=media_type)
-        del self.headers["content-length"]
-        self._pieces = pieces
-        self._turn = turn
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the protocol's
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        slices = _slices(self._pieces if scope["method"] != "HEAD" else ())
-        while True:
-            async with self._turn:
-                part = next(slices, None)
-                # As long as a slice takes: else this process, always busy, would wait for its turn when a tick is due.
-                await asyncio.sleep(_SLICE_SECONDS if part else 0)
-            if part is None:
-                break
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-
-def _slices(pieces: Iterable[str]) -> Iterator[bytes]:
-    part: list[str] = []
-    size = 0
-    until = time.perf_counter() + _SLICE_SECONDS
-    for piece in pieces:
-        part.append(piece)
-        size += len(piece)
-        if size >= _SLICE_SIZE or time.perf_counter() >= until:
-            yield "".join(part).encode()
-            part.clear()
-            size = 0
-            until = time.perf_counter() + _SLICE_SECONDS
-    if part:
-        yield "".join(part).encode()
+def _who(request: Request) -> str:
+    """Who asks: the user's name where there is one, and the address."""
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    user = ""
+    if scheme.lower() == "basic":
+        user = base64.b64decode(rest).decode().partition(":")[0] + "@"
+    return user + (request.client.host if request.client else "")
 
 
 class _Hardened:
@@ -198,7 +241,8 @@ class _Hardened:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        names = {name for name, _ in scope["headers"]}
+        lengths = {value for name, value in scope["headers"] if name in {b"content-length", b"transfer-encoding"}}
+        has_body = bool(lengths - {b"0"})
 
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -207,7 +251,7 @@ class _Hardened:
                     headers[name] = value
                 headers["Date"] = formatdate(usegmt=True)
                 headers.setdefault("Cache-Control", "no-store")
-                if names & {b"content-length", b"transfer-encoding"}:
+                if has_body:
                     # No route takes a body, so none is read: the connection ends with the answer.
                     headers["Connection"] = "close"
                 message = {**message, "headers": headers.raw}

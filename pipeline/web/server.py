@@ -21,6 +21,7 @@ from pipeline.config.http import Http
 from pipeline.errors import UsageError
 from pipeline.web.access import is_loopback
 from pipeline.web.app import LONGEST_HEAD, make_app
+from pipeline.web.history import History
 from pipeline.web.view import Running
 
 __all__ = ["bind", "check_login", "serve", "url"]
@@ -105,8 +106,9 @@ async def serve(
     """
     sockets = bind(http) if sockets is None else sockets
     loop = asyncio.get_running_loop()
+    history = History(running)
     config = uvicorn.Config(
-        make_app(http, running, loopback=_private(sockets)),
+        make_app(http, running, loopback=_private(sockets), history=history),
         http=_Protocol,
         ws="none",
         lifespan="off",
@@ -121,6 +123,8 @@ async def serve(
     config.load()
     state = ServerState()
     servers: list[asyncio.Server] = []
+    # Between the ticks of the sources, which read at full seconds.
+    leave = running.clock.tick(1.0, history.sample, 0.5)
     try:
         for taken in sockets:
             server = await loop.create_server(lambda: _Protocol(config, state, {}, loop), sock=taken, backlog=_WAITING)
@@ -128,6 +132,7 @@ async def serve(
         ready(url(sockets))
         await loop.create_future()
     finally:
+        leave()
         for server in servers:
             server.close()
         for taken in sockets:

@@ -6,7 +6,7 @@ Everything here reads; nothing is kept between requests, so that a graph nobody 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import structlog
 
 from pipeline.actor import Actor, State
 from pipeline.clock import Clock
+from pipeline.delivery.letters import Letters
 from pipeline.frame import Frame, Origin
 from pipeline.graph import Graph
 from pipeline.metrics import Metrics
@@ -26,10 +27,16 @@ __all__ = [
     "Details",
     "Running",
     "actors_of",
+    "advice_for",
     "blocks",
+    "describe_actor",
     "described",
     "details_of",
+    "in_order",
+    "is_stale",
     "labels_of",
+    "periods",
+    "reasons",
     "troubles",
     "unready",
 ]
@@ -87,6 +94,10 @@ class Running(Protocol):
         """JSON-able extras of actors, by actor name."""
 
     @property
+    def letters(self) -> Mapping[str, Letters]:
+        """What the receivers have refused for good, by sink."""
+
+    @property
     def recorder(self) -> Recorder | None:
         """Who records what the devices say; None for nobody."""
 
@@ -118,17 +129,25 @@ def blocks(running: Running) -> list[Block]:
     """Every block that has given a frame, ordered as a person counts: press2 before press10."""
     now = running.clock.wall()
     latest, failures = dict(running.latest), dict(running.failures)
-    periods = {frozenset(labels.items()): value for labels, value in _periods(running)}
-    reasons = _reasons(running)
+    period_of, told = periods(running), reasons(running)
     found = []
-    for number, origin in enumerate(sorted({**latest, **failures}, key=_order)):
+    for number, origin in enumerate(in_order({**latest, **failures})):
         frame, failure = latest.get(origin), failures.get(origin)
         age = max(0.0, now - frame.ts) if frame else 0.0
-        period = periods.get(frozenset(labels_of(origin).items()), _UNKNOWN_PERIOD)
-        stale = frame is not None and age > _MISSED_PERIODS * period + _SLACK
-        advice = "" if failure is None else next((reasons[name] for name in _names(origin) if name in reasons), "")
+        stale = frame is not None and is_stale(age, period_of(labels_of(origin)))
+        advice = "" if failure is None else advice_for(origin, told)
         found.append(Block(number, origin, frame, failure, age, stale, advice))
     return found
+
+
+def in_order(origins: Iterable[Origin]) -> list[Origin]:
+    """Blocks as a person counts: press2 before press10."""
+    return sorted(origins, key=_order)
+
+
+def is_stale(age: float, period: float) -> bool:
+    """Whether data of this age is old for a block that is read so often, seconds."""
+    return age > _MISSED_PERIODS * period + _SLACK
 
 
 def labels_of(origin: Origin) -> dict[str, str]:
@@ -193,7 +212,9 @@ def described(running: Running) -> dict[str, object]:
                 "from": list(node.inputs),
                 "enabled": node.enabled,
                 "frames": running.ports[node.name].frames if node.name in running.ports else None,
-                "actors": [_actor(actor, details_of(details, actor.name)) for actor in actors_of(running, node.name)],
+                "actors": [
+                    describe_actor(actor, details_of(details, actor.name)) for actor in actors_of(running, node.name)
+                ],
             }
             for node in running.graph.nodes.values()
         ],
@@ -201,7 +222,8 @@ def described(running: Running) -> dict[str, object]:
     }
 
 
-def _actor(actor: Actor, details: Details) -> dict[str, object]:
+def describe_actor(actor: Actor, details: Details) -> dict[str, object]:
+    """A part with its state and counters (JSON-able)."""
     return {
         "name": actor.name,
         "state": actor.state.value,
@@ -215,14 +237,16 @@ def _actor(actor: Actor, details: Details) -> dict[str, object]:
     }
 
 
-def _periods(running: Running) -> list[tuple[dict[str, str], float]]:
-    return [
-        ({key: value for key, value in labels.items() if value}, period)
+def periods(running: Running) -> Callable[[Mapping[str, str]], float]:
+    """The function from a block's labels to the seconds between two reads, as its source declares them."""
+    declared = {
+        frozenset((key, value) for key, value in labels.items() if value): period
         for labels, period in running.metrics.samples("plc_expected_interval_seconds")
-    ]
+    }
+    return lambda labels: declared.get(frozenset(labels.items()), _UNKNOWN_PERIOD)
 
 
-def _reasons(running: Running) -> dict[str, str]:
+def reasons(running: Running) -> dict[str, str]:
     """What source actors say of their trouble, by the name of the part, which is its PLC's."""
     return {
         actor.name.rpartition("/")[2]: actor.reason
@@ -231,8 +255,10 @@ def _reasons(running: Running) -> dict[str, str]:
     }
 
 
-def _names(origin: Origin) -> tuple[str, ...]:
-    return (origin.plc_id, f"{origin.tenant_id}/{origin.plc_id}", origin.ip)
+def advice_for(origin: Origin, told: Mapping[str, str]) -> str:
+    """What the source says of a block's trouble, from `reasons`; may be empty."""
+    names = (origin.plc_id, f"{origin.tenant_id}/{origin.plc_id}", origin.ip)
+    return next((told[name] for name in names if name in told), "")
 
 
 def _order(origin: Origin) -> list[tuple[int, int, str]]:

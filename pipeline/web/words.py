@@ -4,38 +4,146 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["DETAILS", "PORTUGUESE", "translator"]
+__all__ = ["DETAILS", "WORDS", "translator"]
 
-PORTUGUESE = {
-    "All is well.": "Tudo em ordem.",
-    "Connection to the pipeline lost; what you see is old.": "Conexão com o pipeline perdida; o que se vê é antigo.",
-    "Needs attention": "Requer atenção",
-    "No block has been read yet.": "Nenhum bloco foi lido ainda.",
-    "Parts": "Partes",
-    "Values": "Valores",
-    "age": "idade",
-    "backing_off": "aguardando nova tentativa",
-    "degraded": "com restrições",
-    "dropped": "descartados",
-    "errors": "erros",
-    "failing": "em falha",
-    "fails": "falha",
-    "frames": "quadros",
+_PORTUGUESE = {
+    # around everything
+    "Skip to content": "Ir para o conteúdo",
+    "Views": "Telas",
+    "overview": "Visão geral",
+    "graph": "Grafo",
+    "charts": "Gráficos",
+    "journal": "Diário",
+    "log": "Eventos",
+    "config": "Configuração",
+    "connecting": "conectando",
+    "This page needs JavaScript.": "Esta página precisa de JavaScript.",
+    "All is well": "Tudo em ordem",
+    "{n} need attention": "{n} requerem atenção",
+    "{n} needs attention": "{n} requer atenção",
+    "Connection to the pipeline lost {age} ago; what you see is old. Trying again.": (
+        "Conexão com o pipeline perdida há {age}; o que se vê é antigo. Tentando de novo."
+    ),
+    "Connected again": "Conectado de novo",
+    "The pipeline has been restarted": "O pipeline foi reiniciado",
+    "Language": "Idioma",
+    "Theme: automatic": "Tema: automático",
+    "Theme: light": "Tema: claro",
+    "Theme: dark": "Tema: escuro",
+    "Wall display": "Modo painel",
+    "Close": "Fechar",
+    "running for {age}": "em operação há {age}",
+    "That did not work: {reason}": "Não funcionou: {reason}",
+    "Loading": "Carregando",
+    # overview
+    "Search PLCs and tags": "Buscar CLPs e tags",
+    "all": "todos",
     "fresh": "atual",
-    "is stale": "está desatualizado",
-    "never read": "nunca lido",
-    "running": "em operação",
-    "running for": "em operação há",
-    "services": "serviço",
-    "since": "há",
-    "sinks": "destino",
-    "sources": "fonte",
+    "failing": "em falha",
     "stale": "desatualizado",
-    "starting": "iniciando",
-    "stopped": "parado",
+    "never read": "nunca lido",
+    "No block has been read yet.": "Nenhum bloco foi lido ainda.",
+    "Nothing matches.": "Nada corresponde.",
+    "all {n} values": "todos os {n} valores",
+    "Show all values of {name}": "Mostrar todos os valores de {name}",
+    "Show {name} in a chart": "Mostrar {name} em um gráfico",
+    "{age} ago": "há {age}",
+    "Filter values": "Filtrar valores",
+    "{n} of {all}": "{n} de {all}",
+    "Snapshot": "Gravar instantâneo",
+    "Write the latest minutes of what the PLCs answered to a file": (
+        "Gravar em arquivo os últimos minutos do que os CLPs responderam"
+    ),
+    "Written: {path}": "Gravado: {path}",
+    # graph
+    "services": "serviço",
+    "sources": "fonte",
     "transforms": "transformação",
+    "sinks": "destino",
+    "Services": "Serviços",
+    "Options": "Opções",
+    "Counters": "Contadores",
+    "Parts": "Partes",
+    "Last errors": "Últimos erros",
+    "Latest frames": "Quadros recentes",
+    "No frame yet": "Nenhum quadro ainda",
+    "frames": "quadros",
+    "errors": "erros",
+    "dropped": "descartados",
+    "{n} dropped: {reason}": "{n} descartados: {reason}",
+    "running": "em operação",
+    "starting": "iniciando",
+    "degraded": "com restrições",
+    "backing_off": "aguardando nova tentativa",
+    "stopped": "parado",
+    "since": "desde",
+    "none": "nenhum",
+    "The graph": "O grafo",
+    "State": "Estado",
+    "line {n} of the file": "linha {n} do arquivo",
+    # charts
+    "Add a tag": "Adicionar tag",
+    "Pick up to 12 tags": "Escolha até 12 tags",
+    "Remove {name}": "Remover {name}",
+    "Time range": "Período",
+    "Download CSV": "Baixar CSV",
+    "Back to now": "Voltar ao presente",
+    "Pick tags to see how they moved.": "Escolha tags para ver como variaram.",
+    "One sample each {period}, kept for {span}. Drag to zoom, double-click to go back.": (
+        "Uma amostra a cada {period}, guardada por {span}. Arraste para ampliar, clique duas vezes para voltar."
+    ),
+    "Older than {dense} they are thinned out.": "Acima de {dense}, são rareadas.",
+    "more; refine the search": "há mais; refine a busca",
+    "no unit": "sem unidade",
+    # journal
+    "No sink of this graph has a journal.": "Nenhum destino deste grafo tem diário.",
+    "waiting": "na fila",
+    "frames wait": "quadros na fila",
+    "oldest": "mais antigo",
+    "headroom": "folga",
+    "on disk": "em disco",
+    "in flight": "em trânsito",
+    "acknowledged": "confirmados",
+    "dead letters": "recusados em definitivo",
+    "drains at {rate}, empty in {age}": "esvazia a {rate}, vazio em {age}",
+    "grows by {rate}": "cresce {rate}",
+    "nothing waits": "nada na fila",
+    "neither grows nor drains": "nem cresce nem esvazia",
+    "Send again": "Enviar de novo",
+    "Send all again": "Enviar todos de novo",
+    "{n} are sent again": "{n} são enviados de novo",
+    "refused": "recusado",
+    "reason": "motivo",
+    "Time": "Hora",
+    "topic": "tópico",
+    "Set http.token or http.users to send them again from here, or use: pipeline journal requeue": (
+        "Defina http.token ou http.users para reenviar daqui, ou use: pipeline journal requeue"
+    ),
+    "Time until frames are lost if the receiver stays away": "Tempo até perder quadros se o receptor não voltar",
+    "folder": "pasta",
+    # log
+    "Level": "Nível",
+    "Node": "Nó",
+    "all nodes": "todos os nós",
+    "Search events": "Buscar eventos",
+    "debug and above": "debug e acima",
+    "info and above": "info e acima",
+    "warnings and errors": "avisos e erros",
+    "errors only": "só erros",
+    "No event yet.": "Nenhum evento ainda.",
+    "Newest first; the latest thousand are kept.": "Do mais novo ao mais antigo; os últimos mil são guardados.",
+    # config
+    "This file is good.": "Este arquivo está bom.",
+    "This file would be refused.": "Este arquivo seria recusado.",
+    "{n} warnings": "{n} avisos",
+    "{n} warning": "{n} aviso",
+    "{n} errors": "{n} erros",
+    "{n} error": "{n} erro",
+    "Check again": "Verificar de novo",
+    "As it is on disk now, with what `check` says.": "Como está em disco agora, com o que `check` diz.",
+    "error": "erro",
+    "warning": "aviso",
 }
-
 DETAILS = {
     "access level": "nível de acesso",
     "backlog bytes": "tamanho da fila",
@@ -46,8 +154,6 @@ DETAILS = {
     "certificate": "certificado",
     "client id": "id do cliente",
     "connections": "conexões",
-    "dead letters": "recusados em definitivo",
-    "in flight": "em trânsito",
     "jobs": "tarefas paralelas",
     "journal bytes": "tamanho do diário",
     "journal path": "pasta do diário",
@@ -62,16 +168,23 @@ DETAILS = {
 """What operators tell of themselves; a key that is not here is shown as it is."""
 
 _ENGLISH = {
+    "overview": "Overview",
+    "graph": "Graph",
+    "charts": "Charts",
+    "journal": "Journal",
+    "log": "Log",
+    "config": "Config",
     "backing_off": "waiting to retry",
     "services": "service",
-    "since": "for",
-    "sinks": "sink",
     "sources": "source",
     "transforms": "transform",
+    "sinks": "sink",
 }
+WORDS = {"pt-BR": DETAILS | _PORTUGUESE, "en": _ENGLISH}
+"""By language, what the browser's part of the page looks its texts up in."""
 
 
 def translator(language: str) -> Callable[[str], str]:
     """The function from an English text or a constant to what the page shows in `pt-BR` or `en`."""
-    words = PORTUGUESE | DETAILS if language == "pt-BR" else _ENGLISH
+    words = WORDS[language]
     return lambda text: words.get(text, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,8 +36,8 @@ class Watched:
     def __init__(self) -> None:
         self.wall = NOW
         self.time = 0.0
-        self.clock = Clock(asyncio.new_event_loop(), lambda: self.wall, lambda: self.time)
-        self.clock.loop.close()
+        self._clock = Clock(asyncio.new_event_loop(), lambda: self.wall, lambda: self.time)
+        self._clock.loop.close()
         self.graph = make_graph(
             node(NodeKind.SOURCE, "press", lambda *_: None),
             node(NodeKind.TRANSFORM, "frames", lambda *_: None, "press"),
@@ -55,7 +56,17 @@ class Watched:
         }
         self.failures: dict[Origin, Frame] = {}
         self.recorder: Recorder | None = None
+        self.letters: dict[str, Any] = {}
         self.details: Mapping[str, Callable[[], Mapping[str, object]]] = {}
+
+    @property
+    def clock(self) -> Clock:
+        """The view's own time; it ticks on the loop that runs, if any."""
+        with contextlib.suppress(RuntimeError):
+            loop = asyncio.get_running_loop()
+            if loop is not self._clock.loop:
+                self._clock = Clock(loop, lambda: self.wall, lambda: self.time)
+        return self._clock
 
     def become(self, name: str, state: State, reason: str = "", kind: NodeKind = NodeKind.SOURCE) -> Actor:
         """Put an actor into a state, made when it is not there."""

@@ -12,7 +12,7 @@ from pipeline.config.http import Http
 from pipeline.errors import UsageError
 from pipeline.frame import Frame, Kind
 from pipeline.units import Secret
-from pipeline.web import app, server
+from pipeline.web import server, sliced
 from tests.parts.engine import origin
 from tests.parts.waiting import eventually
 from tests.parts.web import LOOPBACK, NOW, Watched
@@ -299,9 +299,9 @@ def test_however_many_ask_for_long_answers_the_loop_has_its_turn_after_each_slic
                 made += 1
                 yield part
 
-        slices = app._slices
+        slices = sliced._slices
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(app, "_slices", noted)
+            patch.setattr(sliced, "_slices", noted)
             async with serving(view) as port:
                 counter = asyncio.create_task(count())
                 texts = await asyncio.gather(*(scraped(port) for _ in range(12)))

@@ -1,0 +1,130 @@
+"""The blocks as an open page follows them: in a fixed order, judged anew at most a few times a second.
+
+Nothing here runs by itself: streams ask for it, so a graph nobody looks at costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from pipeline.frame import Frame, Origin
+from pipeline.web.view import Running, advice_for, in_order, is_stale, labels_of, periods, reasons
+
+__all__ = ["Board", "Place"]
+
+_AGAIN = 0.2
+_PERIODS_EVERY = 10.0
+
+
+class Place:
+    """One block's place on the page.
+
+    Attributes:
+        number: its place in the order, from 0.
+        key: its name in addresses, such as `acme/press1/DB1`; the same after a restart.
+        origin: the block.
+        frame: its newest data frame; None before the first.
+        state: `fresh`, `stale`, `failing`, and for failing ones what was read and what to do.
+        names: its values in the order in which they came, also those that are bad.
+    """
+
+    __slots__ = ("_counted", "_period", "frame", "key", "names", "number", "origin", "state")
+
+    def __init__(self, number: int, key: str, origin: Origin) -> None:
+        self.number = number
+        self.key = key
+        self.origin = origin
+        self.frame: Frame | None = None
+        self.state: tuple[str, str] = ("fresh", "")
+        self.names: dict[str, None] = {}
+        self._counted = -1
+        self._period = math.nan
+
+    def judge(self, now: float, frame: Frame | None, failure: Frame | None, told: Mapping[str, str]) -> None:
+        """See how it does now."""
+        if frame is not self.frame:
+            self.frame = frame
+        if failure is not None:
+            self.state = ("failing", advice_for(self.origin, told) or failure.error or "")
+        elif frame is not None and is_stale(now - frame.ts, self._period):
+            self.state = ("stale", "")
+        else:
+            self.state = ("fresh", "")
+
+    def expect(self, period: float) -> None:
+        """Learn how often it is read, seconds."""
+        self._period = period
+
+    def name(self) -> dict[str, None]:
+        """The names, with those that its newest frame has brought."""
+        frame = self.frame
+        if frame is not None and (count := len(frame.values) + len(frame.bad or ())) != self._counted:
+            self._counted = count
+            self.names.update(dict.fromkeys((*frame.values, *(frame.bad or ()))))
+        return self.names
+
+    def described(self) -> dict[str, object]:
+        """What does not change."""
+        origin = self.origin
+        facts = ["" if origin.db is None else f"DB{origin.db}", origin.measurement, origin.ip]
+        facts += [f"{key}={value}" for key, value in origin.tags.items()]
+        return {"k": self.key, "n": _title(origin), "s": " · ".join(filter(None, facts)), "b": facts[0] or facts[1]}
+
+
+class Board:
+    """All places.
+
+    Attributes:
+        version: grows when the places change.
+        places: in the order of the page.
+    """
+
+    def __init__(self, running: Running) -> None:
+        self.version = 0
+        self.places: list[Place] = []
+        self._running = running
+        self._known: set[Origin] = set()
+        self._judged = -math.inf
+        self._asked = -math.inf
+
+    def find(self, key: str) -> Place | None:
+        """The place of this name."""
+        return next((place for place in self.places if place.key == key), None)
+
+    def refresh(self) -> None:
+        """Judge all places by what is known now; not twice within a moment, however many pages are open."""
+        running = self._running
+        moment = running.clock.monotonic()
+        if moment - self._judged < _AGAIN:
+            return
+        self._judged = moment
+        latest, failures = running.latest, running.failures
+        if not (latest.keys() <= self._known and failures.keys() <= self._known):
+            self._arrange({**latest, **failures})
+        if moment - self._asked >= _PERIODS_EVERY:
+            self._asked = moment
+            every = periods(running)
+            for place in self.places:
+                place.expect(every(labels_of(place.origin)))
+        now = running.clock.wall()
+        told = reasons(running) if failures else {}
+        for place in self.places:
+            place.judge(now, latest.get(place.origin), failures.get(place.origin), told)
+
+    def _arrange(self, origins: Mapping[Origin, Frame]) -> None:
+        self.version += 1
+        self._known = set(origins)
+        self._asked = -math.inf
+        self.places = []
+        taken: dict[str, int] = {}
+        for number, origin in enumerate(in_order(origins)):
+            key = "/".join(filter(None, (_title(origin), f"DB{origin.db}" if origin.db is not None else "")))
+            if origin.db is None and origin.measurement != key:
+                key += f"/{origin.measurement}"
+            taken[key] = taken.get(key, 0) + 1
+            self.places.append(Place(number, key if taken[key] == 1 else f"{key}~{taken[key]}", origin))
+
+
+def _title(origin: Origin) -> str:
+    return "/".join(filter(None, (origin.tenant_id, origin.plc_id or origin.ip))) or origin.measurement

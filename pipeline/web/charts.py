@@ -1,0 +1,146 @@
+"""The routes behind the charts: which numbers there are, and their samples as JSON or CSV."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import math
+import time
+from collections.abc import Iterator
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from pipeline.web.board import Board, Place
+from pipeline.web.history import History
+from pipeline.web.sliced import Sliced
+from pipeline.web.view import Running
+
+__all__ = ["Charts"]
+
+_FOUND = 60
+"""Numbers that one search gives."""
+_SERIES = 12
+_POINTS = 3000
+"""Points of one line, at most."""
+
+Sample = tuple[float, float | None]
+
+
+class Charts:
+    """`/api/series` and `/api/history` of one running graph."""
+
+    def __init__(self, running: Running, board: Board, history: History, turn: asyncio.Lock) -> None:
+        self._running = running
+        self._board = board
+        self._history = history
+        self._turn = turn
+
+    async def names(self, request: Request) -> Response:
+        """Numbers whose name or block holds each word of `q`; `more` where there are others."""
+        self._board.refresh()
+        words = request.query_params.get("q", "").lower().split()
+        found: list[dict[str, str]] = []
+        for place in self._board.places:
+            key = place.key.lower()
+            for name in self._history.names(place.origin):
+                if all(word in key or word in name.lower() for word in words):
+                    found.append(_facts(place, name))
+                    if len(found) > _FOUND:
+                        return _answer({"series": found[:_FOUND], "more": True, **self._bounds()})
+        return _answer({"series": found, "more": False, **self._bounds()})
+
+    def _bounds(self) -> dict[str, object]:
+        return {"period": self._history.period, "dense": self._history.dense}
+
+    async def samples(self, request: Request) -> Response:
+        """Samples of each `s=key|name` after `from` and before `to` (seconds since 1970).
+
+        JSON is thinned out to what a screen shows, keeping the least and the greatest of what is left out;
+        `format=csv` gives all of them, a line each.
+        """
+        asked = request.query_params
+        try:
+            since, until = float(asked.get("from", -math.inf)), float(asked.get("to", math.inf))
+        except ValueError:
+            return PlainTextResponse("from and to are seconds since 1970\n", 400)
+        self._board.refresh()
+        chosen = []
+        for series in asked.getlist("s")[:_SERIES]:
+            key, _, name = series.partition("|")
+            place = self._board.find(key)
+            if place is None:
+                return PlainTextResponse(f"there is no block '{key}'\n", 404)
+            chosen.append((place, name))
+        if asked.get("format") == "csv":
+            answer = Sliced(self._csv(chosen, since, until), "text/csv; charset=utf-8", self._turn)
+            name = time.strftime("%Y%m%d-%H%M%S", time.gmtime(self._running.clock.wall()))
+            answer.headers["Content-Disposition"] = f'attachment; filename="{self._running.graph.name}-{name}.csv"'
+            return answer
+        return Sliced(self._json(chosen, since, until), "application/json", self._turn)
+
+    def _json(self, chosen: list[tuple[Place, str]], since: float, until: float) -> Iterator[str]:
+        yield "["
+        for number, (place, name) in enumerate(chosen):
+            yield "," if number else ""
+            yield f'{{"series":{msgspec.json.encode(_facts(place, name)).decode()},"samples":['
+            comma = ""
+            samples: list[Sample] = []
+            for sample in self._history.samples(place.origin, name, since, until):
+                samples.append(sample)
+                yield ""  # here too the loop may have its turn
+            for ts, value in _thinned(samples):
+                yield f"{comma}[{ts:.3f},{'null' if value is None else repr(value)}]"
+                comma = ","
+            yield "]}"
+        yield "]\n"
+
+    def _csv(self, chosen: list[tuple[Place, str]], since: float, until: float) -> Iterator[str]:
+        line = io.StringIO()
+        writer = csv.writer(line, lineterminator="\n")
+        writer.writerow(("time", "block", "name", "value", "unit"))
+        for place, name in chosen:
+            unit = place.origin.units.get(name, "")
+            for ts, value in self._history.samples(place.origin, name, since, until):
+                moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ts)) + f".{int(ts % 1 * 1000):03d}Z"
+                shown = "" if value is None else f"{value:.15g}"
+                writer.writerow((moment, _harmless(place.key), _harmless(name), shown, _harmless(unit)))
+                yield line.getvalue()
+                line.seek(0)
+                line.truncate()
+        yield line.getvalue()
+
+
+def _harmless(text: str) -> str:
+    """Text that a spreadsheet doesn't take for a formula."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def _thinned(samples: list[Sample]) -> Iterator[Sample]:
+    """At most `_POINTS` of the samples: of each stretch the least and the greatest, in their order, and gaps."""
+    if len(samples) <= _POINTS:
+        yield from samples
+        return
+    size = math.ceil(2 * len(samples) / _POINTS)
+    for begin in range(0, len(samples), size):
+        stretch = samples[begin : begin + size]
+        known = [sample for sample in stretch if sample[1] is not None]
+        if len(known) < len(stretch):
+            yield next(sample for sample in stretch if sample[1] is None)
+        if known:
+            ends = {min(known, key=_value), max(known, key=_value)}
+            yield from sorted(ends)
+
+
+def _value(sample: Sample) -> float:
+    return sample[1] or 0.0
+
+
+def _facts(place: Place, name: str) -> dict[str, str]:
+    return {"id": f"{place.key}|{name}", "block": place.key, "name": name, "unit": place.origin.units.get(name, "")}
+
+
+def _answer(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

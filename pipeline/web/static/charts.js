@@ -1,0 +1,332 @@
+// Charts: picked tags over minutes to hours, one panel a unit with one time axis, zoom by dragging, CSV.
+import { ask, h, lang, put, say, shown, span, t } from "./dom.js";
+import { now, on, state, want } from "./live.js";
+
+const RANGES = [300, 900, 3600, 14400, 28800];
+const MOST = 12;
+const COLORS = 8;
+let library = null;
+
+function uplot() {
+  library ??= new Promise((resolve, reject) => {
+    const base = new URL(".", import.meta.url);
+    document.head.append(h("link", { rel: "stylesheet", href: `${base}uplot.css` }));
+    document.head.append(h("script", { src: `${base}uplot.js`, onload: () => resolve(window.uPlot), onerror: reject }));
+  });
+  return library;
+}
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Show the view. */
+export function show(place, rest) {
+  const picked = new Map(); // id → {id, block, name, unit, color, samples}
+  let range = 900;
+  let zoom = null;
+  let bounds = { period: 1, dense: 28800 };
+  let panels = [];
+  let Plot = null;
+  let asking = 0;
+
+  const search = h("input", { type: "search", role: "combobox", "aria-expanded": "false", "aria-controls": "found", autocomplete: "off", placeholder: t("Add a tag"), "aria-label": t("Add a tag"), oninput: find, onfocus: find, onkeydown: move });
+  const found = h("ul", { id: "found", class: "found", role: "listbox", hidden: true });
+  const chips = h("div", { class: "chips" });
+  const ranges = h("div", { class: "chips", role: "group", "aria-label": t("Time range") });
+  const csv = h("a", { class: "quiet button", download: "" }, t("Download CSV"));
+  const back = h("button", { class: "quiet", hidden: true, onclick: () => look(null) }, t("Back to now"));
+  const drawn = h("div", { class: "panels" });
+  const empty = h("p", { class: "empty" }, t("Pick tags to see how they moved."));
+  const hint = h("p", { class: "sub hint" });
+  place.append(h("div", { class: "bar" }, h("div", { class: "pick" }, search, found), ranges, h("span", { class: "grow" }), back, csv), chips, drawn, empty, hint);
+
+  // picking
+
+  let timer = 0;
+  function find() {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      try {
+        const answer = await ask(`/api/series?q=${encodeURIComponent(search.value)}`);
+        bounds = answer;
+        tell();
+        if (document.activeElement !== search) return;
+        found.replaceChildren(
+          ...answer.series.map((each) =>
+            h("li", { role: "option", "aria-selected": String(picked.has(each.id)), onmousedown: (event) => (event.preventDefault(), toggle(each)) }, h("strong", {}, each.name), h("span", { class: "sub" }, ` ${each.block}${each.unit ? ` · ${each.unit}` : ""}`)),
+          ),
+          ...(answer.more ? [h("li", { class: "sub" }, t("more; refine the search"))] : []),
+          ...(answer.series.length ? [] : [h("li", { class: "sub" }, t("Nothing matches."))]),
+        );
+        open(true);
+      } catch {
+        open(false);
+      }
+    }, 120);
+  }
+
+  function open(yes) {
+    found.hidden = !yes;
+    search.setAttribute("aria-expanded", String(yes));
+  }
+
+  function move(event) {
+    const options = [...found.querySelectorAll("[role=option]")];
+    const at = options.findIndex((each) => each.classList.contains("at"));
+    if (event.key === "Escape") open(false);
+    else if (event.key === "Enter" && at >= 0) options[at].dispatchEvent(new MouseEvent("mousedown", { cancelable: true }));
+    else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      options[at]?.classList.remove("at");
+      const next = options[(at + (event.key === "ArrowDown" ? 1 : options.length - 1) + (at < 0 && event.key === "ArrowUp" ? 1 : 0)) % options.length];
+      next?.classList.add("at");
+      next?.scrollIntoView({ block: "nearest" });
+    }
+  }
+  const away = () => setTimeout(() => open(false), 150);
+  search.addEventListener("blur", away);
+
+  function toggle({ id }) {
+    if (picked.has(id)) picked.delete(id);
+    else if (picked.size < MOST) picked.set(id, { id });
+    else return say(t("Pick up to 12 tags"));
+    for (const option of found.querySelectorAll("[role=option]")) option.classList.remove("at");
+    search.value = "";
+    open(false);
+    search.blur();
+    return load();
+  }
+
+  // data
+
+  const window_ = () => zoom ?? [now() - range, now()];
+
+  function remember() {
+    const query = new URLSearchParams();
+    for (const id of picked.keys()) query.append("s", id);
+    if (range !== 900) query.set("r", range);
+    history.replaceState(null, "", `#charts${query.size ? `?${query}` : ""}`);
+    try {
+      localStorage.setItem("charts", query.toString());
+    } catch {
+      // A browser that keeps nothing.
+    }
+  }
+
+  async function load() {
+    remember();
+    controls();
+    const mine = ++asking;
+    if (!picked.size) {
+      render();
+      return follow();
+    }
+    const [from, to] = window_();
+    const query = new URLSearchParams([...picked.keys()].map((id) => ["s", id]));
+    query.set("from", (from - 5 * bounds.period).toFixed(3));
+    if (zoom) query.set("to", to.toFixed(3));
+    try {
+      Plot = await uplot();
+      const answer = await ask(`/api/history?${query}`);
+      if (mine !== asking) return undefined;
+      answer.forEach(({ series, samples }, n) => picked.set(series.id, { ...series, samples, color: n % COLORS }));
+    } catch (error) {
+      if (mine !== asking) return undefined;
+      say(t("That did not work: {reason}", { reason: error.message }), true);
+      for (const [id, each] of picked) if (!each.samples) picked.delete(id);
+    }
+    controls();
+    render();
+    return follow();
+  }
+
+  function follow() {
+    const lines = () => (zoom ? [] : [...picked.values()].filter(({ samples }) => samples).map(({ id, samples }) => `${id}|${samples.at(-1)?.[0] ?? now()}`));
+    want({ c: lines });
+  }
+
+  /** A line breaks where samples are missing for much longer than usual. */
+  function columns({ samples }) {
+    const times = [];
+    const values = [];
+    const steps = samples.slice(1).map(([ts], n) => ts - samples[n][0]).sort((a, b) => a - b);
+    const usual = Math.max(bounds.period, steps[Math.floor(steps.length / 2)] ?? 0);
+    let last = null;
+    for (const [ts, value] of samples) {
+      if (last !== null && ts - last > Math.max(5 * usual, 5)) {
+        times.push(last + usual);
+        values.push(null);
+      }
+      if (last === null || ts > last) {
+        times.push(ts);
+        values.push(value === null ? null : Number(value));
+        last = ts;
+      }
+    }
+    return [times, values];
+  }
+
+  // drawing
+
+  function controls() {
+    const ids = [...picked.values()];
+    chips.replaceChildren(
+      ...ids.map((each) => h("button", { class: `chip series c${each.color ?? 0}`, "aria-label": t("Remove {name}", { name: each.name ?? each.id }), title: t("Remove {name}", { name: each.id.replace("|", " ") }), onclick: () => toggle(each) }, h("i", {}), h("strong", {}, each.name ?? each.id.split("|")[1]), ` ${each.block ?? ""}`, h("span", { class: "x", "aria-hidden": "true" }, "✕"))),
+    );
+    ranges.replaceChildren(...RANGES.map((seconds) => h("button", { class: "chip", "aria-pressed": String(!zoom && seconds === range), onclick: () => ((range = seconds), look(null)) }, span(seconds))));
+    back.hidden = !zoom;
+    csv.hidden = !picked.size;
+    const query = new URLSearchParams(ids.map(({ id }) => ["s", id]));
+    const [from, to] = window_();
+    query.set("from", from.toFixed(3));
+    if (zoom) query.set("to", to.toFixed(3));
+    csv.href = `/api/history?${query}&format=csv`;
+    empty.hidden = picked.size > 0;
+    tell();
+  }
+
+  function tell() {
+    const kept = t("One sample each {period}, kept for {span}. Drag to zoom, double-click to go back.", { period: span(bounds.period), span: span(28800) });
+    put(hint, bounds.dense < 28800 ? `${kept} ${t("Older than {dense} they are thinned out.", { dense: span(bounds.dense) })}` : kept);
+  }
+
+  function look(next) {
+    zoom = next;
+    return load();
+  }
+
+  function render() {
+    for (const { plot } of panels) plot.destroy();
+    drawn.replaceChildren();
+    const units = new Map();
+    for (const each of picked.values()) {
+      if (!each.samples) continue;
+      const bits = each.samples.length && each.samples.every(([, value]) => value === 0 || value === 1 || value === null);
+      const key = each.unit || (bits ? "0/1" : "");
+      if (!units.has(key)) units.set(key, []);
+      units.get(key).push(each);
+    }
+    panels = [...units].map(([unit, series]) => panel(unit, series));
+    fit();
+  }
+
+  function panel(unit, series) {
+    const figure = h("figure", {}, h("figcaption", {}, unit || t("no unit")));
+    drawn.append(figure);
+    const bits = unit === "0/1";
+    const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
+    const two = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", hour12: false });
+    const three = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+    const times = (_, splits) => splits.map((ts) => (splits[1] - splits[0] < 60 ? three : two).format(ts * 1000));
+    const plot = new Plot(
+      {
+        width: 600,
+        height: height(bits),
+        tzDate: (ts) => new Date(ts * 1000),
+        cursor: { sync: { key: "charts" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
+        scales: { x: { time: true, auto: false, range: () => window_() }, y: bits ? { range: [-0.1, 1.1] } : { range: (_, low, high) => padded(low, high) } },
+        axes: [{ ...axis, values: times }, { ...axis, size: 64, values: (_, splits, __, ___, step) => splits.map((value) => (bits && value % 1 ? "" : fixed(value, step))) }],
+        series: [
+          { label: t("Time"), value: (_, ts) => (ts === null || ts === undefined ? "–" : three.format(ts * 1000)) },
+          ...series.map(({ name, block, color, samples }) => ({
+            label: `${name} ${block}`,
+            stroke: css(`--c${color}`),
+            width: 1.75,
+            points: { show: samples.length < 2 },
+            paths: bits || samples.every(([, value]) => Number.isInteger(value) || value === null) ? Plot.paths.stepped({ align: 1 }) : undefined,
+            value: (_, value) => (value === null || value === undefined ? "–" : shown(value)),
+          })),
+        ],
+        hooks: {
+          setSelect: [
+            (self) => {
+              if (self.select.width < 8) return;
+              const [from, to] = [self.select.left, self.select.left + self.select.width].map((x) => self.posToVal(x, "x"));
+              self.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+              look([from, to]);
+            },
+          ],
+        },
+      },
+      data(series),
+      figure,
+    );
+    plot.over.addEventListener("dblclick", () => zoom && look(null));
+    return { plot, series, bits, figure };
+  }
+
+  function fixed(value, step) {
+    const digits = Math.min(8, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+    return Math.abs(value) >= 1e9 ? shown(value) : value.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false });
+  }
+
+  function padded(low, high) {
+    if (low === null || high === null) return [0, 1];
+    const space = (high - low || Math.abs(high) || 1) * 0.08;
+    return [low - space, high + space];
+  }
+
+  const data = (series) => Plot.join(series.map(columns));
+  const height = (bits) => (bits ? 120 : Math.max(180, Math.min(300, innerHeight * 0.32)));
+
+  function fit() {
+    for (const { plot, figure, bits } of panels) plot.setSize({ width: Math.max(240, figure.clientWidth), height: height(bits) });
+  }
+
+  function advance() {
+    if (zoom || document.hidden) return;
+    const from = now() - range - 30;
+    for (const { plot, series } of panels) {
+      for (const each of series) {
+        const keep = each.samples.findIndex(([ts]) => ts >= from);
+        if (keep > 60) each.samples.splice(0, keep);
+      }
+      plot.setData(data(series));
+    }
+  }
+
+  // life
+
+  function read(text) {
+    const asked = new URLSearchParams(text);
+    picked.clear();
+    for (const id of asked.getAll("s").slice(0, MOST)) picked.set(id, { id });
+    if (RANGES.includes(Number(asked.get("r")))) range = Number(asked.get("r"));
+  }
+
+  let saved = "";
+  try {
+    saved = localStorage.getItem("charts") ?? "";
+  } catch {
+    // A browser that keeps nothing.
+  }
+  read(rest || saved);
+  const off = [
+    on("lines", (lines) => {
+      for (const [id, samples] of lines) {
+        const each = picked.get(id);
+        const last = each?.samples?.at(-1)?.[0] ?? 0;
+        each?.samples?.push(...samples.filter(([ts]) => ts > last));
+      }
+      advance();
+    }),
+    on("hello", (before) => before && load()),
+  ];
+  const resized = new ResizeObserver(fit);
+  resized.observe(drawn);
+  const themed = () => render();
+  const changed = (event) => (read(event.detail), load());
+  place.addEventListener("theme", themed);
+  place.addEventListener("rest", changed);
+  const ticking = setInterval(advance, Math.max(1000, (state.hello?.period ?? 1) * 1000));
+  fetch("/api/series?q=%00").then((answer) => answer.json()).then((answer) => ((bounds = answer), tell()), () => {});
+  load();
+  return () => {
+    clearTimeout(timer);
+    clearInterval(ticking);
+    resized.disconnect();
+    place.removeEventListener("theme", themed);
+    place.removeEventListener("rest", changed);
+    for (const { plot } of panels) plot.destroy();
+    off.forEach((out) => out());
+  };
+}

@@ -1,0 +1,332 @@
+// The graph as it runs: nodes in layers from left to right (top down on a phone), rates on the edges, details by click.
+import { ask, count, h, moment, put, shown, size, span, svg, t } from "./dom.js";
+import { now, on, want } from "./live.js";
+
+const WIDTH = 176;
+const HEIGHT = 74;
+const GAP = { along: 92, across: 28 };
+const FRAMES = 6;
+
+/** Layers of names and of bends where an edge passes a layer; ordered so that few edges cross. */
+function layered(nodes, edges) {
+  const depth = new Map(nodes.map(({ name }) => [name, 0]));
+  for (const { name } of nodes) {
+    for (const [from, to] of edges) if (to === name) depth.set(name, Math.max(depth.get(name), depth.get(from) + 1));
+  }
+  const layers = [];
+  const put = (layer, item) => (layers[layer] ??= []).push(item);
+  for (const { name } of nodes) put(depth.get(name), { name, from: [] });
+  const paths = edges.map(([from, to]) => {
+    const path = [from];
+    for (let layer = depth.get(from) + 1; layer < depth.get(to); layer++) {
+      const bend = `${from}→${to}@${layer}`;
+      put(layer, { name: bend, bend: true, from: [path.at(-1)] });
+      path.push(bend);
+    }
+    layers[depth.get(to)].find(({ name }) => name === to).from.push(path.at(-1));
+    return [...path, to];
+  });
+  for (let layer = 1; layer < layers.length; layer++) {
+    const order = new Map(layers[layer - 1].map(({ name }, index) => [name, index]));
+    const middle = ({ from }) => from.reduce((sum, name) => sum + (order.get(name) ?? 0), 0) / Math.max(1, from.length);
+    layers[layer].sort((a, b) => middle(a) - middle(b));
+  }
+  return { layers, paths };
+}
+
+/** Where everything stands, in pixels. */
+function placed({ layers }, upright) {
+  const spots = new Map();
+  const long = (item) => (item.bend ? 24 : upright ? WIDTH : HEIGHT) + GAP.across;
+  const lengths = layers.map((layer) => layer.reduce((sum, item) => sum + long(item), -GAP.across));
+  const widest = Math.max(...lengths, 0);
+  const step = (upright ? HEIGHT + 54 : WIDTH + GAP.along);
+  layers.forEach((layer, number) => {
+    let across = (widest - lengths[number]) / 2;
+    for (const item of layer) {
+      const thick = long(item) - GAP.across;
+      spots.set(item.name, upright
+        ? { x: across, y: number * step, w: thick, h: HEIGHT }
+        : { x: number * step, y: across, w: WIDTH, h: thick });
+      across += long(item);
+    }
+  });
+  const along = layers.length * step - (upright ? 54 : GAP.along);
+  return { spots, width: upright ? widest : along, height: upright ? along : widest };
+}
+
+function curve(path, spots, upright) {
+  let line = "";
+  for (let n = 1; n < path.length; n++) {
+    const a = spots.get(path[n - 1]);
+    const b = spots.get(path[n]);
+    const [x1, y1] = upright ? [a.x + a.w / 2, a.y + a.h] : [a.x + a.w, a.y + a.h / 2];
+    const [x2, y2] = upright ? [b.x + b.w / 2, b.y] : [b.x, b.y + b.h / 2];
+    const bend = (upright ? y2 - y1 : x2 - x1) / 2;
+    line += `${n === 1 ? `M${x1} ${y1}` : `L${x1} ${y1}`}`;
+    line += upright ? `C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}` : `C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
+  }
+  return line;
+}
+
+const looks = { running: "fresh", degraded: "stale", backing_off: "failing", starting: "idle", stopped: "idle" };
+
+/** Show the view. */
+export function show(place, rest) {
+  const canvas = h("div", { class: "canvas", "aria-label": t("The graph"), role: "group" });
+  const services = h("div", { class: "services" });
+  const drawing = h("div", { class: "drawing" }, canvas, services);
+  const side = h("div", { class: "side" });
+  place.append(drawing, side);
+  const buttons = new Map();
+  const rates = new Map();
+  const before = new Map();
+  const facts = new Map();
+  let graph = null;
+  let panel = () => {};
+
+  function draw() {
+    const flowing = graph.nodes.filter(({ section, enabled }) => section !== "services" && enabled);
+    const upright = place.clientWidth < 720;
+    const map = layered(flowing, graph.edges);
+    const { spots, width, height } = placed(map, upright);
+    const lines = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+    rates.clear();
+    map.paths.forEach((path) => {
+      const first = spots.get(path[0]);
+      const second = spots.get(path[1]);
+      lines.append(svg("path", { class: "edge", d: curve(path, spots, upright) }));
+      const label = svg("text", upright
+        ? { class: "rate", x: (first.x + first.w / 2 + second.x + second.w / 2) / 2 + 8, y: (first.y + first.h + second.y) / 2 + 4 }
+        : { class: "rate", x: (first.x + first.w + second.x) / 2, y: (first.y + first.h / 2 + second.y + second.h / 2) / 2 - 7, "text-anchor": "middle" });
+      lines.append(label);
+      rates.set(label, path[0]);
+    });
+    canvas.replaceChildren(lines, ...flowing.map((node) => box(node, spots.get(node.name))));
+    canvas.style.width = `${width}px`;
+    canvas.style.height = `${height}px`;
+    const helpers = graph.nodes.filter(({ section, enabled }) => section === "services" && enabled);
+    services.replaceChildren(...(helpers.length ? [h("h2", {}, t("Services")), ...helpers.map((node) => box(node))] : []));
+    for (const name of facts.keys()) paint(name);
+  }
+
+  function box(node, spot) {
+    const state = h("span", { class: "state" });
+    const detail = h("span", { class: "detail" });
+    const button = h("button", { class: `node of-${node.section}`, "aria-label": `${node.name}, ${node.type}`, onclick: () => choose(node.name) }, h("span", { class: "kind" }, node.type), h("strong", {}, node.name), h("span", { class: "line" }, state, detail));
+    if (spot) {
+      button.style.left = `${spot.x}px`;
+      button.style.top = `${spot.y}px`;
+      button.style.width = `${spot.w}px`;
+      button.style.height = `${spot.h}px`;
+    }
+    buttons.set(node.name, { button, state, detail });
+    return button;
+  }
+
+  function paint(name) {
+    const found = facts.get(name);
+    const shows = buttons.get(name);
+    if (!found || !shows) return;
+    const { button, state, detail } = shows;
+    const all = Object.values(found.parts).reduce((sum, n) => sum + n, 0);
+    const well = found.parts.running ?? 0;
+    for (const look of Object.values(looks)) button.classList.remove(look);
+    button.classList.add(well && well < all && found.state === "backing_off" ? "stale" : looks[found.state] ?? "idle");
+    button.title = found.reason;
+    put(state, all > 1 ? `${well}/${all}` : t(found.state));
+    const lost = Object.values(found.drops).reduce((sum, n) => sum + n, 0);
+    const waits = found.details?.backlog_frames;
+    put(detail, [waits ? `${waits} ${t("waiting")}` : "", lost ? `${lost} ${t("dropped")}` : "", found.errors ? `${found.errors} ${t("errors")}` : ""].filter(Boolean).join(" · "));
+  }
+
+  function take(nodes) {
+    for (const each of nodes) {
+      facts.set(each.n, each);
+      paint(each.n);
+    }
+    measure();
+  }
+
+  /** Frames a second at each edge: what left its giver in the last five seconds. */
+  function measure() {
+    const moment = now();
+    for (const [name, { frames }] of facts) {
+      if (frames === null) continue;
+      const past = before.get(name) ?? [];
+      past.push([moment, frames]);
+      while (past.length > 2 && moment - past[0][0] > 6) past.shift();
+      before.set(name, past);
+    }
+    for (const [label, name] of rates) {
+      const past = before.get(name) ?? [];
+      if (past.length < 2 || past.at(-1)[0] - past[0][0] < 0.9) continue;
+      put(label, `${count((past.at(-1)[1] - past[0][1]) / (past.at(-1)[0] - past[0][0]))}/s`);
+    }
+  }
+
+  function choose(name) {
+    history.replaceState(null, "", `#graph?node=${encodeURIComponent(name)}`);
+    panel();
+    for (const [each, { button }] of buttons) button.setAttribute("aria-expanded", String(each === name));
+    panel = inspect(side, name, () => {
+      history.replaceState(null, "", "#graph");
+      panel();
+      panel = () => {};
+      buttons.get(name)?.button.setAttribute("aria-expanded", "false");
+      buttons.get(name)?.button.focus();
+    });
+  }
+
+  const seen = new ResizeObserver(() => graph && draw());
+  async function load() {
+    try {
+      graph = await ask("/api/graph");
+    } catch {
+      return; // asked for again when the stream is back
+    }
+    draw();
+    seen.observe(place);
+    const chosen = new URLSearchParams(rest).get("node");
+    if (chosen && graph.nodes.some(({ name }) => name === chosen)) choose(chosen);
+  }
+  const off = [on("nodes", take), on("hello", () => (before.clear(), load()))];
+  const timer = setInterval(measure, 1000);
+  want({ v: "nodes" });
+  load();
+  return () => {
+    panel();
+    seen.disconnect();
+    clearInterval(timer);
+    off.forEach((out) => out());
+  };
+}
+
+/** The panel of one node; returns the way to close it. */
+function inspect(side, name, close) {
+  const stop = new AbortController();
+  const body = h("div", { class: "scroll" });
+  const frames = h("div", { class: "frames" }, h("p", { class: "sub" }, t("No frame yet")));
+  const panel = h("section", { class: "panel", "aria-label": name, tabindex: "-1" }, h("header", {}, h("h2", {}, name), h("button", { class: "tool", "aria-label": t("Close"), title: t("Close"), onclick: close }, "✕")), body);
+  panel.addEventListener("keydown", (event) => event.key === "Escape" && (event.stopPropagation(), close()));
+  side.replaceChildren(panel);
+  panel.focus({ preventScroll: true });
+  if (matchMedia("(max-width: 60rem)").matches) panel.scrollIntoView({ block: "start", behavior: "smooth" });
+
+  async function look() {
+    let node;
+    try {
+      node = await ask(`/api/node/${encodeURIComponent(name)}`, { signal: stop.signal });
+    } catch {
+      return;
+    }
+    const keep = [...body.querySelectorAll("details")].map(({ open }) => open);
+    body.replaceChildren(...described(node), ...(node.section === "services" ? [] : [h("h3", {}, t("Latest frames")), frames]));
+    body.querySelectorAll("details").forEach((each, n) => (each.open = keep[n] ?? each.open));
+  }
+  look();
+  const timer = setInterval(look, 2000);
+  follow(name, frames, stop.signal);
+  return () => {
+    clearInterval(timer);
+    stop.abort();
+    panel.remove();
+  };
+}
+
+function described(node) {
+  const all = node.actors.length;
+  const errors = node.actors.flatMap(({ name, last_errors }) => last_errors.map((error) => ({ ...error, name }))).sort((a, b) => b.ts - a.ts).slice(0, 8);
+  const details = node.actors.length === 1 ? facts(node.actors[0].details) : [];
+  return [
+    h("p", { class: "sub" }, `${t(node.section)} · ${node.type} · ${t("line {n} of the file", { n: node.line })}`),
+    h("p", {}, node.about),
+    h("h3", {}, t(all > 1 ? "Parts" : "State")),
+    h("ul", { class: "parts" }, node.actors.map((actor) => part(actor, all > 1))),
+    details.length ? [h("h3", {}, t("Counters")), h("dl", {}, details)] : [],
+    h("h3", {}, t("Options")),
+    Object.keys(node.options).length ? h("pre", { class: "options" }, yaml(node.options)) : h("p", { class: "sub" }, t("none")),
+    h("h3", {}, t("Last errors")),
+    errors.length ? h("ul", { class: "errors" }, errors.map(({ ts, reason, name }) => h("li", {}, h("time", {}, moment(ts)), all > 1 ? h("strong", {}, name.split("/").at(-1)) : null, reason))) : h("p", { class: "sub" }, t("none")),
+  ].flat();
+}
+
+function part(actor, named) {
+  const lost = Object.entries(actor.drops).map(([reason, n]) => t("{n} dropped: {reason}", { n, reason }));
+  const more = [actor.errors ? `${actor.errors} ${t("errors")}` : "", ...lost].filter(Boolean).join(" · ");
+  return h(
+    "li",
+    {},
+    h("span", { class: `pill ${looks[actor.state]}` }, t(actor.state)),
+    named ? h("strong", {}, actor.name.split("/").at(-1)) : null,
+    h("span", { class: "sub" }, `${t("since")} ${moment(actor.since)}${more ? ` · ${more}` : ""}`),
+    actor.reason && actor.state !== "running" ? h("p", { class: "trouble" }, actor.reason) : null,
+  );
+}
+
+/** Details that operators tell of themselves, by what their names end with. */
+export function facts(details) {
+  return Object.entries(details)
+    .filter(([, value]) => value !== null && value !== "" && !(typeof value === "object" && !Object.keys(value).length))
+    .map(([key, value]) => {
+      const name = key.replace(/_seconds$/, "").replaceAll("_", " ");
+      let text = shown(value);
+      if (typeof value === "number" && key.endsWith("seconds")) text = span(value);
+      else if (typeof value === "number" && key.endsWith("bytes")) text = size(value);
+      else if (typeof value === "object") {
+        const pairs = Array.isArray(value) ? value.map(String) : Object.entries(value).map(([k, v]) => `${k}: ${v}`);
+        text = pairs.slice(0, 8).join(", ") + (pairs.length > 8 ? `, … (${pairs.length})` : "");
+      }
+      return h("div", {}, h("dt", {}, t(name)), h("dd", {}, text));
+    });
+}
+
+/** Options as they would stand in the file. */
+function yaml(value, margin = "") {
+  const plain = (item) => (typeof item === "string" && !/^[\w./{}:+-][\w./{}:+ -]*$/.test(item) ? JSON.stringify(item) : String(item));
+  return Object.entries(value)
+    .map(([key, item]) => {
+      if (Array.isArray(item) && item.some((each) => typeof each === "object")) {
+        return `${margin}${key}:\n${item.map((each) => `${margin}  - ${JSON.stringify(each)}`).join("\n")}`;
+      }
+      if (Array.isArray(item)) return `${margin}${key}: [${item.map(plain).join(", ")}]`;
+      if (item && typeof item === "object") return `${margin}${key}:\n${yaml(item, `${margin}  `)}`;
+      return `${margin}${key}: ${plain(item)}`;
+    })
+    .join("\n");
+}
+
+/** The node's frames as they pass: JSON lines for as long as the panel is open. */
+async function follow(name, place, signal) {
+  try {
+    const response = await fetch(`/api/tap/${encodeURIComponent(name)}`, { signal, cache: "no-store" });
+    if (!response.ok) return;
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    let drawn = 0;
+    let latest = [];
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      text += value;
+      const lines = text.split("\n");
+      text = lines.pop();
+      latest = [...lines.filter(Boolean).slice(-FRAMES).reverse(), ...latest].slice(0, FRAMES);
+      if (latest.length && performance.now() - drawn > 450) {
+        drawn = performance.now();
+        place.replaceChildren(...latest.map((line) => frame(line)));
+      }
+    }
+  } catch {
+    // Closed, or the connection is lost: the stream tells of that.
+  }
+}
+
+function frame(line) {
+  const found = JSON.parse(line);
+  if (found.lost) return h("p", { class: "sub" }, t("{n} dropped: {reason}", { n: found.lost, reason: "tap" }));
+  const { ts, plc_id: plc, ip, db, values } = found;
+  const entries = Object.entries(values ?? {});
+  const text = entries.slice(0, 12).map(([key, value]) => `${key}=${shown(value)}`).join("  ") + (entries.length > 12 ? `  … (${entries.length})` : "");
+  return h("p", {}, h("time", {}, moment(ts)), h("strong", {}, [plc ?? ip, db ? `DB${db}` : ""].filter(Boolean).join(" ")), h("code", {}, found.error ? `${found.error}  ${text}` : text));
+}
