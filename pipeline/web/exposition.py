@@ -46,6 +46,8 @@ class Exposition(Collector):
         """Every family but `plc_last_value`, in `parts`. May be read over several loop turns."""
         yield from self._running.metrics.collect()
         yield GaugeMetricFamily("edge_up", "1 while the pipeline runs", value=1)
+        clock = "this machine's clock, seconds since 1970: whoever asks can compare it with its own"
+        yield GaugeMetricFamily("edge_time_seconds", clock, value=self._running.clock.wall())
         yield from self._nodes()
         yield from self._process.collect()
 
