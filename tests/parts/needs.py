@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[Callable[[], str], str]] = {
     "strace": (lambda: "" if shutil.which("strace") else "no strace", "apt-get install strace"),
     "faketime": (lambda: "" if shutil.which("faketime") else "no libfaketime", "apt-get install faketime"),
     "openssl": (lambda: "" if shutil.which("openssl") else "no openssl", "apt-get install openssl"),
+    "promtool": (lambda: "" if shutil.which("promtool") else "no promtool", "apt-get install prometheus"),
     "systemd": (lambda: "" if shutil.which("systemd-analyze") else "no systemd-analyze", "apt-get install systemd"),
     "netns": (
         lambda: "" if os.name == "posix" and os.getuid() == 0 and shutil.which("unshare") else "no rights for unshare",

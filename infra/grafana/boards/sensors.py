@@ -1,0 +1,111 @@
+"""Sensors that speak for themselves on `mov/dados/#`, and what the analytics think of them."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, Row
+
+from grafana.board import WHOLE, Look, board, columns, lines, number, query_variable, rows, states, timeline
+from grafana.flux import SENSORS
+
+__all__ = ["sensors"]
+
+_LEVELS = states(Normal="green", ALERTA="orange", CRITICO="red")
+_DEVICE = "r.dispositivo =~ /^${device:regex}$/"
+_RANGE = "range(start: v.timeRangeStart, stop: v.timeRangeStop)"
+_DATA = f'from(bucket: v.defaultBucket) |> {_RANGE} |> filter(fn: (r) => r._measurement == "mov_dados" and {_DEVICE})\n'
+_INSIGHTS = f"""from(bucket: v.defaultBucket)
+    |> {_RANGE}
+    |> filter(fn: (r) => r._measurement == "insights" and r._field == "status_calculado" and {_DEVICE})
+"""
+_NAME = "${__field.labels.dispositivo} ${__field.labels._field}"
+
+
+def _numbers(fields: str) -> str:
+    return (
+        f"{_DATA}    |> filter(fn: (r) => {fields})\n    |> toFloat()\n"
+        "    |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)\n"
+        '    |> keep(columns: ["_time", "_value", "_field", "dispositivo"])'
+    )
+
+
+def sensors() -> Dashboard:
+    """The dashboard of the sensors' organisation."""
+    made = board("sensors", "Sensors on mov/dados, and the verdicts on them", "now-3h")
+    for name, label, tag, text in (
+        ("device", "Device", "dispositivo", "Which sensors"),
+        ("field", "Field", "_field", "Which of their values"),
+    ):
+        made = made.with_variable(_values(name, label, tag, text))
+    for add in (_latest, _over_time, _verdicts):
+        made = add(made)
+    return made
+
+
+def _values(name: str, label: str, tag: str, text: str) -> QueryVariable:
+    flux = f"""import "influxdata/influxdb/schema"
+
+schema.tagValues(
+    bucket: v.defaultBucket,
+    tag: "{tag}",
+    predicate: (r) => r._measurement == "mov_dados",
+    start: v.timeRangeStart,
+    stop: v.timeRangeStop,
+)"""
+    return query_variable(name, label, flux, text, SENSORS)
+
+
+def _latest(made: Dashboard) -> Dashboard:
+    reading = f"""{_DATA}    |> filter(fn: (r) => r._field =~ /^temperatura/)
+    |> last()
+    |> keep(columns: ["_value", "_field", "dispositivo", "_time"])"""
+    verdict = f'{_INSIGHTS}    |> last()\n    |> keep(columns: ["_value", "dispositivo", "_time"])'
+    warm = Look("celsius", ((None, "green"), (30.0, "red")), "${__field.labels.dispositivo}", decimals=1)
+    text = "Over 30 °C is red, as the analytics judge unless told otherwise."
+    name = Look(name="${__field.labels.dispositivo}")
+    return made.with_panel(number("Temperature", text, reading, look=warm, uid=SENSORS, width=12)).with_panel(
+        number("Verdict", "The newest on each sensor.", verdict, look=name, uid=SENSORS, width=12).mappings(_LEVELS)
+    )
+
+
+def _over_time(made: Dashboard) -> Dashboard:
+    warm = Look("celsius", ((None, "green"), (30.0, "red")), _NAME, decimals=1)
+    return (
+        made.with_row(Row("Readings"))
+        .with_panel(
+            lines(
+                "Temperatures",
+                "Means of each point's time.",
+                _numbers("r._field =~ /^temperatura/"),
+                look=warm,
+                uid=SENSORS,
+                width=WHOLE,
+            )
+        )
+        .with_panel(
+            lines(
+                "All values",
+                "Of the chosen fields.",
+                _numbers("r._field =~ /^${field:regex}$/"),
+                look=Look(name=_NAME),
+                uid=SENSORS,
+                width=WHOLE,
+            )
+        )
+    )
+
+
+def _verdicts(made: Dashboard) -> Dashboard:
+    over_time = f'{_INSIGHTS}    |> keep(columns: ["_time", "_value", "dispositivo"])'
+    changes = f"""{_INSIGHTS}    |> filter(fn: (r) => r._value != "Normal")
+    |> group()
+    |> sort(columns: ["_time"], desc: true)
+    |> limit(n: 200)
+    |> drop(columns: ["_start", "_stop", "_measurement", "_field"])"""
+    table = rows(
+        "Not normal", "Newest first, with the sensor's tags.", changes, look=Look("string", empty="none"), uid=SENSORS
+    )
+    table = columns(table, _time=("Time", ""), _value=("Verdict", ""), dispositivo=("Device", ""))
+    lane = timeline(
+        "Verdicts", "Measurement insights.", over_time, look=Look(name="${__field.labels.dispositivo}"), uid=SENSORS
+    )
+    return made.with_row(Row("Verdicts")).with_panel(lane.mappings(_LEVELS)).with_panel(table.mappings(_LEVELS))

@@ -1,0 +1,46 @@
+"""Variables that several dashboards share; a link from one to another takes them along."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import QueryVariable
+
+from grafana.board import query_variable
+from grafana.flux import NO_FRAMES
+
+__all__ = ["bucket", "edge", "plc", "tenant"]
+
+_SCHEMA = 'import "influxdata/influxdb/schema"\n\n'
+
+
+def bucket() -> QueryVariable:
+    """The buckets that this data source's token may read, without their aggregates."""
+    flux = """buckets()
+    |> filter(fn: (r) => r.name !~ /^_/ and r.name !~ /_(raw|1m|1h)$/)
+    |> map(fn: (r) => ({_value: r.name, first: if r.name == v.defaultBucket then 0 else 1}))
+    |> sort(columns: ["first", "_value"])
+    |> keep(columns: ["_value"])"""
+    text = "Where frames are; a tenant may have one of its own"
+    return query_variable("bucket", "Bucket", flux, text, several=False)
+
+
+def tenant() -> QueryVariable:
+    """All tenants there are."""
+    return query_variable("tenant", "Tenant", _values("tenant_id", f"r._measurement !~ {NO_FRAMES}"), "Whose machines")
+
+
+def plc() -> QueryVariable:
+    """The selected tenants' PLCs."""
+    where = f"r.tenant_id =~ /^${{tenant:regex}}$/ and r._measurement !~ {NO_FRAMES}"
+    return query_variable("plc", "PLC", _values("plc_id", where), "Which machines")
+
+
+def edge() -> QueryVariable:
+    """The addresses at which edges are asked for their metrics."""
+    return query_variable("edge", "Edge", _values("edge", 'r._measurement == "prometheus"'), "Address of its metrics")
+
+
+def _values(tag: str, where: str) -> str:
+    return (
+        f'{_SCHEMA}schema.tagValues(bucket: "${{bucket:raw}}", tag: "{tag}", predicate: (r) => {where}, '
+        "start: v.timeRangeStart, stop: v.timeRangeStop)"
+    )
