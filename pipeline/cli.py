@@ -69,7 +69,7 @@ def shipped_graphs() -> dict[str, Path]:
     """The graph files that come with the project, by name, in a checkout and after an install."""
     package = Path(__file__).parent
     folder = next((f for f in (package / "configs", package.parent / "configs") if f.is_dir()), package)
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.endswith(".test.yaml")}
 
 
 def graph_file(text: str) -> Path:

@@ -226,6 +226,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         client.start(protocol)
         return client, protocol
 
+    async def start_tls(  # type: ignore[override]
+        self, transport: MemoryTransport, protocol: asyncio.BaseProtocol, sslcontext: Any, **_: Any
+    ) -> MemoryTransport:
+        """Go on as it is: nothing is encrypted in memory."""
+        del protocol, sslcontext
+        return transport
+
 
 class MemoryServer:
     """The listening end of a simulated address."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pipeline.delivery.letters import Letters
     from pipeline.metrics import Metrics
     from pipeline.recording.tape import Tape
+    from pipeline.testing.stage import Stage
 
 __all__ = [
     "Channel",
@@ -268,6 +269,7 @@ class Operator(Generic[OptionsT]):
     _says: Callable[[Any, Scope], Iterable[Channel]] | None = None
     _origins: Callable[[Any, Scope], Iterable[Origin]] | None = None
     _judges: Callable[[Any, Scope, Sequence[Origin]], Iterable[Finding]] | None = None
+    _stages: Callable[[Any, Scope], Iterable[Stage]] | None = None
 
     @property
     def doc(self) -> str:
@@ -337,6 +339,18 @@ class Operator(Generic[OptionsT]):
         self._judges = function
         return function
 
+    def stages(
+        self, function: Callable[[OptionsT, Scope], Iterable[Stage]]
+    ) -> Callable[[OptionsT, Scope], Iterable[Stage]]:
+        """Decorate the function that gives what the node speaks with in users' tests (`pipeline/testing/`)."""
+        self._stages = function
+        return function
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether what it speaks with can be played in a test."""
+        return self._stages is not None
+
     @property
     def is_playable(self) -> bool:
         """Whether its devices can be recorded and played again."""
@@ -372,6 +386,10 @@ class Operator(Generic[OptionsT]):
     def judged(self, options: Options, scope: Scope, incoming: Sequence[Origin]) -> tuple[Finding, ...]:
         """What the operator finds wrong with the origins of its frames; without a function, nothing."""
         return tuple(self._judges(options, scope, incoming)) if self._judges else ()
+
+    def staged(self, options: Options, scope: Scope) -> tuple[Stage, ...]:
+        """What it speaks with, played; without a function, nothing."""
+        return tuple(self._stages(options, scope)) if self._stages else ()
 
     def heard(self, options: Options, scope: Scope) -> tuple[Channel, ...]:
         """Where its messages come from; without a function, from nowhere that anybody publishes to."""

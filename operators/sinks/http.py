@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
@@ -31,6 +31,9 @@ from pipeline.posting.poster import Compression, Form, Limits, Poster
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
 from pipeline.units import Duration, Secret, Size
+
+if TYPE_CHECKING:
+    from pipeline.testing.stage import Stage
 
 __all__ = ["HttpOptions", "http"]
 
@@ -150,6 +153,15 @@ def http(options: HttpOptions, context: Context) -> RunSink:
 def _claims(options: HttpOptions, scope: Scope) -> Iterable[Claim]:
     journal = _journal(options, scope.graph, scope.node)
     yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
+
+
+@http.stages
+def _stages(options: HttpOptions, scope: Scope) -> Iterable[Stage]:
+    from pipeline.testing.server import ServerStage  # noqa: PLC0415 - a running graph needs none
+
+    del scope
+    url = Url.parse(options.url)
+    yield ServerStage(url.host, url.port)
 
 
 @http.predict

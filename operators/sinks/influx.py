@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 from msgspec import Meta
@@ -36,6 +36,9 @@ from pipeline.posting.poster import Compression, Form, Limits, Poster
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
 from pipeline.units import Duration, Secret, Size
+
+if TYPE_CHECKING:
+    from pipeline.testing.stage import Stage
 
 __all__ = ["InfluxOptions", "influx"]
 
@@ -155,6 +158,15 @@ def influx(options: InfluxOptions, context: Context) -> RunSink:
 def _claims(options: InfluxOptions, scope: Scope) -> Iterable[Claim]:
     journal = _journal(options, scope.graph, scope.node)
     yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
+
+
+@influx.stages
+def _stages(options: InfluxOptions, scope: Scope) -> Iterable[Stage]:
+    from pipeline.testing.server import ServerStage  # noqa: PLC0415 - a running graph needs none
+
+    del scope
+    url = options.target
+    yield ServerStage(url.host, url.port)
 
 
 @influx.predict

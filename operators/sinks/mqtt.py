@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
@@ -33,6 +33,9 @@ from pipeline.mqtt.status import Status
 from pipeline.mqtt.topics import Fallback, Topics, check_origins, check_template, levels_of_template
 from pipeline.operator import Channel, Claim, Context, Flow, Forecast, RunSink, Scope, sink
 from pipeline.units import Duration, Size, Topic
+
+if TYPE_CHECKING:
+    from pipeline.testing.stage import Stage
 
 __all__ = ["MqttOptions", "Version", "mqtt"]
 
@@ -141,6 +144,14 @@ def _judge(options: MqttOptions, scope: Scope, incoming: Sequence[Origin]) -> It
 def _says(options: MqttOptions, scope: Scope) -> Iterable[Channel]:
     del scope
     yield Channel(server=options.place, levels=levels_of_template(options.topic), path=("topic",))
+
+
+@mqtt.stages
+def _stages(options: MqttOptions, scope: Scope) -> Iterable[Stage]:
+    from pipeline.testing.broker import BrokerStage  # noqa: PLC0415 - a running graph needs none
+
+    del scope
+    yield BrokerStage(options.host, options.port)
 
 
 @mqtt.predict

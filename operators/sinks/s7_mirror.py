@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -33,6 +33,9 @@ from pipeline.s7.mirror import Mirror, Partner
 from pipeline.s7.route import Guards
 from pipeline.s7.wire import Tsaps
 from pipeline.units import Duration
+
+if TYPE_CHECKING:
+    from pipeline.testing.stage import Stage
 
 __all__ = ["MirrorOptions", "TargetOptions", "TargetTsapOptions", "s7_mirror"]
 
@@ -184,6 +187,15 @@ def _writes(options: MirrorOptions, scope: Scope, incoming: Sequence[Extent]) ->
             message = f"{source.plc} {source} would be written to {target}, which no range of `allow` covers"
             hint = f"if that is meant, allow it: {target}; to leave blocks out, use `plc_id` and `dbs`"
             yield Finding(path=("allow",), message=message, hint=hint)
+
+
+@s7_mirror.stages
+def _stages(options: MirrorOptions, scope: Scope) -> Iterable[Stage]:
+    from pipeline.testing.plc import PlcStage  # noqa: PLC0415 - a running graph needs none
+
+    del scope
+    ranges = [(allowed.db, allowed.start + allowed.size) for allowed in options.ranges()]
+    yield PlcStage(options.target.address, options.target.port, ranges=ranges)
 
 
 @s7_mirror.predict

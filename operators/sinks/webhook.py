@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -35,6 +35,9 @@ from pipeline.posting.client import Access, Url
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
 from pipeline.units import Duration, Secret
+
+if TYPE_CHECKING:
+    from pipeline.testing.stage import Stage
 
 __all__ = ["WebhookOptions", "webhook"]
 
@@ -186,6 +189,15 @@ def webhook(options: WebhookOptions, context: Context) -> RunSink:
 def _claims(options: WebhookOptions, scope: Scope) -> Iterable[Claim]:
     path = _state(options, scope.graph, scope.node)
     yield Claim(what="state file", key=str(Path(path).resolve()), path=("state",))
+
+
+@webhook.stages
+def _stages(options: WebhookOptions, scope: Scope) -> Iterable[Stage]:
+    from pipeline.testing.server import ServerStage  # noqa: PLC0415 - a running graph needs none
+
+    del scope
+    url = _url(options)
+    yield ServerStage(url.host, url.port)
 
 
 @webhook.predict

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 from reactivex import Observable
@@ -32,6 +32,9 @@ from pipeline.mqtt.options import BrokerOptions
 from pipeline.mqtt.receiver import Receiver, Wanted
 from pipeline.operator import Channel, Claim, Context, Emit, Flow, Forecast, Scope, source
 from pipeline.units import Duration
+
+if TYPE_CHECKING:
+    from pipeline.testing.stage import Stage
 
 __all__ = ["MqttOptions", "mqtt"]
 
@@ -138,6 +141,14 @@ def _hears(options: MqttOptions, scope: Scope) -> Iterable[Channel]:
     del scope
     for index, topic_filter in enumerate(options.topics):
         yield Channel(server=options.place, levels=levels_of(topic_filter), path=("topics", index))
+
+
+@mqtt.stages
+def _stages(options: MqttOptions, scope: Scope) -> Iterable[Stage]:
+    from pipeline.testing.broker import BrokerStage  # noqa: PLC0415 - a running graph needs none
+
+    del scope
+    yield BrokerStage(options.host, options.port)
 
 
 @mqtt.predict

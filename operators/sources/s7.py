@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from asyncio import BaseProtocol
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -46,6 +46,9 @@ from pipeline.s7.wanted import (
 )
 from pipeline.s7.wire import Tsaps
 from pipeline.units import Duration, Size
+
+if TYPE_CHECKING:
+    from pipeline.testing.stage import Stage
 
 __all__ = ["S7", "PlcOptions", "TsapOptions", "s7"]
 
@@ -213,6 +216,14 @@ def _origins(options: S7, scope: Scope) -> Iterable[Origin]:
         yield from (_origin(each, plc, options) for each in wanted)
         if options.cpu is not None:
             yield _cpu(options.cpu, options, plc).origin
+
+
+@s7.stages
+def _stages(options: S7, scope: Scope) -> Iterable[Stage]:
+    from pipeline.testing.plc import PlcStage  # noqa: PLC0415 - a running graph needs none
+
+    for plc in options.each():
+        yield PlcStage(plc.address, plc.port, _wanted(options, scope.layouts), part=plc.name)
 
 
 @s7.predict

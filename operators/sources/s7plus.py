@@ -222,6 +222,13 @@ def _claims(options: S7Plus, scope: Scope) -> Iterable[Claim]:  # noqa: ARG001 -
             yield Claim(what="PLC session", key=f"{plc.address.lower()}:{plc.port}", path=path)
 
 
+@s7plus.origins
+def _origins(options: S7Plus, scope: Scope) -> Iterable[Origin]:
+    del scope
+    for plc in options.each():
+        yield from (_origin(each, plc, options) for each in options.wanted())
+
+
 @s7plus.predict
 def _predict(options: S7Plus, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
     """Frames and their size; what a block holds is known only online, so its names are not foretold."""

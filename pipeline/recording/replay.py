@@ -27,7 +27,17 @@ from pipeline.retry import Retry
 from pipeline.runtime import Runtime
 from pipeline.units import Duration
 
-__all__ = ["Enough", "collecting", "outlets", "play_frames", "play_recording", "synthetic"]
+__all__ = [
+    "Enough",
+    "TapeLoop",
+    "collecting",
+    "outlets",
+    "play_frames",
+    "play_recording",
+    "playable",
+    "synthetic",
+    "tell",
+]
 
 Take = Callable[[list[Frame]], None]
 
@@ -43,13 +53,27 @@ class _NoOptions(Options):
     """Options of a node that no file declares."""
 
 
-class _TapeLoop(VirtualLoop):
+class TapeLoop(VirtualLoop):
     """A virtual loop on which an actor's connection ends at its tape. The actor is known by the name of its task."""
 
     def __init__(self, speed: float) -> None:
         super().__init__()
         self.speed = speed
         self.tapes: dict[str, Tape] = {}
+        self.staged: set[tuple[str, int]] = set()
+        """Addresses where connections end at who listens there, as on any virtual loop."""
+
+    def load(self, graph: Graph, recording: Recording) -> WallClock:
+        """Put a tape behind each recorded actor of the graph, and go to where the recording begins; its wall clock."""
+        records = list(_apart(recording.records))
+        actors = {record.actor for record in records}
+        self.advance(recording.header.begin)
+        wall = WallClock(self, recording.header.started + recording.header.begin)
+        for node in graph.of(NodeKind.SOURCE):
+            for actor in sorted(actor for actor in actors if actor.partition("/")[0] == node.name):
+                tape = Tape((record for record in records if record.actor == actor), self, wall)
+                self.serve(actor, tape, node.operator.player(node.options, tape))
+        return wall
 
     def serve(self, actor: str, tape: Tape, factory: Callable[[], asyncio.BaseProtocol]) -> None:
         """Let an actor's connections end at its tape."""
@@ -61,6 +85,8 @@ class _TapeLoop(VirtualLoop):
         task = asyncio.current_task()
         actor = task.get_name() if task else ""
         tape = self.tapes.get(actor)
+        if tape is None and (host, port) in self.staged:
+            return await super().create_connection(protocol_factory, host, port)
         if tape is None:
             await asyncio.sleep(1.0)
             raise ReadError("not in the recording", f"nothing from {host}:{port} is in it")
@@ -88,18 +114,16 @@ def play_recording(
     Raises:
         UsageError: the recording is of other sources.
     """
-    records = list(_apart(recording.records))
-    actors = {record.actor for record in records}
-    kept = {name for name in recording.header.sources if name in {actor.partition("/")[0] for actor in actors}}
-    graph, told = _playable(graph, kept)
-    loop = _TapeLoop(speed)
-    loop.advance(recording.header.begin)
-    wall = WallClock(loop, recording.header.started + recording.header.begin)
-    for node in graph.of(NodeKind.SOURCE):
-        for actor in sorted(actor for actor in actors if actor.partition("/")[0] == node.name):
-            tape = Tape((record for record in records if record.actor == actor), loop, wall)
-            loop.serve(actor, tape, node.operator.player(node.options, tape))
+    graph, told = playable(graph, recording)
+    loop = TapeLoop(speed)
+    wall = loop.load(graph, recording)
     _run(loop, wall, graph, take, inputs=inputs, end=recording.end)
+    return [*told, *tell(loop, recording)]
+
+
+def tell(loop: TapeLoop, recording: Recording) -> list[str]:
+    """What the recording didn't have, and what was not asked for."""
+    told: list[str] = []
     left = sum(tape.left for tape in loop.tapes.values())
     unknown = sum(len(tape.unknown) for tape in loop.tapes.values())
     if unknown:
@@ -107,6 +131,16 @@ def play_recording(
     if left and loop.time() >= recording.end:
         told.append(f"{left} recorded answers were not asked for: it read something else, or at other times")
     return told
+
+
+def playable(graph: Graph, recording: Recording) -> tuple[Graph, list[str]]:
+    """The graph's recorded sources and its transforms, and what is left out, in words.
+
+    Raises:
+        UsageError: the recording is of other sources.
+    """
+    recorded = {record.actor.partition("/")[0] for record in recording.records}
+    return _playable(graph, recorded & set(recording.header.sources))
 
 
 def play_frames(graph: Graph, path: Path, take: Take, *, inputs: Iterable[str], speed: float = math.inf) -> list[str]:
@@ -124,7 +158,7 @@ def play_frames(graph: Graph, path: Path, take: Take, *, inputs: Iterable[str], 
         for node in graph.nodes.values()
     }
     graph, told = _playable(replace(graph, nodes=nodes), set(frames))
-    loop = _TapeLoop(speed)
+    loop = TapeLoop(speed)
     _run(loop, WallClock(loop, begin), graph, take, inputs=inputs, end=math.inf)
     return told
 
@@ -196,7 +230,7 @@ def _playable(graph: Graph, recorded: set[str]) -> tuple[Graph, list[str]]:
     return replace(graph, http=None, recorder=None, nodes=nodes), told
 
 
-def _run(loop: _TapeLoop, wall: WallClock, graph: Graph, take: Take, *, inputs: Iterable[str], end: float) -> None:
+def _run(loop: TapeLoop, wall: WallClock, graph: Graph, take: Take, *, inputs: Iterable[str], end: float) -> None:
     reached = [name for name in inputs if name in graph.nodes]
     sink = synthetic(NodeKind.SINK, "replay", collecting(take), *reached)
     graph = replace(graph, nodes={**graph.nodes, sink.name: sink})

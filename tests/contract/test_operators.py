@@ -8,13 +8,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.cli import shipped_graphs
+from pipeline.commands.test import run_job
 from pipeline.config import load
 from pipeline.operator import NodeKind, Operator, Options, find, names
+from pipeline.testing.cast import check_job
+from pipeline.testing.load import load_jobs
 from tests.parts.engine import PLANT
 
 ROOT = Path(__file__).parents[2]
 OPERATORS = [(kind, name) for kind in NodeKind for name in names(kind)]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = list(shipped_graphs().values())
 
 each_operator = pytest.mark.parametrize(("kind", "name"), OPERATORS, ids=[f"{kind}/{name}" for kind, name in OPERATORS])
 each_config = pytest.mark.parametrize("path", CONFIGS, ids=[path.name for path in CONFIGS])
@@ -108,6 +112,13 @@ def test_every_shipped_graph_is_right(path):
     assert [str(warning) for warning in graph.warnings] == []
     for source in graph.of(NodeKind.SOURCE):
         assert {node.name for node in graph.of(NodeKind.SINK)} & graph.downstream(source.name)
+
+
+@each_config
+def test_every_shipped_graph_has_tests_that_pass(path):
+    """`NAME.test.yaml` stands beside it."""
+    jobs = load_jobs(path.with_suffix(".test.yaml"), check_job)
+    assert [result.text for result in map(run_job, jobs) if result.failures] == []
 
 
 @each_config

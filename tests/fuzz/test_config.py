@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.cli import shipped_graphs
 from pipeline.config import load, load_text
 from pipeline.config.document import parse
 from pipeline.config.fix import fix
@@ -16,7 +17,7 @@ from pipeline.errors import ConfigurationError
 from tests.parts.engine import PLANT
 from tests.parts.fuzzing import damaged, fuzzed, rewritten
 
-SHIPPED = [path.read_text(encoding="utf-8") for path in sorted(Path("configs").glob("*.yaml"))]
+SHIPPED = [path.read_text(encoding="utf-8") for path in shipped_graphs().values()]
 WORDS = sorted({word for text in SHIPPED for word in re.findall(r"[\w.:@\[\]]+", text)})
 ODD = [
     *("", "~", "null", "true", "yes", "-1", "0", "1e999", ".inf", ".nan", "0x" + "f" * 40, "9" * 400, "1_000", "010"),

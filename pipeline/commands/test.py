@@ -1,0 +1,115 @@
+"""`test [PATH…]`: runs the tests of graphs, `*.test.yaml`, in virtual time."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from pipeline import log
+from pipeline.errors import ConfigurationError, PipelineError, Problem, UsageError
+from pipeline.testing.cast import check_job
+from pipeline.testing.judge import Failure, judge
+from pipeline.testing.load import Job, find_suites, load_jobs
+from pipeline.testing.report import Result, summary, told, write_junit
+from pipeline.testing.run import perform
+
+__all__ = ["command", "run_job"]
+
+_FAILED, _BROKEN = 1, 2
+
+
+@click.command(name="test")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("-k", "words", metavar="TEXT", default="", help="Only cases whose file or name has this in it.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write JUnit XML.")
+def command(paths: tuple[Path, ...], words: str, junit: Path | None) -> int:
+    """Test graphs: what PLCs give at which time, and the frames, messages, writes, metrics and states that must come.
+
+    PATH is a test file (line.test.yaml), the graph beside it (line.yaml), or a folder; without one, this folder. The
+    graph runs as it is, in virtual time, on PLCs, brokers and servers that are played: nothing is connected to, and
+    files go into a folder that is gone afterwards. Exit codes: 0 all passed, 1 some failed, 2 a test file is wrong.
+
+    \b
+    A test file:
+      environment: {PLC_IP: 10.0.0.1, MQTT_BROKER: broker, TENANT_ID: acme, PLC_ID: press1}
+      cases:
+        a good part is counted:
+          given:
+            - {at: 2s, node: press, values: {contador_bom: 5014}}
+          expect:
+            published:
+              - {at: 2s, topic: plc/acme/press1, payload: {values: {contador_bom: 5014}}}
+
+    \b
+    Examples:
+      pipeline test configs/line1.yaml
+      pipeline test configs/ -k broker --junit results.xml
+    """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
+    log.configure(os.environ.get("LOG_LEVEL", "critical"))
+    try:
+        jobs = _jobs(paths or (Path(),))
+    except ConfigurationError as error:
+        click.echo(str(error), err=True)
+        count = len(error.problems)
+        click.echo(f"{count} problem{'s' if count != 1 else ''}, no test was run", err=True)
+        return _BROKEN
+    chosen = [job for job in jobs if words.lower() in f"{job.path} {job.name}".lower()]
+    if not chosen:
+        raise UsageError(f"no case has '{words}' in its file or name; there are {len(jobs)}")
+    results = []
+    for job in chosen:
+        results.append(run_job(job))
+        for line in told(results[-1]):
+            click.echo(line)
+    click.echo(summary(results))
+    if junit is not None:
+        try:
+            write_junit(results, junit)
+        except OSError as error:
+            raise UsageError(f"'{junit}' can't be written: {error.strerror or error}") from error
+    return _FAILED if any(result.failures for result in results) else 0
+
+
+def run_job(job: Job) -> Result:
+    """Run a case and judge what was seen."""
+    began = time.perf_counter()
+    try:
+        seen = perform(job)
+        failures, warnings = judge(job, seen), seen.told
+    except PipelineError as error:
+        failures, warnings = [Failure(line=job.places.line, what="can't be run", details=[str(error)])], []
+    seconds = time.perf_counter() - began
+    return Result(path=job.path, name=job.name, seconds=seconds, failures=failures, warnings=warnings)
+
+
+def _jobs(paths: tuple[Path, ...]) -> list[Job]:
+    """All cases of all test files.
+
+    Raises:
+        ConfigurationError: with the mistakes of all files.
+        UsageError: there is no test file.
+    """
+    jobs: list[Job] = []
+    problems: list[Problem] = []
+    for path in dict.fromkeys(found for each in paths for found in _suites(each)):
+        try:
+            jobs += load_jobs(path, check_job)
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(dict.fromkeys(problems))
+    return jobs
+
+
+def _suites(path: Path) -> list[Path]:
+    if not path.exists():
+        raise UsageError(f"there is no file or folder '{path}'")
+    found = find_suites(path)
+    if not found:
+        raise UsageError(f"'{path}' has no tests; write them into line.test.yaml beside line.yaml")
+    if not found[0].name.endswith(".test.yaml"):
+        raise UsageError(f"'{path}' has no tests; write them into {path.stem}.test.yaml beside it")
+    return found

@@ -1,0 +1,1 @@
+"""Tests that users write: a graph on played devices and receivers, in virtual time."""
