@@ -14,7 +14,7 @@ import asyncio
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pipeline.clock import Clock
     from pipeline.config.layouts import Layout
     from pipeline.delivery.letters import Letters
+    from pipeline.diagnosis import Diagnosis, Situation
     from pipeline.metrics import Metrics
     from pipeline.recording.tape import Tape
     from pipeline.testing.stage import Stage
@@ -270,6 +271,7 @@ class Operator(Generic[OptionsT]):
     _origins: Callable[[Any, Scope], Iterable[Origin]] | None = None
     _judges: Callable[[Any, Scope, Sequence[Origin]], Iterable[Finding]] | None = None
     _stages: Callable[[Any, Scope], Iterable[Stage]] | None = None
+    _diagnose: Callable[[Any, Situation], AsyncIterator[Diagnosis]] | None = None
 
     @property
     def doc(self) -> str:
@@ -346,6 +348,13 @@ class Operator(Generic[OptionsT]):
         self._stages = function
         return function
 
+    def diagnose(
+        self, function: Callable[[OptionsT, Situation], AsyncIterator[Diagnosis]]
+    ) -> Callable[[OptionsT, Situation], AsyncIterator[Diagnosis]]:
+        """Decorate the async generator that `doctor` asks what is right and wrong with what the node speaks with."""
+        self._diagnose = function
+        return function
+
     @property
     def is_staged(self) -> bool:
         """Whether what it speaks with can be played in a test."""
@@ -390,6 +399,10 @@ class Operator(Generic[OptionsT]):
     def staged(self, options: Options, scope: Scope) -> tuple[Stage, ...]:
         """What it speaks with, played; without a function, nothing."""
         return tuple(self._stages(options, scope)) if self._stages else ()
+
+    def diagnosed(self, options: Options, situation: Situation) -> AsyncIterator[Diagnosis] | None:
+        """What `doctor` finds at it; None where it speaks with nobody."""
+        return self._diagnose(options, situation) if self._diagnose else None
 
     def heard(self, options: Options, scope: Scope) -> tuple[Channel, ...]:
         """Where its messages come from; without a function, from nowhere that anybody publishes to."""

@@ -13,7 +13,7 @@ only those go to the dead letters, from where `journal requeue` brings them back
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +33,7 @@ from pipeline.tls import TlsOptions, is_loopback, make_context
 from pipeline.units import Duration, Secret, Size
 
 if TYPE_CHECKING:
+    from pipeline.diagnosis import Diagnosis, Situation
     from pipeline.testing.stage import Stage
 
 __all__ = ["HttpOptions", "http"]
@@ -153,6 +154,15 @@ def http(options: HttpOptions, context: Context) -> RunSink:
 def _claims(options: HttpOptions, scope: Scope) -> Iterable[Claim]:
     journal = _journal(options, scope.graph, scope.node)
     yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
+
+
+@http.diagnose
+async def _diagnose(options: HttpOptions, situation: Situation) -> AsyncIterator[Diagnosis]:
+    from pipeline.posting.diagnosis import diagnose_server  # noqa: PLC0415 - a running graph needs none
+
+    del situation
+    async for each in diagnose_server(Url.parse(options.url), options.tls, options.timeout):
+        yield each
 
 
 @http.stages

@@ -17,7 +17,8 @@ the points that they mean stand alone: only those go to the dead letters, from w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
@@ -31,13 +32,14 @@ from pipeline.errors import Finding, LinkError, Severity
 from pipeline.journal.options import JournalOptions
 from pipeline.operator import Claim, Context, Flow, Forecast, Options, RunSink, Scope, sink
 from pipeline.posting.answers import Answer, explain_answer
-from pipeline.posting.client import Access, Url
+from pipeline.posting.client import Access, Client, Url
 from pipeline.posting.poster import Compression, Form, Limits, Poster
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
 from pipeline.units import Duration, Secret, Size
 
 if TYPE_CHECKING:
+    from pipeline.diagnosis import Diagnosis, Situation
     from pipeline.testing.stage import Stage
 
 __all__ = ["InfluxOptions", "influx"]
@@ -126,14 +128,7 @@ def influx(options: InfluxOptions, context: Context) -> RunSink:
 
     def access() -> Access:
         """Read anew after each failure, so that rotated files count."""
-        return Access(
-            url=url,
-            headers={"User-Agent": "retrofit-pipeline", "Accept": "*/*", "Authorization": f"Token {_token(options)}"},
-            tls=make_context(options.tls) if url.secure else None,
-            connections=options.inflight,
-            timeout=options.timeout,
-            wall=context.clock.wall,
-        )
+        return _access(options, url, make_context(options.tls) if url.secure else None, context.clock.wall)
 
     limits = Limits(
         form=Form.LINES,
@@ -158,6 +153,32 @@ def influx(options: InfluxOptions, context: Context) -> RunSink:
 def _claims(options: InfluxOptions, scope: Scope) -> Iterable[Claim]:
     journal = _journal(options, scope.graph, scope.node)
     yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
+
+
+@influx.diagnose
+async def _diagnose(options: InfluxOptions, situation: Situation) -> AsyncIterator[Diagnosis]:
+    from pipeline.diagnosis import Diagnosis, Mark  # noqa: PLC0415 - a running graph needs none
+    from pipeline.posting.diagnosis import diagnose_server  # noqa: PLC0415 - same
+
+    url = options.target
+    async for each in diagnose_server(url, options.tls, options.timeout):
+        yield each
+        if each.mark is Mark.PROBLEM:
+            return
+    try:
+        tls = make_context(options.tls) if url.secure else None
+        client = Client(_access(options, url, tls, situation.clock.wall))
+        try:
+            answer = await client.post(b"", {"Content-Type": "text/plain"})
+        finally:
+            await client.close()
+    except LinkError as error:
+        yield Diagnosis.of("token", error)
+        return
+    if answer.status in _MEANINGS:
+        yield Diagnosis.of("token", _explain(answer))
+    else:  # no points are no write: 400, or 204
+        yield Diagnosis(what="token", mark=Mark.GOOD, found=f"it may write to {options.org}/{options.bucket}")
 
 
 @influx.stages
@@ -186,6 +207,17 @@ def _predict(options: InfluxOptions, scope: Scope, inflow: Flow) -> Forecast:
 
 def _journal(options: InfluxOptions, graph: str, node: str) -> JournalOptions:
     return options.journal or JournalOptions(path=f"data/{graph}/{node}")
+
+
+def _access(options: InfluxOptions, url: Url, tls: ssl.SSLContext | None, wall: Callable[[], float]) -> Access:
+    return Access(
+        url=url,
+        headers={"User-Agent": "retrofit-pipeline", "Accept": "*/*", "Authorization": f"Token {_token(options)}"},
+        tls=tls,
+        connections=options.inflight,
+        timeout=options.timeout,
+        wall=wall,
+    )
 
 
 def _token(options: InfluxOptions) -> str:

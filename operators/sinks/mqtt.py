@@ -13,7 +13,7 @@ to the dead letters unsent meanwhile, and other topics don't wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,17 +24,18 @@ from pipeline.actor import Mailbox
 from pipeline.codecs import CODECS, Envelope
 from pipeline.delivery.delivery import Delivery
 from pipeline.errors import Finding, Severity
-from pipeline.frame import Origin
+from pipeline.frame import Frame, Origin
 from pipeline.hosts import is_host
 from pipeline.journal.options import JournalOptions
 from pipeline.mqtt.options import BrokerOptions, Version, make_client_id
 from pipeline.mqtt.publisher import Limits, Publisher
 from pipeline.mqtt.status import Status
-from pipeline.mqtt.topics import Fallback, Topics, check_origins, check_template, levels_of_template
+from pipeline.mqtt.topics import Fallback, Topics, check_origins, check_template, levels_of_template, resolve
 from pipeline.operator import Channel, Claim, Context, Flow, Forecast, RunSink, Scope, sink
 from pipeline.units import Duration, Size, Topic
 
 if TYPE_CHECKING:
+    from pipeline.diagnosis import Diagnosis, Situation
     from pipeline.testing.stage import Stage
 
 __all__ = ["MqttOptions", "Version", "mqtt"]
@@ -144,6 +145,29 @@ def _judge(options: MqttOptions, scope: Scope, incoming: Sequence[Origin]) -> It
 def _says(options: MqttOptions, scope: Scope) -> Iterable[Channel]:
     del scope
     yield Channel(server=options.place, levels=levels_of_template(options.topic), path=("topic",))
+
+
+@mqtt.diagnose
+async def _diagnose(options: MqttOptions, situation: Situation) -> AsyncIterator[Diagnosis]:
+    from pipeline.diagnosis import Diagnosis, Mark  # noqa: PLC0415 - a running graph needs none
+    from pipeline.mqtt.diagnosis import diagnose_broker  # noqa: PLC0415 - same
+
+    canaries: dict[str, Frame] = {}
+    for origin in situation.incoming:
+        topic, own = resolve(options.topic, origin)
+        if topic in canaries:
+            continue
+        canaries[topic] = Frame.heartbeat(origin, situation.clock.wall())
+        who = origin.plc_id or origin.ip
+        if own:
+            yield Diagnosis(what="topic", mark=Mark.GOOD, found=f"frames of {who} go to {topic}", part=topic)
+        else:
+            found = f"'{options.topic}' can't be filled for {who}: its frames go to {topic}"
+            advice = "set TENANT_ID and PLC_ID, or `tenant_id` and `plc_id` of the source"
+            yield Diagnosis(what="topic", mark=Mark.WARNING, found=found, advice=advice, part=topic)
+    flying = canaries.items() if situation.canary else ()
+    async for each in diagnose_broker(options, situation, flying):
+        yield each
 
 
 @mqtt.stages

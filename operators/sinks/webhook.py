@@ -15,7 +15,7 @@ respected; 401, 403, 404, 429 and 5xx keep everything, another 4xx gives the not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +37,7 @@ from pipeline.tls import TlsOptions, is_loopback, make_context
 from pipeline.units import Duration, Secret
 
 if TYPE_CHECKING:
+    from pipeline.diagnosis import Diagnosis, Situation
     from pipeline.testing.stage import Stage
 
 __all__ = ["WebhookOptions", "webhook"]
@@ -189,6 +190,15 @@ def webhook(options: WebhookOptions, context: Context) -> RunSink:
 def _claims(options: WebhookOptions, scope: Scope) -> Iterable[Claim]:
     path = _state(options, scope.graph, scope.node)
     yield Claim(what="state file", key=str(Path(path).resolve()), path=("state",))
+
+
+@webhook.diagnose
+async def _diagnose(options: WebhookOptions, situation: Situation) -> AsyncIterator[Diagnosis]:
+    from pipeline.posting.diagnosis import diagnose_server  # noqa: PLC0415 - a running graph needs none
+
+    del situation
+    async for each in diagnose_server(_url(options), options.tls, options.timeout):
+        yield each
 
 
 @webhook.stages

@@ -15,7 +15,7 @@ state and details, and acknowledged: it never stops the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +34,7 @@ from pipeline.operator import Channel, Claim, Context, Emit, Flow, Forecast, Sco
 from pipeline.units import Duration
 
 if TYPE_CHECKING:
+    from pipeline.diagnosis import Diagnosis, Situation
     from pipeline.testing.stage import Stage
 
 __all__ = ["MqttOptions", "mqtt"]
@@ -141,6 +142,14 @@ def _hears(options: MqttOptions, scope: Scope) -> Iterable[Channel]:
     del scope
     for index, topic_filter in enumerate(options.topics):
         yield Channel(server=options.place, levels=levels_of(topic_filter), path=("topics", index))
+
+
+@mqtt.diagnose
+async def _diagnose(options: MqttOptions, situation: Situation) -> AsyncIterator[Diagnosis]:
+    from pipeline.mqtt.diagnosis import diagnose_broker  # noqa: PLC0415 - a running graph needs none
+
+    async for each in diagnose_broker(options, situation, ()):
+        yield each
 
 
 @mqtt.stages

@@ -10,7 +10,7 @@ with back-off for ever, and a late answer is never taken for a current one. Noth
 from __future__ import annotations
 
 from asyncio import BaseProtocol
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -48,6 +48,7 @@ from pipeline.s7.wire import Tsaps
 from pipeline.units import Duration, Size
 
 if TYPE_CHECKING:
+    from pipeline.diagnosis import Diagnosis, Situation
     from pipeline.testing.stage import Stage
 
 __all__ = ["S7", "PlcOptions", "TsapOptions", "s7"]
@@ -201,6 +202,36 @@ def _plays(options: S7, tape: Tape) -> Callable[[], BaseProtocol]:
     return play(tape, options.timeout)
 
 
+@s7.stages
+def _stages(options: S7, scope: Scope) -> Iterable[Stage]:
+    from pipeline.testing.plc import PlcStage  # noqa: PLC0415 - a running graph needs none
+
+    for plc in options.each():
+        yield PlcStage(plc.address, plc.port, _wanted(options, scope.layouts), part=plc.name)
+
+
+@s7.diagnose
+async def _diagnose(options: S7, situation: Situation) -> AsyncIterator[Diagnosis]:
+    from pipeline.s7.browse_place import Access, Place  # noqa: PLC0415 - a running graph needs none
+    from pipeline.s7.diagnosis import diagnose_plc  # noqa: PLC0415 - same
+
+    wanted = _wanted(options, situation.scope.layouts)
+    ranges = [each for one in wanted for each in one.block.ranges()]
+    tsap = {"local": options.tsap.local, "remote": options.tsap.remote} if options.tsap else None
+    for plc in options.each():
+        place = Place(
+            name=plc.plc_id,
+            address=plc.address,
+            port=plc.port,
+            access=Access(rack=plc.rack, slot=plc.slot, connection_type=options.connection_type, tsap=tsap),
+            timeout=options.timeout,
+            timezone=options.timezone,
+            declared=tuple(extent for one in wanted if (extent := _extent(one, plc))),
+        )
+        async for each in diagnose_plc(situation, place, ranges, options.every):
+            yield each
+
+
 @s7.reads
 def _reads(options: S7, scope: Scope) -> Iterable[Extent]:
     for plc in options.each():
@@ -216,14 +247,6 @@ def _origins(options: S7, scope: Scope) -> Iterable[Origin]:
         yield from (_origin(each, plc, options) for each in wanted)
         if options.cpu is not None:
             yield _cpu(options.cpu, options, plc).origin
-
-
-@s7.stages
-def _stages(options: S7, scope: Scope) -> Iterable[Stage]:
-    from pipeline.testing.plc import PlcStage  # noqa: PLC0415 - a running graph needs none
-
-    for plc in options.each():
-        yield PlcStage(plc.address, plc.port, _wanted(options, scope.layouts), part=plc.name)
 
 
 @s7.predict

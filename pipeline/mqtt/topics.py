@@ -11,7 +11,7 @@ import structlog
 from pipeline.errors import Finding, PartFailed, Severity
 from pipeline.frame import Origin
 
-__all__ = ["Fallback", "Topics", "check_origins", "check_template", "fill", "levels_of_template"]
+__all__ = ["Fallback", "Topics", "check_origins", "check_template", "fill", "levels_of_template", "resolve"]
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FORBIDDEN = frozenset("+#\0")
@@ -98,6 +98,14 @@ def levels_of_template(template: str) -> tuple[str, ...]:
     return tuple("+" if _FIELD.search(level) else level for level in template.split("/"))
 
 
+def resolve(template: str, origin: Origin) -> tuple[str, bool]:
+    """The topic of an origin's frames, and whether it is their own: else it is the one that all such frames share."""
+    topic, missing = fill(template, {**origin.tags, **_own(origin)})
+    if missing or not topic or len(topic.encode()) > LONGEST:
+        return _shared(origin), False
+    return topic, True
+
+
 class Topics:
     """The topics of one sink, kept in each origin's cache and told in the log once each."""
 
@@ -134,12 +142,11 @@ class Topics:
         return topic
 
     def _resolve(self, origin: Origin) -> str:
-        topic, missing = fill(self._template, {**origin.tags, **_own(origin)})
-        if missing or not topic or len(topic.encode()) > LONGEST:
-            if self._fallback is Fallback.REFUSE:
-                lack = f"which has no {', '.join(missing)}" if missing else "it would be too long"
-                raise PartFailed(f"topic '{self._template}' can't be filled for {origin.plc_id or origin.ip}, {lack}")
-            topic = _shared(origin)
+        topic, own = resolve(self._template, origin)
+        missing = fill(self._template, {**origin.tags, **_own(origin)})[1]
+        if not own and self._fallback is Fallback.REFUSE:
+            lack = f"which has no {', '.join(missing)}" if missing else "it would be too long"
+            raise PartFailed(f"topic '{self._template}' can't be filled for {origin.plc_id or origin.ip}, {lack}")
         if topic not in self._told:
             self._told.add(topic)
             if missing:
