@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.config.interpolate import escape
 from pipeline.s7.browse_place import Place
 
-__all__ = ["StarterBlock", "starter_graph"]
+__all__ = ["StarterBlock", "starter_graph", "starter_sinks"]
 
 _SHOWN = 64
 """Bytes of a block whose fields nobody knows that are shown one by one."""
@@ -71,19 +71,24 @@ def starter_graph(place: Place, blocks: Sequence[StarterBlock], comments: Sequen
         "transforms:",
         "  frames: {type: heartbeat, from: plc, every: 30s}   # silence means trouble",
         "",
-        "sinks:",
-        "  screen: {type: stdout, from: frames}",
-        "",
-        "  # broker:                           # frames to a broker, none lost",
-        "  #   type: mqtt",
-        "  #   from: frames",
-        '  #   host: "${MQTT_BROKER}"',
-        "  #   topic: plc/{tenant_id}/{plc_id}",
-        '  #   username: "${MQTT_USERNAME:-}"',
-        '  #   password: "${MQTT_PASSWORD:-}"',
-        f"  #   journal: {{path: data/{name}/broker}}",
+        *starter_sinks(name),
     ]
     return "\n".join(lines) + "\n"
+
+
+def starter_sinks(name: str) -> Iterator[str]:
+    """The lines of the sinks of a first graph: the screen, and a broker to be filled in. `name` is the graph's."""
+    yield "sinks:"
+    yield "  screen: {type: stdout, from: frames}"
+    yield ""
+    yield "  # broker:                           # frames to a broker, none lost"
+    yield "  #   type: mqtt"
+    yield "  #   from: frames"
+    yield '  #   host: "${MQTT_BROKER}"'
+    yield "  #   topic: plc/{tenant_id}/{plc_id}"
+    yield '  #   username: "${MQTT_USERNAME:-}"'
+    yield '  #   password: "${MQTT_PASSWORD:-}"'
+    yield f"  #   journal: {{path: data/{name}/broker}}"
 
 
 def _layout(block: StarterBlock) -> Iterator[str]:

@@ -1,0 +1,71 @@
+"""Names and places that the engine would refuse: renamed or left out, and told, until it refuses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.config.layouts import FieldOptions, LayoutOptions, Naming, build_layouts
+from pipeline.importing.placement import PlacedLayout, Places
+from pipeline.importing.program import Program, Tag, flat
+from pipeline.s7.wanted import TagOptions, check_tags
+
+__all__ = ["settle_layouts", "settle_tags"]
+
+_ROUNDS = 32
+
+
+def settle_layouts(places: Places, program: Program) -> None:
+    """Rename or drop what the engine would refuse, until it refuses nothing."""
+    naming = Naming(first_index=places.first_index)
+    for _ in range(_ROUNDS):
+        options = {
+            name: LayoutOptions(
+                size=layout.size, fields={each.name: FieldOptions(type=each.type, at=each.at) for each in layout.fields}
+            )
+            for name, layout in places.layouts.items()
+        }
+        built, findings = build_layouts(options)
+        findings += [clash for block in places.blocks for clash in built[block.layout].clashes(naming)]
+        wrong = {finding.path: finding.message for finding in findings}
+        if not wrong:
+            return
+        for (layout, _, name, *_), message in wrong.items():
+            _mend(places.layouts[str(layout)], str(name), message, program)
+
+
+def _mend(layout: PlacedLayout, name: str, message: str, program: Program) -> None:
+    index = next(n for n, each in enumerate(layout.fields) if each.name == name)
+    found = layout.fields[index]
+    if "reserved" in message or "two values" in message:
+        layout.fields[index] = replace(found, name=f"{name}_")
+        program.tell(found.file, found.line, f"{name}: is called {name}_, since {message.split(';', maxsplit=1)[0]}")
+    else:
+        layout.fields.pop(index)
+        program.tell(found.file, found.line, f"{name}: left out, since {message}")
+
+
+def settle_tags(tags: Sequence[Tag], naming: Naming, program: Program) -> dict[str, Tag]:
+    """Tags by the names they get: what the engine would refuse is renamed, or left out and told."""
+    taken: dict[str, Tag] = {}
+    for tag in tags:
+        name = flat(tag.name)
+        while name in taken:
+            name += "_"
+        taken[name] = tag
+    for _ in range(_ROUNDS):
+        options = {
+            name: TagOptions(address=tag.address, scale=tag.scale, offset=tag.offset) for name, tag in taken.items()
+        }
+        wrong = {str(finding.path[1]): finding.message for finding in check_tags(options, naming)}
+        for name, message in wrong.items():
+            tag = taken.pop(name)
+            other = f"{name}_"
+            if ("reserved" in message or "also a value" in message) and other not in taken:
+                taken[other] = tag
+                program.tell(tag.file, tag.line, f"{tag.name}: is called {other}, since {message}")
+            else:
+                program.tell(tag.file, tag.line, f"{tag.name}: left out, since {message}")
+        if not wrong:
+            break
+    return taken

@@ -1,0 +1,110 @@
+"""Tables of symbols: TIA Portal's as CSV and `.sdf`, STEP 7's as `.sdf`, `.asc` and CSV.
+
+TIA Portal writes nine columns into an `.sdf`, STEP 7 four; an `.asc` has columns of 24, 12, 10 and 80 letters behind
+its number 126. In tables with a header (the sheet `PLC Tags`, saved as CSV) columns are found by their names.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import PurePath
+
+from pipeline.errors import UsageError
+from pipeline.importing.program import Program, Tag, key
+
+__all__ = ["header_of", "is_asc", "read_symbols", "rows"]
+
+_ASC = re.compile(r"126,(.{24})(.{12})(.{0,10})(.*)")
+_BLOCK = re.compile(r"(DB|UDT|FB|SFB)\s*\d{1,5}", re.IGNORECASE)
+_NO_DATA = re.compile(r"(FC|OB|SFC|VAT|SDB)\s*\d{1,5}|OB_\w+|FB|FC", re.IGNORECASE)
+_COLUMNS = {"name": "name", "data type": "type", "logical address": "address", "comment": "comment", "value": "value"}
+_WHOLE = re.compile(r"[-+]?\d{1,9}")
+_OF_TIA = 7
+"""Columns of an `.sdf` from which on it is one of TIA Portal."""
+
+
+@dataclass(frozen=True)
+class _Symbol:
+    line: int
+    name: str
+    address: str
+    type: str
+    comment: str
+    value: str = ""
+
+
+def read_symbols(text: str, file: PurePath, program: Program) -> None:
+    """Take over a table of symbols: tags, constants, and the numbers of blocks.
+
+    Raises:
+        UsageError: it is no table.
+    """
+    program.classic = program.classic or is_asc(text)
+    found = _asc(text) if is_asc(text) else _table(text, file, program)
+    for symbol in found:
+        if not symbol.name and not symbol.address:
+            continue
+        if symbol.value or symbol.address.upper() == "CONSTANT":
+            if _WHOLE.fullmatch(symbol.value):
+                program.constants.setdefault(symbol.name.lower(), int(symbol.value))
+        elif _BLOCK.fullmatch(symbol.address):
+            program.symbols.setdefault(key(symbol.name), key(symbol.address))
+            if key(symbol.address).startswith("db"):
+                program.announced.setdefault(key(symbol.address), (file, symbol.line, symbol.name))
+        elif not _NO_DATA.fullmatch(symbol.address):
+            tag = Tag(name=symbol.name, address=symbol.address, file=file, line=symbol.line, comment=symbol.comment)
+            program.add(tag, symbol.type)
+
+
+def is_asc(text: str) -> bool:
+    """Whether it is STEP 7's table with columns of fixed width."""
+    return text.lstrip().startswith("126,")
+
+
+def rows(text: str, file: PurePath) -> Iterator[tuple[int, list[str]]]:
+    """Lines and cells of a CSV, whatever parts its cells.
+
+    Raises:
+        UsageError: it is none.
+    """
+    first = text.lstrip("\r\n").partition("\n")[0]
+    parting = max(",;\t", key=first.count)
+    reader = csv.reader(StringIO(text.replace("\0", "")), delimiter=parting, skipinitialspace=True)
+    try:
+        for cells in reader:
+            yield reader.line_num, [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise UsageError(f"{file}:{reader.line_num}: this can't be read as a table: {error}") from error
+
+
+def header_of(cells: list[str]) -> dict[str, int]:
+    """Columns by their names in small letters."""
+    return {cell.lower(): n for n, cell in enumerate(cells)}
+
+
+def _asc(text: str) -> Iterator[_Symbol]:
+    for line, row in enumerate(text.splitlines(), 1):
+        if match := _ASC.match(row):
+            yield _Symbol(line, match[1].strip(), match[2].strip(), match[3].strip(), match[4].strip())
+
+
+def _table(text: str, file: PurePath, program: Program) -> Iterator[_Symbol]:
+    columns: Mapping[str, int] | None = None
+    for line, cells in rows(text, file):
+        header = header_of(cells)
+        if "name" in header and ("logical address" in header or "value" in header):
+            columns = {_COLUMNS[name]: n for name, n in header.items() if name in _COLUMNS}
+        elif columns is not None:
+            told = {name: cells[n] for name, n in columns.items() if n < len(cells)}
+            yield _Symbol(line, **{"name": "", "address": "", "type": "", "comment": "", **told})
+        elif len(cells) >= _OF_TIA:
+            yield _Symbol(line, cells[0], cells[1], cells[2], cells[6], cells[7] if len(cells) > _OF_TIA else "")
+        elif len(cells) >= 3:  # noqa: PLR2004 - name, address, type
+            program.classic = True
+            yield _Symbol(line, cells[0], cells[1], cells[2], cells[3] if len(cells) > 3 else "")  # noqa: PLR2004 - and the comment
+        elif any(cells):
+            program.tell(file, line, "this line has no name, address and type; left out")
