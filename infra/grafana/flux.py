@@ -1,5 +1,8 @@
 """Flux that dashboards and alerts share, and the query as Grafana's InfluxDB data source takes it.
 
+Rows with `_time` and `_value` become series, named by their columns that don't begin with `_`; so `_field` is renamed
+where it is shown, and tables have no `_value` beside a time.
+
 Grafana puts in `${NAME}` (a dashboard's variable) and `v.timeRangeStart`, `v.timeRangeStop`, `v.windowPeriod`,
 `v.defaultBucket` (macros) before InfluxDB sees a query. Alert rules know macros only.
 """

@@ -199,10 +199,19 @@ frames = from(bucket: v.defaultBucket)
     |> group()
 gaps"""
 
-_DROPPED = f"""{_METRIC.format(back="15m", name="edge_frames_dropped_total")}    |> increase()
+_DROPPED = """// The counter begins with the first frame that is given up, and anew when the edge does.
+counted = (start, stop, what) => from(bucket: v.defaultBucket)
+    |> range(start: start, stop: stop)
+    |> filter(fn: (r) => r._measurement == "prometheus" and r._field == "edge_frames_dropped_total")
     |> last()
-    |> map(fn: (r) => ({{edge: r.edge, node: r.node, reason: r.reason, _value: if r._value > 0.0 then 1.0 else 0.0}}))
-    |> group()"""
+    |> map(fn: (r) => ({edge: r.edge, node: r.node, reason: r.reason, what: what, _value: r._value}))
+
+union(tables: [counted(start: -1d, stop: -15m, what: "before"), counted(start: -15m, stop: 0s, what: "latest")])
+    |> group()
+    |> pivot(rowKey: ["edge", "node", "reason"], columnKey: ["what"], valueColumn: "_value")
+    |> filter(fn: (r) => exists r.latest)
+    |> map(fn: (r) => ({edge: r.edge, node: r.node, reason: r.reason, _value:
+        if exists r.before and r.latest == r.before then 0.0 else 1.0}))"""
 
 _BACKUP = """import "array"
 

@@ -35,12 +35,23 @@ _SPECIAL = re.compile(r"[\\^$*+?.()|[\]{}/]")
 
 
 class PanelQuery(NamedTuple):
-    """One query of one panel."""
+    """One query of one panel.
+
+    Attributes:
+        board: the dashboard's file.
+        panel: its title.
+        uid: of the data source.
+        flux: as the file has it.
+        kind: the panel's type.
+        labels: that the series' names are made of.
+    """
 
     board: str
     panel: str
     uid: str
     flux: str
+    kind: str = ""
+    labels: frozenset[str] = frozenset()
 
 
 def board(name: str) -> dict[str, Any]:
@@ -58,8 +69,12 @@ def panel_queries() -> Iterator[PanelQuery]:
     """All queries of all panels."""
     for name in BOARDS:
         for panel in panels(name):
+            labels = frozenset(
+                re.findall(r"__field\.labels\.(\w+)", panel["fieldConfig"]["defaults"].get("displayName", ""))
+            )
             for target in panel["targets"]:
-                yield PanelQuery(name, panel["title"], target["datasource"]["uid"], target["query"])
+                uid, flux = target["datasource"]["uid"], target["query"]
+                yield PanelQuery(name, panel["title"], uid, flux, panel["type"], labels)
 
 
 def variables(name: str) -> dict[str, dict[str, Any]]:

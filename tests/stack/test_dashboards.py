@@ -160,8 +160,18 @@ def _dropped(stack: Stack) -> None:
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: f"{query.board}: {query.panel}")
 def test_every_panel_has_rows(told, query):
-    """With everything chosen, as the dashboard opens."""
-    assert told.rows(query) != []
+    """With everything chosen, as the dashboard opens; Grafana makes series of rows with time and value, else tables."""
+    found = told.rows(query)
+    assert found != []
+    series = {"_time", "_value"} <= set(found[0])
+    if query.kind == "table":
+        assert not series
+    elif query.labels or query.kind in {"timeseries", "state-timeline"}:
+        assert series
+        assert all(set(row) > query.labels for row in found)
+        assert not {label for label in query.labels if label.startswith("_")}
+    else:
+        assert len(found) == len(found[0]) == 1
 
 
 @pytest.mark.parametrize("step", ["1m", "1h"])
@@ -194,7 +204,7 @@ def panel(title: str, board: str = "line") -> PanelQuery:
 def test_figures_are_right(told):
     """Parts per minute over the end of a 16-bit counter, scrap rate, stops, gaps, OEE: as they were made."""
     made = told.rows(panel("Production per minute"), plc="press2")
-    good = {row["_time"]: row["_value"] for row in made if row["_field"] == "contador_bom"}
+    good = {row["_time"]: row["_value"] for row in made if row["signal"] == "contador_bom"}
     assert max(good.values()) == pytest.approx(30, abs=1)
     assert min(good.values()) >= 0
     total = sum(value for value in good.values())

@@ -118,6 +118,7 @@ def _failures(made: Dashboard) -> Dashboard:
         """    |> filter(fn: (r) => r._field == "error" or r._field == "bad")
     |> keep(columns: ["_time", "_value", "_field", "_measurement", "tenant_id", "plc_id"])
     |> group()
+    |> rename(columns: {_value: "said"})
     |> sort(columns: ["_time"], desc: true)
     |> limit(n: 200)"""
     )
@@ -142,7 +143,7 @@ def _failures(made: Dashboard) -> Dashboard:
         made.with_row(Row("Failures"))
         .with_panel(bars("Heartbeats", "In each bar; failures are heartbeats too.", _events("heartbeat"), look=per))
         .with_panel(bars("Failed reads over time", "In each bar.", _events("read_failed"), look=per))
-        .with_panel(columns(failures, _time=("Time", ""), _field=("Kind", ""), _value=("Said", ""), plc_id=("PLC", "")))
+        .with_panel(columns(failures, _time=("Time", ""), _field=("Kind", ""), said=("Said", ""), plc_id=("PLC", "")))
         .with_panel(
             columns(
                 holes,
@@ -161,18 +162,18 @@ def _platform(made: Dashboard) -> Dashboard:
     |> {_RANGE}
     |> filter(fn: (r) => r._measurement == "ingest_rejected")
     |> keep(columns: ["_time", "_value", "_field"])
-    |> group(columns: ["_field"])
-    |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
     |> group()
+    |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
     |> sort(columns: ["_time"], desc: true)
     |> limit(n: 100)"""
     writes = f"""from(bucket: "{_RAW}")
     |> {_RANGE}
-    |> filter(fn: (r) => r._measurement == "internal_write")
+    |> filter(fn: (r) => r._measurement == "internal_write" and r.output == "influxdb_v2")
     |> filter(fn: (r) => r._field =~ /^(metrics_rejected|metrics_dropped|buffer_size)$/)
     |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false)
-    |> keep(columns: ["_time", "_value", "_field", "alias", "telegraf"])"""
-    name = "${__field.labels.alias} ${__field.labels._field}"
+    |> rename(columns: {{_field: "signal"}})
+    |> keep(columns: ["_time", "_value", "signal", "alias", "telegraf"])"""
+    name = "${__field.labels.alias} ${__field.labels.signal}"
     table = rows(
         "Set aside", "Messages that nothing could read, with their topic.", rejected, look=Look("string", empty="none")
     )

@@ -16,7 +16,8 @@ _COLORS = {"running": "green", "starting": "blue", "degraded": "orange", "backin
 
 
 def _keep(*labels: str) -> str:
-    return "    |> keep(columns: [" + ", ".join(f'"{name}"' for name in ("_time", "_value", "edge", *labels)) + "])"
+    kept = ", ".join(f'"{name}"' for name in ("_time", "_value", "edge", *labels))
+    return f'    |> rename(columns: {{_field: "signal"}})\n    |> keep(columns: [{kept}])'
 
 
 def _gauge(name: str, function: str, *labels: str) -> str:
@@ -31,10 +32,13 @@ def _rate(name: str, *labels: str, unit: str = "1s") -> str:
 
 
 def _now(name: str, function: str) -> str:
-    total = (
-        f'    |> last()\n    |> group(columns: ["edge"])\n    |> {function}()\n    |> keep(columns: ["edge", "_value"])'
+    return metric(
+        name,
+        f"""    |> last()
+    |> group(columns: ["edge"])
+    |> {function}()
+    |> map(fn: (r) => ({{_time: now(), _value: r._value, edge: r.edge}}))""",
     )
-    return metric(name, total)
 
 
 def edge_board() -> Dashboard:
@@ -80,7 +84,8 @@ def _states(made: Dashboard) -> Dashboard:
         """    |> filter(fn: (r) => r._value == 1.0)
     |> map(fn: (r) => ({_time: r._time, edge: r.edge, node: r.node, _value: r.state}))
     |> group(columns: ["edge", "node"])
-    |> sort(columns: ["_time"])""",
+    |> sort(columns: ["_time"])
+    |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)""",
     )
     panel = timeline("Nodes", "The state of each part of the graph.", query, look=Look(name=_NODE)).height(10)
     return made.with_row(Row("States")).with_panel(panel.mappings(states(**_COLORS)))
@@ -104,9 +109,9 @@ def _reads(made: Dashboard) -> Dashboard:
             lines(
                 "Reads",
                 "Reads a second that gave a frame, and that failed.",
-                _rate("plc_read_ok_total", "plc", "db", "_field"),
-                _rate("plc_read_fail_total", "plc", "db", "_field"),
-                look=Look("reqps", name=_PLC + " ${__field.labels._field}", least=0),
+                _rate("plc_read_ok_total", "plc", "db", "signal"),
+                _rate("plc_read_fail_total", "plc", "db", "signal"),
+                look=Look("reqps", name=_PLC + " ${__field.labels.signal}", least=0),
             )
         )
         .with_panel(
@@ -141,7 +146,7 @@ def _delivery(made: Dashboard) -> Dashboard:
     )
     named = Look(name=_NODE, least=0)
     reasons = Look("ops", name=_NODE + " ${__field.labels.reason}", least=0, empty="none")
-    published = _NODE + " ${__field.labels._field} ${__field.labels.mode}"
+    published = _NODE + " ${__field.labels.signal} ${__field.labels.mode}"
     return (
         made.with_row(Row("Delivery"))
         .with_panel(lines("Frames that wait", "By sink.", _gauge("edge_backlog_size", "max", "node"), look=named))
@@ -157,8 +162,8 @@ def _delivery(made: Dashboard) -> Dashboard:
             lines(
                 "Published",
                 "Frames a second that were acknowledged, and that were refused.",
-                _rate("plc_publish_ok_total", "node", "mode", "_field"),
-                _rate("plc_publish_fail_total", "node", "mode", "_field"),
+                _rate("plc_publish_ok_total", "node", "mode", "signal"),
+                _rate("plc_publish_fail_total", "node", "mode", "signal"),
                 look=Look("ops", name=published, least=0),
             )
         )

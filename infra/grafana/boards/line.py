@@ -24,9 +24,9 @@ from grafana.flux import frames, resolved
 
 __all__ = ["line"]
 
-_NAME = "${__field.labels.plc_id} ${__field.labels._field}"
+_NAME = "${__field.labels.plc_id} ${__field.labels.signal}"
 _PLC = "${__field.labels.plc_id}"
-_KEEP = '|> keep(columns: ["_time", "_value", "_field", "tenant_id", "plc_id"])'
+_KEEP = '|> rename(columns: {_field: "signal"}) |> keep(columns: ["_time", "_value", "signal", "tenant_id", "plc_id"])'
 _OEE_STEPS = ((None, "red"), (0.6, "orange"), (0.85, "green"))
 _PER_MINUTE = "_value: r._value * 60000000000.0 / float(v: int(v: r._stop) - int(v: r._start))"
 _VIBRATION = ((None, "green"), (4.5, "orange"), (7.1, "red"))
@@ -68,7 +68,7 @@ union(tables: [parts(name: "${good:raw}", what: "good"), parts(name: "${scrap:ra
     |> pivot(rowKey: ["_time"], columnKey: ["what"], valueColumn: "_value")
     |> map(fn: (r) => ({r with good: if exists r.good then r.good else 0.0, bad: if exists r.bad then r.bad else 0.0}))
     |> filter(fn: (r) => r.good + r.bad > 0.0)
-    |> map(fn: (r) => ({_time: r._time, tenant_id: r.tenant_id, plc_id: r.plc_id, _field: "scrap",
+    |> map(fn: (r) => ({_time: r._time, tenant_id: r.tenant_id, plc_id: r.plc_id,
         _value: 100.0 * r.bad / (r.good + r.bad)}))
 """
 )

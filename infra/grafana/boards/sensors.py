@@ -17,14 +17,14 @@ _INSIGHTS = f"""from(bucket: v.defaultBucket)
     |> {_RANGE}
     |> filter(fn: (r) => r._measurement == "insights" and r._field == "status_calculado" and {_DEVICE})
 """
-_NAME = "${__field.labels.dispositivo} ${__field.labels._field}"
+_NAME = "${__field.labels.dispositivo} ${__field.labels.signal}"
 
 
 def _numbers(fields: str) -> str:
     return (
         f"{_DATA}    |> filter(fn: (r) => {fields})\n    |> toFloat()\n"
         "    |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)\n"
-        '    |> keep(columns: ["_time", "_value", "_field", "dispositivo"])'
+        '    |> rename(columns: {_field: "signal"})\n    |> keep(columns: ["_time", "_value", "signal", "dispositivo"])'
     )
 
 
@@ -57,7 +57,7 @@ schema.tagValues(
 def _latest(made: Dashboard) -> Dashboard:
     reading = f"""{_DATA}    |> filter(fn: (r) => r._field =~ /^temperatura/)
     |> last()
-    |> keep(columns: ["_value", "_field", "dispositivo", "_time"])"""
+    |> keep(columns: ["_value", "dispositivo", "_time"])"""
     verdict = f'{_INSIGHTS}    |> last()\n    |> keep(columns: ["_value", "dispositivo", "_time"])'
     warm = Look("celsius", ((None, "green"), (30.0, "red")), "${__field.labels.dispositivo}", decimals=1)
     text = "Over 30 °C is red, as the analytics judge unless told otherwise."
@@ -95,16 +95,18 @@ def _over_time(made: Dashboard) -> Dashboard:
 
 
 def _verdicts(made: Dashboard) -> Dashboard:
-    over_time = f'{_INSIGHTS}    |> keep(columns: ["_time", "_value", "dispositivo"])'
+    over_time = f"""{_INSIGHTS}    |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)
+    |> keep(columns: ["_time", "_value", "dispositivo"])"""
     changes = f"""{_INSIGHTS}    |> filter(fn: (r) => r._value != "Normal")
     |> group()
     |> sort(columns: ["_time"], desc: true)
     |> limit(n: 200)
+    |> rename(columns: {{_value: "verdict"}})
     |> drop(columns: ["_start", "_stop", "_measurement", "_field"])"""
     table = rows(
         "Not normal", "Newest first, with the sensor's tags.", changes, look=Look("string", empty="none"), uid=SENSORS
     )
-    table = columns(table, _time=("Time", ""), _value=("Verdict", ""), dispositivo=("Device", ""))
+    table = columns(table, _time=("Time", ""), verdict=("Verdict", ""), dispositivo=("Device", ""))
     lane = timeline(
         "Verdicts", "Measurement insights.", over_time, look=Look(name="${__field.labels.dispositivo}"), uid=SENSORS
     )
