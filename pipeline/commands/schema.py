@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 
 import click
 
-from pipeline.config.schema import schema
+from pipeline.config.schema import schema_text
+from pipeline.errors import UsageError
 
 __all__ = ["command"]
 
 
 @click.command(name="schema")
-def command() -> None:
-    """Print the JSON Schema of graph files.
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to this file."
+)
+def command(output: Path | None) -> None:
+    """Tell editors which options there are: the JSON Schema of graph files, with the operators installed here.
+
+    A graph file names the schema in its first line. Editors with the YAML language server (VS Code with the YAML
+    extension of Red Hat, Neovim, Emacs, Kate) then complete options, show what they mean, and mark mistakes.
 
     \b
     Example:
-      pipeline schema > graph.schema.json
+      pipeline schema -o graph.schema.json
       # first line of a graph file:  # yaml-language-server: $schema=graph.schema.json
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
-    click.echo(json.dumps(schema(), indent=2))
+    if output is None:
+        click.echo(schema_text(), nl=False)
+        return
+    try:
+        output.write_text(schema_text(), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"'{output}' can't be written: {error.strerror}") from error

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
@@ -38,8 +39,27 @@ class Naming(Options, kw_only=True):
 class FieldOptions(Options, kw_only=True):
     """One field. The short form `INT @ 10` gives type and place only."""
 
-    type: Annotated[str, Meta(description="An S7 type, or another layout's name: INT, REAL[5], STRING[20], sensor[5].")]
-    at: Annotated[str, Meta(description="First byte, counted from 0; of a BOOL with its bit: 0.1.")]
+    # Not annotated, since it is no option.
+    short_form = MappingProxyType(
+        {
+            "pattern": r"^[^@]*[^@\s][^@]*@\s*[0-9]{1,9}(?:\.[0-9]{1,9})?\s*$",
+            "patternErrorMessage": "A field has a type and its first byte: INT @ 10, BOOL @ 0.1.",
+        }
+    )
+    type: Annotated[
+        str,
+        Meta(
+            description="An S7 type, or another layout's name: INT, REAL[5], STRING[20], sensor[5].",
+            extra_json_schema={"anyOf": [{"enum": list(TYPES)}, {"type": "string"}]},
+        ),
+    ]
+    at: Annotated[
+        str,
+        Meta(
+            description="First byte, counted from 0; of a BOOL with its bit: 0.1.",
+            extra_json_schema={"pattern": rf"^\s*{_AT.pattern}\s*$|\$\{{"},
+        ),
+    ]
     unit: Annotated[str, Meta(description="Shown beside the value: mm/s. Never on the wire.")] = ""
     scale: Annotated[float, Meta(description="The number read is multiplied by it.")] = 1.0
     offset: Annotated[float, Meta(description="Added after scaling.")] = 0.0

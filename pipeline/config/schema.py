@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -18,18 +20,40 @@ from pipeline.config.recorder import RecorderOptions
 from pipeline.operator import NodeKind, find, names
 from pipeline.units import Duration, Secret, Size
 
-__all__ = ["OptionRow", "describe", "option_rows", "schema"]
+__all__ = ["OptionRow", "describe", "option_rows", "schema", "schema_text"]
 
 _SUBSTITUTED = {"type": "string", "pattern": r"\$\{"}
+_QUANTITIES = r"^\s*(?:[0-9]+(?:\.[0-9]+)?\s*(?:{units})\s*)+$|^\s*0\s*$|\$\{{"
+_FIRST_TO_LAST = {r"\A": "^", r"\Z": "$"}
+"""What Python's patterns have and those of editors (ECMA-262) don't."""
 _SIMPLE: Mapping[Any, dict[str, Any]] = {
     Any: {},
     type(None): {"type": "null"},
     bool: {"type": "boolean"},
     int: {"type": "integer"},
     float: {"type": "number"},
-    str: {"type": ["string", "number", "boolean"]},
-    Duration: {"anyOf": [{"type": "string", "examples": ["500ms", "1s", "7d"]}, {"const": 0}]},
-    Size: {"anyOf": [{"type": "string", "examples": ["64MiB", "1GiB"]}, {"const": 0}]},
+    # A plain `true` is text too where text is wanted; but an editor would then offer it everywhere.
+    str: {"type": ["string", "number"]},
+    Duration: {
+        "anyOf": [
+            {
+                "type": "string",
+                "pattern": _QUANTITIES.format(units="us|ms|s|m|min|h|d|w"),
+                "patternErrorMessage": "A duration has a number and a unit: 500ms, 1s, 15m, 1h30m, 7d.",
+            },
+            {"const": 0},
+        ]
+    },
+    Size: {
+        "anyOf": [
+            {
+                "type": "string",
+                "pattern": _QUANTITIES.format(units="[kMGT]?B|[KMGT]iB"),
+                "patternErrorMessage": "A size has a number and a unit: 64MiB, 1GiB, 500kB.",
+            },
+            {"const": 0},
+        ]
+    },
     Secret: {
         "anyOf": [
             {"type": ["string", "number"]},
@@ -50,7 +74,6 @@ _BOUNDS = {
     "multiple_of": "multipleOf",
 }
 _NODE = {
-    "type": {"type": "string"},
     "enabled": {
         "description": "false: the node is checked and left out.",
         "anyOf": [{"type": "boolean"}, _SUBSTITUTED],
@@ -60,6 +83,11 @@ _FROM = {
     "description": "The node whose frames it takes, or a list of them.",
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
 }
+
+
+def schema_text() -> str:
+    """The schema as a file holds it."""
+    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def schema() -> dict[str, Any]:
@@ -91,16 +119,22 @@ def schema() -> dict[str, Any]:
 def _section(kind: NodeKind, builder: _Builder) -> dict[str, Any]:
     """A section: which options a node may have follows from its `type`."""
     takes = kind in (NodeKind.TRANSFORM, NodeKind.SINK)
+    docs = {name: find(kind, name).doc.partition("\n")[0] for name in names(kind)}
+    type_: dict[str, Any] = {
+        "description": "What it is; `python -m pipeline operators NAME` tells all of one.",
+        "anyOf": [{"enum": list(docs), "enumDescriptions": list(docs.values())}, _SUBSTITUTED],
+    }
     variants = []
-    for name in names(kind):
-        operator = find(kind, name)
-        own = builder.object(operator.options, {**_NODE, **({"from": _FROM} if takes else {})})
+    for name, doc in docs.items():
+        own = builder.object(find(kind, name).options, {"type": {}, **_NODE, **({"from": _FROM} if takes else {})})
         key = f"{kind.value}.{name}"
-        builder.definitions[key] = {"description": operator.doc.partition("\n")[0], **own}
-        variants.append({"if": {"properties": {"type": {"const": name}}}, "then": {"$ref": f"#/$defs/{key}"}})
+        builder.definitions[key] = {"title": name, "description": doc, **own}
+        # A pattern, since the YAML language server takes the beginning of a `const` for it: s7 for s7plus.
+        chosen = {"properties": {"type": {"type": "string", "pattern": f"^{name}$"}}, "required": ["type"]}
+        variants.append({"if": chosen, "then": {"$ref": f"#/$defs/{key}"}})
     node: dict[str, Any] = {
         "type": "object",
-        "properties": {"type": {"enum": names(kind)}},
+        "properties": {"type": type_},
         "required": ["type", "from"] if takes else ["type"],
         **({"allOf": variants} if variants else {}),
     }
@@ -116,6 +150,7 @@ class _Builder:
 
     def __init__(self, definitions: dict[str, Any]) -> None:
         self.definitions = definitions
+        self._keys: dict[Any, str] = {}
 
     def of(self, hint: Any) -> dict[str, Any]:
         """The schema of an annotated type."""
@@ -123,6 +158,9 @@ class _Builder:
         result = self._plain(base)
         for meta in metas:
             result = _with_meta(result, base, meta)
+        if is_options(base) and "description" not in result:
+            # Beside the reference, not inside: editors prefer what is inside to the description of the option.
+            result["description"] = (base.__doc__ or "").partition("\n")[0]
         return result
 
     def object(self, cls: Any, also: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -142,7 +180,7 @@ class _Builder:
 
     def _plain(self, base: Any) -> dict[str, Any]:
         if is_union(base):
-            return {"anyOf": [self.of(member) for member in members(base)]}
+            return {"anyOf": list(self._members(base))}
         if is_options(base):
             return self._reference(base)
         if (allowed := choices(base)) is not None:
@@ -151,6 +189,15 @@ class _Builder:
             simple = dict(_SIMPLE[base])
             return {"anyOf": [simple, _SUBSTITUTED]} if base in (bool, int, float) else simple
         return self._container(base)
+
+    def _members(self, base: Any) -> Iterator[dict[str, Any]]:
+        """The schemas of a union; a mapping's short form (`INT @ 10`) first, since its mistakes say more."""
+        short = next((form for member in members(base) if (form := getattr(member, "short_form", None))), None)
+        if short:
+            yield _short(short)
+        for member in members(base):
+            if not (member is str and short):
+                yield self._plain(unwrap(member)[0]) if is_options(unwrap(member)[0]) else self.of(member)
 
     def _container(self, base: Any) -> dict[str, Any]:
         inner = get_args(base)
@@ -163,12 +210,20 @@ class _Builder:
         return dict(_SIMPLE[str])
 
     def _reference(self, cls: Any) -> dict[str, Any]:
-        key = f"{cls.__module__}.{cls.__qualname__}"
-        if key not in self.definitions:
-            self.definitions[key] = {}  # taken, in case the class holds itself
-            doc = (cls.__doc__ or "").partition("\n")[0]
-            self.definitions[key] = {"description": doc, **self.object(cls)}
+        key = self._keys.get(cls)
+        if key is None:
+            key = (
+                cls.__qualname__ if cls.__qualname__ not in self.definitions else f"{cls.__module__}.{cls.__qualname__}"
+            )
+            self._keys[cls] = key  # before its fields, in case the class holds itself
+            self.definitions[key] = {}
+            self.definitions[key] = self.object(cls)
         return {"$ref": f"#/$defs/{key}"}
+
+
+def _short(form: Mapping[str, str]) -> dict[str, Any]:
+    """The text that stands for a mapping: a field, an address."""
+    return {"type": "string", **form, "pattern": f"{form['pattern']}|{_SUBSTITUTED['pattern']}"}
 
 
 def _as_read(choice: str) -> Any:
@@ -186,7 +241,8 @@ def _with_meta(result: dict[str, Any], base: Any, meta: msgspec.Meta) -> dict[st
     if base in (int, float):
         bounds = {word: getattr(meta, name) for name, word in _BOUNDS.items() if getattr(meta, name) is not None}
     elif base is str and meta.pattern is not None:
-        bounds = {"anyOf": [{"pattern": meta.pattern}, _SUBSTITUTED]}
+        pattern = re.sub(r"\\[AZ]", lambda match: _FIRST_TO_LAST[match[0]], meta.pattern)
+        bounds = {"anyOf": [{"pattern": pattern}, _SUBSTITUTED]}
     elif shapes(base) == {"list"}:
         bounds = _lengths(meta, "minItems", "maxItems")
     elif shapes(base) == {"mapping"} and not is_options(base):

@@ -13,16 +13,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 
 from pipeline.s7.types import ALIASES, BLOCK_LIMIT, TYPES, S7Type, parse_type
 
-__all__ = ["Address", "Area", "parse_address", "place"]
+__all__ = ["ADDRESS_SCHEMA", "Address", "Area", "parse_address", "place"]
 
 _NOTATION = re.compile(
     r"%?(?:DB(?P<db>\d{1,9})(?P<form>\.DB|:|,)|(?P<area>[MIQEACTZ]))"
     r"(?P<code>[A-Z]*)(?P<byte>-?\d{1,9})(?:\.(?P<extra>-?\d{1,9}))?(?::(?P<type>.+))?",
     re.ASCII | re.IGNORECASE,
 )
+ADDRESS_SCHEMA = MappingProxyType(
+    {
+        "pattern": r"^\s*%?(?:[Dd][Bb][0-9]{1,9}(?:\.[Dd][Bb]|[:,])|[MIQEACTZmiqeactz])"
+        r"[A-Za-z]*[0-9]{1,9}(?:\.[0-9]{1,9})?(?::.+)?\s*$",
+        "patternErrorMessage": "An address names area, size and byte: DB1.DBD4:REAL, DB1.DBX0.0, M10.3, IW4:INT.",
+    }
+)
+"""How addresses look, for editors, which know no option for letters of any case."""
 _SIZES = {"X": "BOOL", "B": "BYTE", "W": "WORD", "D": "DWORD"}
 _NODES7 = {
     **{name: found.name for name, found in ALIASES.items()},

@@ -14,7 +14,7 @@ from msgspec import Meta
 from pipeline.config.layouts import RESERVED, Layout, Naming
 from pipeline.errors import Finding, nearest
 from pipeline.operator import Options
-from pipeline.s7.address import Address, Area, parse_address
+from pipeline.s7.address import ADDRESS_SCHEMA, Address, Area, parse_address
 from pipeline.s7.decode import Leaf, leaves_of
 from pipeline.s7.group import Block, Cell
 from pipeline.s7.types import BLOCK_LIMIT, enum_mistake
@@ -67,7 +67,14 @@ class BlockOptions(Options, kw_only=True):
 class TagOptions(Options, kw_only=True):
     """A single tag. The short form is its address alone."""
 
-    address: Annotated[str, Meta(description="where and what it is: DB2.DBD4:REAL, M10.3, IW4:INT, DB1:0:REAL[5]")]
+    short_form = ADDRESS_SCHEMA  # not annotated, since it is no option
+    address: Annotated[
+        str,
+        Meta(
+            description="where and what it is: DB2.DBD4:REAL, M10.3, IW4:INT, DB1:0:REAL[5]",
+            extra_json_schema={**ADDRESS_SCHEMA, "pattern": rf"{ADDRESS_SCHEMA['pattern']}|\$\{{"},
+        ),
+    ]
     unit: Annotated[str, Meta(description="shown beside the value: mm/s; never on the wire")] = ""
     scale: Annotated[float, Meta(description="the number read is multiplied by it")] = 1.0
     offset: Annotated[float, Meta(description="added after scaling")] = 0.0

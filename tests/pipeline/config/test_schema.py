@@ -12,9 +12,12 @@ def test_every_type_offers_its_own_options(operators):
     made = schema()
     assert json.loads(json.dumps(made)) == made
     sinks = made["properties"]["sinks"]["additionalProperties"]
-    assert sinks["properties"]["type"]["enum"] == ["mqtt", "s7_mirror"]
+    chosen, substituted = sinks["properties"]["type"]["anyOf"]
+    assert (chosen["enum"], len(chosen["enumDescriptions"])) == (["mqtt", "s7_mirror"], 2)
+    assert substituted["pattern"] == r"\$\{"
     assert sinks["required"] == ["type", "from"]
-    assert {"if": {"properties": {"type": {"const": "mqtt"}}}, "then": {"$ref": "#/$defs/sinks.mqtt"}} in sinks["allOf"]
+    mqtt_chosen = {"properties": {"type": {"type": "string", "pattern": "^mqtt$"}}, "required": ["type"]}
+    assert {"if": mqtt_chosen, "then": {"$ref": "#/$defs/sinks.mqtt"}} in sinks["allOf"]
     mqtt = made["$defs"]["sinks.mqtt"]
     assert list(mqtt["properties"])[:4] == ["type", "enabled", "from", "host"]
     assert (mqtt["required"], mqtt["additionalProperties"]) == (["host"], False)
