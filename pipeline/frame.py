@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DATA", "FAILURE", "Extent", "Frame", "Kind", "Origin", "Scalar", "Stamp"]
+__all__ = ["DATA", "FAILURE", "Extent", "Frame", "Kind", "Moments", "Origin", "Scalar", "Stamp"]
 
 Scalar = bool | int | float | str
 """What a value may be: `values` is flat and scalar, since the ingest loses arrays and merges nested keys."""
@@ -24,6 +24,9 @@ class Kind(Enum):
 
 DATA, FAILURE = Kind.DATA, Kind.FAILURE
 """For what runs at every frame: before Python 3.12, looking a member up in its enum costs more than most steps."""
+
+_CLOSE = 10
+"""Milliseconds by which frames that come too close to one another may run ahead of the clock."""
 
 
 class Extent(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
@@ -61,6 +64,27 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
         )
 
 
+class Moments:
+    """The times of one series' frames: whole milliseconds, none twice.
+
+    Late ticks may be answered within one millisecond, and a heartbeat may come with a reading; a database takes two
+    frames of one series and time for one.
+    """
+
+    __slots__ = ("_latest",)
+
+    def __init__(self) -> None:
+        self._latest = 0
+
+    def at(self, wall: float) -> float:
+        """The time, in seconds since 1970, of a frame made at `wall`."""
+        now = int(wall * 1000 + 0.5)
+        if now <= self._latest < now + _CLOSE:  # further ahead it is the clock that was set back
+            now = self._latest + 1
+        self._latest = now
+        return now / 1000
+
+
 class Origin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Where frames come from: one block of one PLC. Made once, shared by all its frames, compared by identity.
 
@@ -73,6 +97,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         tags: the block's own tags, fixed.
         units: unit by value name, for the page; never on the wire.
         extent: which bytes `raw` holds; None where it holds none.
+        moments: the times of its frames, whoever makes them.
         cache: constant parts that codecs keep, by codec name.
     """
 
@@ -84,6 +109,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     units: Mapping[str, str] = msgspec.field(default_factory=dict)
     extent: Extent | None = None
+    moments: Moments = msgspec.field(default_factory=Moments)
     cache: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def replace(self, **changes: Any) -> Origin:

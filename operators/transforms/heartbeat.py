@@ -55,7 +55,8 @@ def heartbeat(options: Heartbeat, context: Context) -> Transform:
                     return  # the common tick of this period came right after the subscription
                 now = context.clock.wall()
                 for origin, failure in failing.items():
-                    observer.on_next(failure.replace(ts=now) if failure else Frame.heartbeat(origin, now))
+                    ts = origin.moments.at(now)
+                    observer.on_next(failure.replace(ts=ts) if failure else Frame.heartbeat(origin, ts))
 
             return CompositeDisposable(
                 Disposable(context.clock.tick(options.every, tick)),

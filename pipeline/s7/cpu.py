@@ -194,7 +194,7 @@ class Cpu:
         """Nothing can be asked: one frame when that begins or its reason changes."""
         if self._failing != error.reason:
             self._failing = error.reason
-            self.emit(Frame.failure(self.origin, self._clock.wall(), error.reason))
+            self.emit(Frame.failure(self.origin, self.origin.moments.at(self._clock.wall()), error.reason))
 
     def _ask(self, session: Session) -> None:
         """One question after the other, so that silence can be laid to the right one."""
@@ -219,7 +219,7 @@ class Cpu:
         if values:
             self._failing = ""
             bad = {name: error.reason for name, error in refusals.items()} or None
-            self.emit(Frame(Kind.DATA, self._clock.wall(), self.origin, values, bad))
+            self.emit(Frame(Kind.DATA, self.origin.moments.at(self._clock.wall()), self.origin, values, bad))
         else:
             self.failed(next(iter(refusals.values())))
         self._finished(self)

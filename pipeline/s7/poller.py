@@ -27,8 +27,6 @@ __all__ = ["SKIPS", "Meters", "Polled", "Poller", "Target"]
 
 _SOON = 1.0
 """Seconds: a tick that is farther away than that is not waited for after a connection."""
-_CLOSE = 10
-"""Milliseconds by which frames that come too close to one another may run ahead of the clock."""
 SKIPS = ("late", "paused", "disconnected", "backing_off", "busy")
 """Why a tick is skipped; all are shown from the start, so that the first one is an increase."""
 
@@ -81,18 +79,6 @@ class Polled:
         self.doubted: set[str] = set()
         self._leaves = leaves
         self._whole = self.decode
-        self._latest = 0
-
-    def moment(self, wall: float) -> float:
-        """The time of a frame made at `wall`, in whole milliseconds, and none twice.
-
-        Late ticks may be answered within one millisecond; a database takes two frames of one series and time for one.
-        """
-        now = int(wall * 1000 + 0.5)
-        if now <= self._latest < now + _CLOSE:  # further ahead it is the clock that was set back
-            now = self._latest + 1
-        self._latest = now
-        return now / 1000
 
     def leave_out(self, bad: Mapping[int, int]) -> None:
         """Decode without these cells (index to return code) from now on."""
@@ -318,7 +304,7 @@ class Poller:
         if polled.failing:
             polled.failing = ""
             self._settled = False
-        ts = polled.moment(self._wall())
+        ts = polled.origin.moments.at(self._wall())
         self._emit(Frame(DATA, ts, polled.origin, values, wrong, data if complete else None))
 
     def failed(self, block: Block, error: ReadError) -> None:
@@ -333,7 +319,7 @@ class Poller:
                 polled.trouble = str(error)
         if polled.failing != error.reason:
             polled.failing = error.reason
-            self._emit(Frame.failure(polled.origin, polled.moment(self._clock.wall()), error.reason))
+            self._emit(Frame.failure(polled.origin, polled.origin.moments.at(self._clock.wall()), error.reason))
 
     def isolated(self, block: Block, bad: Mapping[int, int]) -> None:
         """Name what can't be read, once."""

@@ -241,7 +241,7 @@ class SymbolPoller:
         watched.meters.ok.n += 1
         watched.meters.latency.value = (now - group.started) * 1e3
         watched.failing = ""
-        self._emit(Frame(Kind.DATA, self._clock.wall(), watched.origin, values, wrong))
+        self._emit(Frame(Kind.DATA, watched.origin.moments.at(self._clock.wall()), watched.origin, values, wrong))
 
     def _failed(self, watched: Watched, error: ReadError) -> None:
         """A block can't be read: one frame when that begins or its reason changes."""
@@ -251,7 +251,7 @@ class SymbolPoller:
             self._context.metrics.counter("plc_refused", text, plc=self._target.name, reason=error.reason).n += 1
         if watched.failing != error.reason:
             watched.failing = error.reason
-            self._emit(Frame.failure(watched.origin, self._clock.wall(), error.reason))
+            self._emit(Frame.failure(watched.origin, watched.origin.moments.at(self._clock.wall()), error.reason))
 
     def _tell(self, watched: Watched) -> None:
         """Name what can't be read, once."""

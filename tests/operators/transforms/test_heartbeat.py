@@ -85,6 +85,27 @@ def test_ends_pass_and_stop_the_beats(end: str) -> None:
     assert run(script, 100) == [(1, "press", Kind.DATA, None), end]
 
 
+def test_a_beat_and_a_reading_of_one_millisecond_stay_two() -> None:
+    """Before or behind one another, they get times of their own: a database would take them for one."""
+
+    async def main(loop: VirtualLoop) -> list[float]:
+        context = make_context(loop, kind=NodeKind.TRANSFORM)
+        press, frames, seen = origin("press"), Subject[Frame](), []
+        frames.pipe(heartbeat.build(Heartbeat(every=Duration(30)), context)).subscribe(seen.append)
+
+        def read() -> None:
+            frames.on_next(Frame(Kind.DATA, press.moments.at(context.clock.wall()), press, {"x": 1}))
+
+        for when in (1.0, 30.0, 60.0, 90.0 + 1e-5):
+            loop.call_at(when, read)
+        await asyncio.sleep(100)
+        assert [frame.kind for frame in seen].count(Kind.HEARTBEAT) == 3
+        return [frame.ts for frame in seen]
+
+    times = run_virtual(main)
+    assert len({round(ts * 1000) for ts in times}) == len(times) == 7
+
+
 def test_two_subscriptions_keep_their_own_state() -> None:
     """State is made on subscribe: a second subscriber doesn't inherit the first one's blocks."""
 

@@ -1,14 +1,12 @@
-"""Polled blocks: no two frames of one block have the same millisecond."""
+"""Times of frames: no two of one series have the same millisecond."""
 
 import pytest
 
-from pipeline.frame import Origin
-from pipeline.s7.group import Block
-from pipeline.s7.poller import Polled
+from pipeline.frame import Moments
 
 
 @pytest.mark.parametrize(
-    ("walls", "moments"),
+    ("walls", "times"),
     [
         ([100.0004, 100.0006, 100.01049], [100.0, 100.001, 100.01]),
         ([100.126, 100.1262, 100.1264, 100.127, 100.14], [100.126, 100.127, 100.128, 100.129, 100.14]),
@@ -18,7 +16,7 @@ from pipeline.s7.poller import Polled
     ],
     ids=["apart", "together", "a small step back", "a clock set back and forth", "as a clock is today"],
 )
-def test_each_frame_has_a_millisecond_of_its_own(walls, moments):
+def test_each_frame_has_a_millisecond_of_its_own(walls, times):
     """Whole ones, ascending, and as near to the clock as can be; a clock that is set back is followed at once."""
-    polled = Polled(Origin(measurement="s7_db1"), Block(14, ()), [])
-    assert [polled.moment(wall) for wall in walls] == moments
+    moments = Moments()
+    assert [moments.at(wall) for wall in walls] == times
