@@ -73,7 +73,7 @@ def make_app(http: Http, running: Running, *, loopback: bool, history: History |
     turn = asyncio.Lock()
     views = _Views(running, Exposition(running, http.last_values), turn, has_login=has_login)
     board, history = Board(running), history or History(running)
-    hello = {"graph": running.graph.name, "version": _files()[1], "period": history.period, "login": has_login}
+    hello = {"graph": running.graph.name, "version": _files()[1], "login": has_login}
     live = Live(running, board, history, hello)
     charts = Charts(running, board, history, turn)
     routes = [

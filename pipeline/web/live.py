@@ -7,6 +7,7 @@ gets fewer events, never older ones. Without a page nothing is computed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -36,7 +37,10 @@ _MOST = 16
 _SERIES = 12
 """Charts' lines of one page."""
 _PAUSE = 0.5
-"""Seconds between two looks."""
+"""Seconds between two looks; twice as long where nothing is read more often than once a second."""
+_AFTER = 0.25
+"""Seconds after the ticks of the sources, so that a look finds what they have read."""
+_LEAST = 0.05
 _QUIET = 4.0
 """Seconds after which a page is told that nothing has changed."""
 _SPARKS = 60
@@ -136,7 +140,7 @@ class _Page:
         if wanting != self._troubles or self._spoken == -math.inf:
             told["troubles"] = self._troubles = wanting
         moment = running.clock.monotonic()
-        if moment - self._looked >= _SLOW:
+        if moment - self._looked >= _SLOW * 0.9:
             self._looked = moment
             told.update(self._slow())
         if not told and moment - self._spoken < _QUIET:
@@ -241,22 +245,29 @@ class Live:
             return PlainTextResponse("no such page is open\n", 404)
         return Response(_encode({"found": page.show(request.query_params)}), media_type="application/json")
 
+    def _pause(self) -> float:
+        """Seconds until the next look: where all sources of one period tick together, shortly after them."""
+        clock = self._running.clock
+        pace = _PAUSE if self._board.shortest < _SLOW else _SLOW
+        with contextlib.suppress(KeyError):
+            return (clock.next_tick(self._board.shortest) + _AFTER - clock.loop.time() - _LEAST) % pace + _LEAST
+        return pace
+
     async def _events(self) -> AsyncIterator[bytes]:
         page = _Page(self._running, self._board, self._history)
         self._pages[page.id] = page
         running = self._running
         hello = {**self._hello, "id": page.id, "boot": running.boot, "started": running.started}
+        hello["period"] = self._history.period
         try:
             yield b"retry: 1000\ndata: " + _encode({"hello": hello, "t": running.clock.wall()}) + b"\n\n"
             while True:
                 if news := page.news():
                     yield news
                 page.wake.clear()
-                try:
-                    async with asyncio.timeout(_PAUSE):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause()):
                         await page.wake.wait()
-                except TimeoutError:
-                    continue
         finally:
             del self._pages[page.id]
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import NoReturn
 
 import pytest
@@ -24,6 +25,10 @@ PARTS: dict[str, tuple[Callable[[], str], str]] = {
     "mosquitto": (
         lambda: "" if shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto") else "no mosquitto",
         "apt-get install mosquitto mosquitto-clients",
+    ),
+    "chromium": (
+        lambda: "" if shutil.which("chromium") and find_spec("playwright") else "no chromium, or no playwright",
+        "apt-get install chromium, pip install playwright",
     ),
     "strace": (lambda: "" if shutil.which("strace") else "no strace", "apt-get install strace"),
     "faketime": (lambda: "" if shutil.which("faketime") else "no libfaketime", "apt-get install faketime"),

@@ -31,7 +31,7 @@ def test_the_demo_runs_and_stops_with_ctrl_c(line, environment):
     wait_until(lambda: pipeline.metric("plc_publish_ok_total") >= 3, "three frames are acknowledged")
     status, page = pipeline.get("/")
     assert status == 200
-    assert "contador_bom" in page
+    assert "<title>demo</title>" in page
     assert "contador_bom" in json.dumps(json.loads(pipeline.get("/api/last")[1]))
     assert pipeline.get("/healthz")[0] == 200
     pipeline.send(signal.SIGINT)

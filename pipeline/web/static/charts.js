@@ -255,7 +255,7 @@ export function show(place, rest) {
   }
 
   function fixed(value, step) {
-    const digits = Math.min(8, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+    const digits = Math.min(8, (String(Number(step.toPrecision(6))).split(".")[1] ?? "").length);
     return Math.abs(value) >= 1e9 ? shown(value) : value.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false });
   }
 

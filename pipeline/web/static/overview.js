@@ -90,7 +90,10 @@ function card(block, number) {
     take(seen) {
       // While the block's dialog is open the stream brings all of its values; the card stays as it is.
       if (seen.n) whole = seen.n.length > Math.max(block.r, CARD);
-      if (whole) return;
+      if (whole) {
+        rows.ts = seen.ts;
+        return;
+      }
       rows.take(seen);
       more.hidden = rows.of <= rows.rows.length;
       put(more, t("all {n} values", { n: rows.of }));

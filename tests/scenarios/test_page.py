@@ -1,0 +1,311 @@
+"""The page in a real Chromium, on a real pipeline: what a user sees and does in each view, and what must never happen.
+
+One line for all tests: a simulated press, a PLC where nobody is, and a server that refuses everything at first.
+"""
+
+import json
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parts.line import Line
+from tests.parts.needs import PARTS, missing
+from tests.parts.receiver import ThreadedReceiver, receiver_thread
+from tests.parts.waiting import free_port, wait_until
+
+pytestmark = pytest.mark.real("chromium")
+
+TOKEN = "t0ken-of-the-page"
+SECRET = "segredo-do-servidor"
+FIELDS = {
+    "maquina_ligada": "BOOL @ 0.2",
+    "AI_Corrente": {"type": "REAL", "at": 2, "unit": "A"},
+    "AI_Vibracao": {"type": "REAL", "at": 6, "unit": "mm/s"},
+    "contador_bom": "INT @ 10",
+    "contador_ruim": "INT @ 12",
+}
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[ThreadedReceiver]:
+    """A server that takes nothing until a test says so."""
+    with receiver_thread() as started:
+        started.answer = lambda _: (400, {}, b"no such machine")
+        yield started
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory, receiver) -> Iterator[Line]:
+    """The line, as its user runs it."""
+    folder = tmp_path_factory.mktemp("page")
+    port, nobody = free_port(), free_port()
+    document = {
+        "name": "linha1",
+        "http": {"listen": "127.0.0.1:${METRICS_PORT}", "token": "${EDGE_TOKEN}"},
+        "layouts": {"press": {"size": 14, "fields": FIELDS}},
+        "services": {
+            "plc": {"type": "s7_simulator", "port": port, "dbs": [{"db": 1, "layout": "press", "process": "machine"}]}
+        },
+        "sources": {
+            "press": {
+                "type": "s7",
+                "tenant_id": "acme",
+                "every": "200ms",
+                "plcs": [
+                    {"plc_id": "press1", "address": "127.0.0.1", "port": port},
+                    {"plc_id": "press2", "address": "127.0.0.1", "port": nobody},
+                ],
+                "blocks": [{"db": 1, "layout": "press"}],
+            }
+        },
+        "transforms": {"frames": {"type": "heartbeat", "from": "press", "every": "30s"}},
+        "sinks": {
+            "server": {
+                "type": "http",
+                "from": "frames",
+                "url": f"http://127.0.0.1:{receiver.port}/ingest",
+                "token": SECRET,
+                "journal": {"path": str(folder / "journal")},
+            }
+        },
+    }
+    file = folder / "graph.yaml"
+    file.write_text(json.dumps(document, indent=1), encoding="utf-8")  # JSON is YAML
+    with Line(file, {"EDGE_TOKEN": TOKEN}, folder) as line:
+        wait_until(lambda: line.get("/healthz")[0] == 200, "the page answers")
+        yield line
+
+
+@pytest.fixture(scope="module")
+def browser(pipeline) -> Iterator[object]:
+    """Debian's Chromium; after the line, since Playwright keeps a loop running on this thread."""
+    probe, how = PARTS["chromium"]
+    if why := probe():
+        missing(why, how)
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - may be missing
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, pipeline):
+    """Open pages by `visit("/#graph", locale="pt-BR")`; at the end none may have had an error or broken the policy."""
+    contexts, wrong = [], []
+
+    def start(path="/", **options):
+        credentials = {"username": "token", "password": TOKEN}
+        context = browser.new_context(http_credentials=credentials, **{"locale": "en-US", **options})
+        contexts.append(context)
+        context.set_default_timeout(20_000)
+        page = context.new_page()
+        page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.add_init_script("addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.blockedURI))")
+        page.goto(pipeline.url + path)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    lost = re.compile("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET")
+    assert [text for text in wrong if not lost.search(text)] == []
+
+
+def until(page, condition):
+    """Wait for a condition in the page; asked from outside, since its policy allows no `eval` inside."""
+    wait_until(lambda: page.evaluate(condition), condition)
+
+
+def moves(place):
+    """Wait until the text at a place has changed."""
+    before = place.text_content()
+    wait_until(lambda: place.text_content() != before, f"it moves from {before}")
+
+
+def test_the_overview_shows_values_that_move_and_says_what_to_do(visit):
+    """A card a block: values with unit and sparkline; of the PLC that isn't there the reason and the advice."""
+    page = visit()
+    page.wait_for_selector("#block-0 tr >> text=AI_Corrente")
+    row = page.locator("#block-0 tr", has_text="AI_Corrente")
+    assert re.fullmatch(r"[\d.e-]+", row.locator(".value").text_content())
+    assert row.locator(".unit").text_content() == "A"
+    moves(page.locator("#block-0 tr", has_text="AI_Corrente").locator(".value"))
+    until(page, "document.querySelector('#block-0 .spark path').getAttribute('d').length > 10")
+    page.wait_for_selector("#block-1.failing .trouble >> text=nothing listens")
+    assert page.text_content("#block-1 .age") == "never read"
+    assert "acme/press2" in page.text_content(".attention")
+    assert page.text_content("#health") != "All is well"
+    page.get_by_role("button", name="failing 1").click()
+    page.wait_for_selector("#block-0", state="hidden")
+
+
+def test_a_block_opens_whole_and_is_searched_and_closed_by_keyboard(visit):
+    """Every value in a dialog that lives; Escape closes it; `/` goes to the search, digits to the views."""
+    page = visit()
+    page.wait_for_selector("#block-0 tr >> text=AI_Corrente")
+    page.locator("#block-0 .title").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog tr >> text=contador_ruim")
+    moves(page.locator("dialog tr", has_text="AI_Vibracao").locator(".value"))
+    page.fill("dialog input", "contador")
+    assert page.locator("dialog tbody tr:visible").count() == 2
+    page.keyboard.press("Escape")  # clears the field, as browsers do
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    page.keyboard.press("/")
+    page.keyboard.type("vibra")
+    until(page, "document.querySelectorAll('#block-0 tr').length === 1")
+    assert "AI_Vibracao" in page.text_content("#block-0 tbody")
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    page.wait_for_selector(".node >> text=frames")
+
+
+def test_the_graph_shows_states_and_rates_and_a_node_its_inside(visit):
+    """Rates on the edges; by click the options with secrets masked, counters, last errors, frames as they pass."""
+    page = visit("/#graph")
+    until(page, "/[1-9].*[/]s/.test(document.querySelector('.rate')?.textContent)")
+    page.locator(".node", has_text="press").first.click()
+    panel = page.locator(".panel")
+    panel.locator("text=press2").first.wait_for()
+    panel.locator(".errors >> text=nothing listens").first.wait_for()
+    panel.locator(".frames code >> text=AI_Corrente").first.wait_for()
+    page.locator(".node", has_text="server").click()
+    panel.locator("pre >> text=/ingest").wait_for()
+    assert "token: ***" in panel.locator("pre").text_content().replace('"', "")
+    assert SECRET not in page.content()
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".panel", state="detached")
+
+
+def test_charts_show_picked_tags_live_and_zoom_and_give_csv(visit, pipeline):
+    """Tags by search and keyboard, a panel a unit, the line goes on; dragging zooms; all samples as CSV."""
+    page = visit("/#charts")
+    for name in ("AI_Corrente", "AI_Vibracao"):
+        page.fill(".pick input", name)
+        page.locator(".found [role=option]", has_text=name).wait_for()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f".chip.series >> text={name}")
+    until(page, "document.querySelectorAll('.panels figure .u-over').length === 2")
+    assert "s=acme" in page.url
+    address = page.get_attribute("a[download]", "href")
+    wait_until(lambda: len(page.request.get(pipeline.url + address).text().splitlines()) > 6, "samples come")
+    lines = page.request.get(pipeline.url + address).text().splitlines()
+    assert lines[0] == "time,block,name,value,unit"
+    assert re.fullmatch(r"\d{4}-.*Z,acme/press1/DB1,AI_Corrente,[\d.e-]+,A", lines[1])
+    box = page.locator(".u-over").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.99, box["y"] + 60, steps=4)
+    page.mouse.up()
+    page.get_by_role("button", name="Back to now").click()
+    page.get_by_role("button", name="Back to now").wait_for(state="hidden")
+    page.get_by_role("button", name="Remove AI_Vibracao").click()
+    until(page, "document.querySelectorAll('.panels figure').length === 1")
+    page.reload()
+    page.wait_for_selector(".panels .u-over")
+
+
+def test_what_a_server_refused_is_listed_with_its_reason_and_sent_again(visit, receiver, pipeline):
+    """Dead letters, one click, and they arrive; that somebody asked is in the log."""
+    page = visit("/#journal")
+    page.wait_for_selector(".letters td.why >> text=400")
+    assert "acme" in page.text_content(".letters tbody")
+    receiver.answer = lambda _: 204
+    before = len(receiver.taken)
+    page.get_by_role("button", name="Send all again").click()
+    page.wait_for_selector("#said >> text=sent again")
+    wait_until(lambda: any(frame.get("replayed") for frame in receiver.taken[before:]), "they arrive")
+    page.goto(pipeline.url + "/#log")
+    page.wait_for_selector(".events >> text=dead letters requeued over HTTP")
+    assert "token@127.0.0.1" in page.text_content(".events")
+
+
+def test_the_log_is_filtered_by_node_level_and_words(visit):
+    """Newest first; what does not match is not shown."""
+    page = visit("/#log")
+    page.wait_for_selector(".events li.warning")
+    page.select_option("select[aria-label=Level]", "30")
+    until(page, "![...document.querySelectorAll('.events li.info')].some(e => e.checkVisibility())")
+    page.select_option("select[aria-label=Level]", "0")
+    page.select_option("select[aria-label=Node]", "plc")
+    shown = page.locator(".events li:visible .who")
+    assert set(shown.all_text_contents()) == {"plc"}
+    page.fill("input[type=search]", "no such words")
+    page.wait_for_selector("text=Nothing matches.")
+
+
+def test_the_file_is_shown_with_what_check_says_and_without_secrets(visit):
+    """Predictions at their nodes, the warning of the literal secret at its line, the secret nowhere."""
+    page = visit("/#config")
+    page.wait_for_selector("text=This file is good.")
+    page.wait_for_selector(".remark.prediction")
+    assert "a secret is written in clear" in page.text_content(".remark.warning")
+    assert SECRET not in page.content()
+    assert TOKEN not in page.content()
+
+
+def test_it_speaks_portuguese_and_remembers_the_choice(visit):
+    """By the browser's language; the switch changes it for good; nothing stays in the other language."""
+    page = visit(locale="pt-BR")
+    page.wait_for_selector("#tabs >> text=Visão geral")
+    page.wait_for_selector("#block-1 >> text=nunca lido")
+    page.get_by_role("button", name="Idioma").click()
+    page.wait_for_selector("#tabs >> text=Overview")
+    page.reload()
+    page.wait_for_selector("#tabs >> text=Overview")
+    assert "lang" not in page.url
+
+
+def test_the_theme_is_the_systems_until_somebody_chooses(visit):
+    """Dark where the system is dark; the switch goes light, dark, automatic, and is kept."""
+    page = visit(color_scheme="dark")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    page.get_by_role("button", name="Theme").click()
+    until(page, f"{ground} !== '{dark}'")
+    page.reload()
+    assert page.evaluate(ground) != dark
+
+
+@pytest.mark.parametrize("view", ["overview", "graph", "charts", "journal", "log", "config"])
+def test_nothing_is_wider_than_a_phone(visit, view):
+    """390 pixels: every view fits, without scrolling sideways."""
+    page = visit(f"/#{view}", viewport={"width": 390, "height": 844}, is_mobile=True)
+    page.wait_for_selector(f"#view.{view} > *", state="attached")
+    until(page, "document.getElementById('health').textContent.includes('attention')")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_wall_display_shows_values_only(visit):
+    """No tabs, no tools, larger figures, a clock; Escape leaves it."""
+    page = visit("/?kiosk", viewport={"width": 1920, "height": 1080})
+    page.wait_for_selector("#block-0 tr >> text=AI_Corrente")
+    assert page.locator("#tabs").is_hidden()
+    assert page.locator("#tools time").is_visible()
+    assert float(page.evaluate("parseFloat(getComputedStyle(document.querySelector('td.value')).fontSize)")) > 20
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#tabs")
+
+
+def test_old_values_look_old_and_a_lost_connection_shows_and_heals(visit, pipeline):
+    """While the process is stopped the page says so; when it goes on, so does the page, without a reload."""
+    page = visit()
+    page.wait_for_selector("#block-0 tr >> text=AI_Corrente")
+    page.evaluate("window.kept = true")
+    pipeline.send(signal.SIGSTOP)
+    try:
+        page.wait_for_selector("#lost:has-text('Connection to the pipeline lost')")
+        assert "away" in page.get_attribute("body", "class")
+    finally:
+        pipeline.send(signal.SIGCONT)
+    page.wait_for_selector("#lost", state="hidden")
+    moves(page.locator("#block-0 tr", has_text="AI_Corrente").locator(".value"))
+    assert page.evaluate("window.kept")
