@@ -1,0 +1,1 @@
+"""What `infra/doctor` tries, part by part."""
