@@ -88,7 +88,7 @@ def _import_program(
         text = line_text(program, places, _name(output or files[0]), files, address)
     told = "\n".join(map(str, program.remarks))
     if not text:
-        hint = "`--layouts` gives types alone" if program.types and not layouts else ""
+        hint = "(`--layouts` gives the types alone)" if program.types and not layouts else ""
         raise UsageError("\n".join(part for part in (told, "there is nothing to read in these files", hint) if part))
     _give(text, output)
     if told:

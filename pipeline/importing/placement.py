@@ -1,8 +1,9 @@
 """Where the members of standard-access blocks lie: the layouts that a program's data blocks amount to.
 
 STEP 7's and TIA Portal's rules (S7-1200/1500 manual, "Data types", standard access): BOOLs fill a byte from bit 0 up;
-types of one byte stand at the next byte; all others, arrays and records stand at even bytes; a record's or array's end
-is filled up to an even byte; the elements of an array follow each other, BOOLs bit by bit, records at even bytes.
+types of one byte stand at the next byte; all others, arrays and records stand at even bytes; the end of a record, an
+array or a text is filled up to an even byte; the elements of an array follow each other, BOOLs bit by bit, records at
+even bytes.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ class _Placer:
                 self.program.tell(block.file, block.line, f"'{block.name}' has no member with a known place; left out")
         if all_types:
             for named in self.program.types.values():
-                self._layout_of_type(named)
+                if not named.optimised:
+                    self._layout_of_type(named)
 
     def _is_optimised(self, block: DataBlock) -> bool:
         if block.optimised is None and not block.shape.record:

@@ -198,9 +198,9 @@ class _Reader:
         here = self.next
         if here.word in _SECTIONS:
             return Shape(record=self._sections())
+        if token.word == "FUNCTION_BLOCK":
+            return Shape(record=Record(members=(), line=token.line))
         if here.word == "BEGIN" or here.word.startswith("END_") or here is self.end:
-            if token.word == "FUNCTION_BLOCK":
-                return Shape(record=Record(members=(), line=token.line))
             raise _Mistake(token.line, f"nothing is declared in '{name}'")
         return self.shape()
 
@@ -256,9 +256,11 @@ class _Reader:
             self.expect(":")
             opening = self.next.line
             shape = self.shape()
-            self._pass_to(";")
+            if self.accept(":="):
+                self._pass_to(";")
             closing = self.next.line
-            self.expect(";")
+            if not self.accept(";") and shape.record is None:
+                self.expect(";")
             comment = self.comments.get(opening if shape.record else closing) or self.comments.get(first.line, "")
             if not overlay:  # it lies on another, which is taken
                 found += [
@@ -312,11 +314,14 @@ class _Reader:
 
     def _bounds(self) -> tuple[tuple[Bound, Bound], ...]:
         self.expect("[")
-        found = []
+        found: list[tuple[Bound, Bound]] = []
         while True:
-            first = self._bound()
-            self.expect("..")
-            found.append((first, self._bound()))
+            if self.accept("*"):  # of a parameter, which is as long as what is given for it
+                found.append((0, "*"))
+            else:
+                first = self._bound()
+                self.expect("..")
+                found.append((first, self._bound()))
             if not self.accept(","):
                 break
         self.expect("]")
