@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import (
     BigValueGraphMode,
     GraphDrawStyle,
+    GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
@@ -110,6 +111,8 @@ def dial(title: str, text: str, *queries: str, look: Look, uid: str = PLATFORM, 
 def lines(title: str, text: str, *queries: str, look: Look, uid: str = PLATFORM, width: int = HALF) -> timeseries.Panel:
     """Values over time; steps above the first are drawn as lines."""
     panel = _made(timeseries.Panel(), title, text, queries, look=look, uid=uid, width=width).height(8)
+    if len(look.steps) > 1:
+        panel.thresholds_style(commons.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.LINE))
     legend = commons.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
     tooltip = commons.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
     return (

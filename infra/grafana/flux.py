@@ -60,9 +60,14 @@ source = if step == "raw" then "${bucket:raw}" else "${bucket:raw}_" + step
 named = (name, kind) => regexp.compile(v: "^(?:" + name + ")" + (if step == "raw" then "" else "_" + kind) + "$")
 least = if step == "1h" then 1h else 1m
 minutely = if int(v: v.windowPeriod) < int(v: least) then least else v.windowPeriod
-chosen = from(bucket: source)
+// A function, not a value: the storage filters for itself only where a pipe is not shared.
+chosen = () => from(bucket: source)
     |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
     |> filter(fn: (r) => WHO)
+signal = (name, kind, tables=<-) => {
+    pattern = named(name: name, kind: kind)
+    return tables |> filter(fn: (r) => r._field =~ pattern)
+}
 """
 
 
@@ -90,8 +95,8 @@ def resolved(body: str, imports: str = "") -> str:
     """A query on frames whose bucket follows the range: each frame, minutes, hours.
 
     Args:
-        body: begins with `chosen`, the selected PLCs' rows; `named(name:, kind:)` is the pattern of a field, whose
-            aggregate is the kind `last`, `mean`, `min` or `max`; `minutely` is a window of whole steps.
+        body: begins with `chosen()`, the selected PLCs' rows; `signal(name:, kind:)` keeps the fields of that pattern,
+            as their aggregate `last`, `mean`, `min` or `max`; `minutely` is a window of whole steps.
         imports: lines of further packages.
     """
     return imports + _RESOLUTION.replace("WHO", WHO) + body.strip()

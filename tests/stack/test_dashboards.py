@@ -55,6 +55,7 @@ def told(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tol
         edge.wait_ready()
         _history(stack, time.time() - 900, 300)
         _history(stack, HOUR - 1800, 120)
+        _nameless(stack)
         _analytics(stack, parts, tmp_path_factory.mktemp("analytics"))
         stack.publish("plc/acme/press2", '{"no": "frame"}')
         wait_until(lambda: _count(stack, "edge_up") >= 4, "metrics", 90)
@@ -111,6 +112,16 @@ def _history(stack: Stack, first: float, seconds: int) -> None:
                 json.dumps(frame | {"measurement": "oee", "values": result, "replayed": True, "ts": first + n + 0.5})
             )
     stack.publish("plc/acme/press2", *bodies)
+
+
+def _nameless(stack: Stack) -> None:
+    """Two PLCs without tenant and plc_id, on the topic that such edges share."""
+    now = time.time() - 300
+    for ip in ("10.0.0.3", "10.0.0.4"):
+        frames = [
+            {"ts": now + n, "ip": ip, "db": 1, "values": {"contador_bom": n, "contador_ruim": 0}} for n in range(90)
+        ]
+        stack.publish("plc/db1", *(json.dumps(frame) for frame in frames))
 
 
 def _analytics(stack: Stack, parts: ExitStack, folder) -> None:
@@ -207,8 +218,7 @@ def test_figures_are_right(told):
     good = {row["_time"]: row["_value"] for row in made if row["signal"] == "contador_bom"}
     assert max(good.values()) == pytest.approx(30, abs=1)
     assert min(good.values()) >= 0
-    total = sum(value for value in good.values())
-    assert total == pytest.approx(150, abs=35)
+    assert sum(good.values()) == pytest.approx(150, abs=35)
     rates = [row["_value"] for row in told.rows(panel("Scrap rate"), plc="press2")]
     assert all(0 <= rate <= 20 for rate in rates)
     assert {row["duration"] for row in told.rows(panel("Stops"), plc="press2")} == {20}
@@ -217,14 +227,16 @@ def test_figures_are_right(told):
     assert [(row["seq"], row["missing"]) for row in gaps] == [(103, 3)]
     assert [row["missing"] for row in told.rows(panel("Missing", "debug"))] == [3]
     assert [row["_value"] for row in told.rows(panel("OEE"), plc="press2")] == [0.6]
+    for title in ("Good parts", "Counters", "Production per minute", "Scrap rate"):
+        assert {row["plc_id"] for row in told.rows(panel(title))} >= {"press2", "10.0.0.3", "10.0.0.4"}, title
 
 
 def test_the_fleet_tells_who_answers_and_who_fails(told):
     """The press whose server has ended fails; the one that only history knows is silent."""
     fleet = {row["plc"]: row["state"] for row in told.rows(panel("PLCs", "fleet"))}
-    assert fleet == {"press1": "failing", "press2": "silent"}
+    assert fleet == {"press1": "failing"} | dict.fromkeys(("press2", "10.0.0.3", "10.0.0.4"), "silent")
     assert told.rows(panel("Failing", "fleet")) == [{"_value": 1}]
-    assert told.rows(panel("Silent", "fleet")) == [{"_value": 1}]
+    assert told.rows(panel("Silent", "fleet")) == [{"_value": 3}]
     (press1,) = (row for row in told.rows(panel("PLCs", "fleet")) if row["plc"] == "press1")
     assert press1["latency"] > 0
     assert press1["limit"] == 75

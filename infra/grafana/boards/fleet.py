@@ -21,7 +21,8 @@ _LABELS = "r.tenant =~ /^${tenant:regex}$/ and r.plc =~ /^${plc:regex}$/"
 
 # One row a PLC, made of pieces that may be missing: an edge elsewhere is not asked for its metrics.
 _STATE = f"""
-frames = from(bucket: "${{bucket:raw}}")
+// Functions, not values: the storage filters for itself only where a pipe is not shared.
+frames = () => from(bucket: "${{bucket:raw}}")
     |> range(start: -7d, stop: 1d)
     |> filter(fn: (r) => {WHO} and r._measurement !~ {NO_READINGS})
 who = (tables=<-, what) => tables
@@ -34,18 +35,18 @@ who = (tables=<-, what) => tables
     }}))
     |> group(columns: ["tenant", "plc", "what"])
     |> min()
-metrics = from(bucket: "${{bucket:raw}}")
+metrics = () => from(bucket: "${{bucket:raw}}")
     |> range(start: -5m)
     |> filter(fn: (r) => r._measurement == "prometheus" and {_LABELS})
-latest = (name, what) => metrics
+latest = (name, what) => metrics()
     |> filter(fn: (r) => r._field == name)
     |> last()
     |> map(fn: (r) => {_LABELLED})
     |> group(columns: ["tenant", "plc", "what"])
     |> max()
 fleet = union(tables: [
-    frames |> filter(fn: (r) => r._field !~ {ABOUT}) |> who(what: "age"),
-    frames |> filter(fn: (r) => r._field == "read_failed") |> who(what: "failed"),
+    frames() |> filter(fn: (r) => r._field !~ {ABOUT}) |> who(what: "age"),
+    frames() |> filter(fn: (r) => r._field == "read_failed") |> who(what: "failed"),
     latest(name: "plc_read_latency_ms", what: "latency"),
     latest(name: "plc_expected_interval_seconds", what: "interval"),
     latest(name: "plc_bad_tags", what: "bad"),

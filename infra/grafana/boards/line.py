@@ -26,40 +26,59 @@ __all__ = ["line"]
 
 _NAME = "${__field.labels.plc_id} ${__field.labels.signal}"
 _PLC = "${__field.labels.plc_id}"
-_KEEP = '|> rename(columns: {_field: "signal"}) |> keep(columns: ["_time", "_value", "signal", "tenant_id", "plc_id"])'
+# A PLC without plc_id goes by its address.
+_WHOSE = """tenant_id: if exists r.tenant_id then r.tenant_id else "",
+        plc_id: if exists r.plc_id then r.plc_id else if exists r.ip then r.ip else "",
+        _time: r._time"""
+_KEEP = f"""|> map(fn: (r) => ({{
+        {_WHOSE},
+        signal: r._field,
+        _value: r._value,
+    }}))
+    |> group(columns: ["signal", "tenant_id", "plc_id"])"""
+_KEEP_RUNS = (
+    '|> rename(columns: {_field: "signal"}) |> keep(columns: ["_time", "_value", "signal", "tenant_id", "plc_id"])'
+)
 _OEE_STEPS = ((None, "red"), (0.6, "orange"), (0.85, "green"))
-_PER_MINUTE = "_value: r._value * 60000000000.0 / float(v: int(v: r._stop) - int(v: r._start))"
 _VIBRATION = ((None, "green"), (4.5, "orange"), (7.1, "red"))
 _SCRAP = ((None, "green"), (2.0, "orange"), (5.0, "red"))
 
 # What a counter has counted between two readings: 16-bit counters begin anew at 0 or at -32768, a reset one at 0.
 _MADE = """
 most = if step == "1h" then 16000.0 else if step == "1m" then 2000.0 else 1000.0
-counted = (name, tables=<-) => tables
-    |> filter(fn: (r) => r._field =~ named(name: name, kind: "last"))
-    |> toFloat()
-    |> map(fn: (r) => ({r with reading: r._value}))
-    |> difference(columns: ["_value"])
-    |> map(fn: (r) => ({r with _value:
-        if r._value >= 0.0 then r._value
-        else if r._value + 65536.0 <= most then r._value + 65536.0
-        else if r._value + 32768.0 <= most then r._value + 32768.0
-        else if r.reading >= 0.0 and r.reading <= most then r.reading
-        else 0.0}))
-    |> drop(columns: ["reading"])
+counted = (name, tables=<-) => {
+    steps = tables
+        |> signal(name: name, kind: "last")
+        |> toFloat()
+        |> duplicate(column: "_value", as: "reading")
+        |> difference(columns: ["_value"])
+    up = steps |> filter(fn: (r) => r._value >= 0.0)
+    down = steps
+        |> filter(fn: (r) => r._value < 0.0)
+        |> map(fn: (r) => ({r with _value:
+            if r._value + 65536.0 <= most then r._value + 65536.0
+            else if r._value + 32768.0 <= most then r._value + 32768.0
+            else if r.reading >= 0.0 and r.reading <= most then r.reading
+            else 0.0}))
+    return union(tables: [up, down]) |> drop(columns: ["reading"])
+}
+// Whole windows only: a part of one would look like a slower machine.
+per_minute = (tables=<-) => tables
+    |> group(columns: ["_start", "_stop", "_field", "tenant_id", "plc_id", "ip"])
+    |> aggregateWindow(every: minutely, fn: sum, createEmpty: false)
+    |> filter(fn: (r) => int(v: r._time) % int(v: minutely) == 0)
+    |> filter(fn: (r) => int(v: r._time) - int(v: minutely) >= int(v: v.timeRangeStart))
+    |> map(fn: (r) => ({r with _value: r._value * 60000000000.0 / float(v: int(v: minutely))}))
 """
 _SCRAP_RATE = (
     _MADE
     + """
-parts = (name, what) => chosen
+parts = (name, what) => chosen()
     |> counted(name: name)
-    |> group(columns: ["tenant_id", "plc_id"])
-    |> window(every: minutely)
-    |> sum()
+    |> group(columns: ["_start", "_stop", "tenant_id", "plc_id", "ip"])
+    |> aggregateWindow(every: minutely, fn: sum, createEmpty: false)
     |> map(fn: (r) => ({
-        tenant_id: if exists r.tenant_id then r.tenant_id else "",
-        plc_id: if exists r.plc_id then r.plc_id else "",
-        _time: r._stop,
+        WHOSE,
         what: what,
         _value: r._value,
     }))
@@ -70,17 +89,31 @@ union(tables: [parts(name: "${good:raw}", what: "good"), parts(name: "${scrap:ra
     |> filter(fn: (r) => r.good + r.bad > 0.0)
     |> map(fn: (r) => ({_time: r._time, tenant_id: r.tenant_id, plc_id: r.plc_id,
         _value: 100.0 * r.bad / (r.good + r.bad)}))
-"""
+""".replace("WHOSE", _WHOSE)
 )
 _RUNS = """
-runs = chosen
-    |> filter(fn: (r) => r._field =~ named(name: "${running:raw}", kind: "last"))
-    |> map(fn: (r) => ({_time: r._time, _start: r._start, _stop: r._stop, tenant_id: r.tenant_id, plc_id: r.plc_id,
-        _field: r._field, _value: if string(v: r._value) == "true" or string(v: r._value) == "1" then 1 else 0}))
-    |> map(fn: (r) => ({r with change: r._value}))
-    |> difference(columns: ["change"], keepFirst: true)
-    |> filter(fn: (r) => not exists r.change or r.change != 0)
-"""
+changes = chosen()
+    |> signal(name: "${running:raw}", kind: "last")
+    |> toFloat()
+    |> duplicate(column: "_value", as: "change")
+    |> difference(columns: ["change"])
+    |> filter(fn: (r) => r.change != 0.0)
+    |> drop(columns: ["change"])
+first = chosen()
+    |> signal(name: "${running:raw}", kind: "last")
+    |> first()
+    |> toFloat()
+runs = union(tables: [first, changes])
+    |> map(fn: (r) => ({
+        WHOSE,
+        _start: r._start,
+        _stop: r._stop,
+        _field: r._field,
+        _value: if r._value == 0.0 then 0 else 1,
+    }))
+    |> group(columns: ["_start", "_stop", "_field", "tenant_id", "plc_id"])
+    |> sort(columns: ["_time"])
+""".replace("WHOSE", _WHOSE)
 
 
 def _latest(field: str) -> str:
@@ -88,23 +121,25 @@ def _latest(field: str) -> str:
 
 
 def _analogue(field: str) -> str:
-    pattern = f'named(name: "${{{field}:raw}}", kind: "mean")'
-    return resolved(f"""chosen
-    |> filter(fn: (r) => r._measurement !~ /^(prometheus|oee)$/ and r._field =~ {pattern})
+    return resolved(f"""chosen()
+    |> filter(fn: (r) => r._measurement !~ /^(prometheus|oee)$/)
+    |> signal(name: "${{{field}:raw}}", kind: "mean")
     |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)
     {_KEEP}""")
 
 
 def _oee(*fields: str) -> str:
-    return resolved(f"""chosen
-    |> filter(fn: (r) => r._measurement == "oee" and r._field =~ named(name: "{"|".join(fields)}", kind: "mean"))
+    return resolved(f"""chosen()
+    |> filter(fn: (r) => r._measurement == "oee")
+    |> signal(name: "{"|".join(fields)}", kind: "mean")
     |> aggregateWindow(every: minutely, fn: mean, createEmpty: false)
     {_KEEP}""")
 
 
 def _latest_oee(field: str) -> str:
-    return resolved(f"""chosen
-    |> filter(fn: (r) => r._measurement == "oee" and r._field =~ named(name: "{field}", kind: "last"))
+    return resolved(f"""chosen()
+    |> filter(fn: (r) => r._measurement == "oee")
+    |> signal(name: "{field}", kind: "last")
     |> last()
     {_KEEP}""")
 
@@ -138,14 +173,11 @@ def _now(made: Dashboard) -> Dashboard:
     state = resolved(
         _RUNS
         + 'runs |> last() |> map(fn: (r) => ({r with _value: if r._value == 1 then "running" else "stopped"}))'
-        + _KEEP
+        + _KEEP_RUNS
     )
-    rate = resolved(f"""{_MADE}chosen
+    rate = resolved(f"""{_MADE}chosen()
     |> counted(name: "${{good:raw}}")
-    |> window(every: minutely)
-    |> sum()
-    |> map(fn: (r) => ({{r with _time: r._stop, {_PER_MINUTE}}}))
-    |> group(columns: ["_field", "tenant_id", "plc_id"])
+    |> per_minute()
     |> last()
     {_KEEP}""")
     whole = Look(name=_NAME, decimals=0)
@@ -158,22 +190,22 @@ def _now(made: Dashboard) -> Dashboard:
         .with_panel(number("Scrap", "The counter as the PLC has it.", _latest("scrap"), look=whole))
         .with_panel(
             number(
-                "Parts per minute", "Good parts, the latest minute or window.", rate, look=Look(name=_NAME, decimals=1)
+                "Parts per minute",
+                "Good parts of the latest whole minute, or bar.",
+                rate,
+                look=Look(name=_NAME, decimals=1),
             )
         )
     )
 
 
 def _production(made: Dashboard) -> Dashboard:
-    per_minute = resolved(f"""{_MADE}chosen
+    per_minute = resolved(f"""{_MADE}chosen()
     |> counted(name: "${{good:raw}}|${{scrap:raw}}")
-    |> window(every: minutely)
-    |> sum()
-    |> map(fn: (r) => ({{r with _time: r._stop, {_PER_MINUTE}}}))
-    |> group(columns: ["_field", "tenant_id", "plc_id"])
+    |> per_minute()
     {_KEEP}""")
-    counters = resolved(f"""chosen
-    |> filter(fn: (r) => r._field =~ named(name: "${{good:raw}}|${{scrap:raw}}", kind: "last"))
+    counters = resolved(f"""chosen()
+    |> signal(name: "${{good:raw}}|${{scrap:raw}}", kind: "last")
     |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)
     {_KEEP}""")
     scrap = Look(unit="percent", steps=_SCRAP, name=_PLC, least=0, decimals=1)
@@ -182,7 +214,7 @@ def _production(made: Dashboard) -> Dashboard:
         .with_panel(
             bars(
                 "Production per minute",
-                "Parts counted, also over a 16-bit counter's end and a reset, divided by the minutes of a bar.",
+                "Parts counted in each whole bar, also over a 16-bit counter's end and a reset.",
                 per_minute,
                 look=Look(name=_NAME, least=0, decimals=1),
             )
@@ -217,7 +249,7 @@ def _machine(made: Dashboard) -> Dashboard:
     running = states(stopped="red", running="green")
     timed = f"""runs
     |> map(fn: (r) => ({{r with _value: if r._value == 1 then "running" else "stopped"}}))
-    {_KEEP}"""
+    {_KEEP_RUNS}"""
     stops = """runs
     |> sort(columns: ["_time"])
     |> events.duration(unit: 1s, columnName: "duration")
