@@ -84,7 +84,7 @@ class Delivery:
         self.options = journal
         self._context = context
         context.keeper = self
-        context.letters = Letters(self)
+        self.letters = context.letters = Letters(self)
         self._clock = context.clock
         self._codec = codec
         self._address = address

@@ -212,7 +212,7 @@ class History:
             latest: so many of the newest; 0 for all.
         """
         ring = self._rings.get(origin)
-        if ring is None:
+        if ring is None or name not in ring.layouts[-1].codes:
             return
         rows = [ring.fine[index] for index in range(-min(latest, len(ring.fine)), 0)] if latest else ring.rows()
         for index in range(bisect_left(rows, math.nextafter(since, math.inf), key=_time), len(rows)):

@@ -22,7 +22,7 @@ from pipeline.web.view import Running, actors_of, describe_actor, details_of
 __all__ = ["checked", "described_node"]
 
 _LITERAL = re.compile(
-    r"""(?P<key>["']?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|authorization|api_?key)[\w-]*["']?\s*:\s*)
+    r"""(?<!\$\{)(?<![\w-])(?P<key>["']?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|authorization|api_?key)[\w-]*["']?\s*:\s*)
         (?P<value>"(?!\$\{)[^"\n]*"|'(?!\$\{)[^'\n]*'|(?!\$\{|["'{\[&*!|>])[^\s,}\#][^,}\#\n]*)""",
     re.IGNORECASE | re.VERBOSE,
 )

@@ -21,7 +21,7 @@ from pipeline.clock import Clock, run_virtual
 from pipeline.codecs import CODECS
 from pipeline.delivery.delivery import Delivery
 from pipeline.delivery.lanes import Lanes
-from pipeline.errors import JournalForeign
+from pipeline.errors import JournalError, JournalForeign
 from pipeline.journal import tools as journal_tools
 from pipeline.journal.file import Store
 from pipeline.journal.journal import Journal
@@ -961,3 +961,36 @@ def test_kill_9_loses_nothing_that_was_sent(tmp_path, moment):
     left = [entry.id for entry in journal_tools.records(str(folder))]
     assert left == sorted(set(left))
     assert numbers[b"s"] - numbers[b"a"] <= set(left)
+
+
+@pytest.mark.parametrize("interval", [0.0, 1.0])
+def test_dead_letters_are_sent_again_while_it_runs(tmp_path, interval):
+    """Those that are named or all, marked as replayed; they are forgotten, and one refused again is dead again."""
+
+    async def main(loop):
+        delivery = make_delivery(loop, tmp_path / "j", commit_interval=Duration(interval))
+        receiver = Receiver(loop)
+        refused = ("unknown machine", True)
+        receiver.judge = lambda record: refused if b'"seq":7,' in record.plain or b'"seq":8,' in record.plain else None
+        await delivery.open()
+        receiver.connect(delivery)
+        await produce(delivery, 2)
+        await until(lambda: not delivery.unacknowledged)
+        letters = delivery.letters
+        dead = await letters.dead(100)
+        assert len(dead) == 6
+        assert {entry.reason for entry in dead} == {"unknown machine"}
+        before = len(receiver.got)
+        receiver.judge = lambda record: refused if b'"seq":8,' in record.plain else None
+        assert await letters.requeue([dead[0].id]) == 1
+        assert await letters.requeue() == 5
+        await until(lambda: not delivery.unacknowledged and len(receiver.got) == before + 6)
+        await until(lambda: delivery.commits.state.dead == 3)
+        assert [entry.reason for entry in await letters.dead(2)] == ["unknown machine"] * 2
+        assert delivery.stats()["dead_letters"] == 3
+        await delivery.close(2)
+        with pytest.raises(JournalError, match="is not open"):
+            await letters.requeue()
+
+    run_virtual(main)
+    assert len(list(journal_tools.records(str(tmp_path / "j"), dead=True))) == 3

@@ -170,7 +170,7 @@ export function show(place, rest) {
   function controls() {
     const ids = [...picked.values()];
     chips.replaceChildren(
-      ...ids.map((each) => h("button", { class: `chip series c${each.color ?? 0}`, "aria-label": t("Remove {name}", { name: each.name ?? each.id }), title: t("Remove {name}", { name: each.id.replace("|", " ") }), onclick: () => toggle(each) }, h("i", {}), h("strong", {}, each.name ?? each.id.split("|")[1]), ` ${each.block ?? ""}`, h("span", { class: "x", "aria-hidden": "true" }, "✕"))),
+      ...ids.map((each) => h("button", { class: "chip series", "aria-label": t("Remove {name}", { name: each.name ?? each.id }), title: t("Remove {name}", { name: each.id.replace("|", " ") }), onclick: () => toggle(each) }, dot(each), h("strong", {}, each.name ?? each.id.split("|")[1]), ` ${each.block ?? ""}`, h("span", { class: "x", "aria-hidden": "true" }, "✕"))),
     );
     ranges.replaceChildren(...RANGES.map((seconds) => h("button", { class: "chip", "aria-pressed": String(!zoom && seconds === range), onclick: () => ((range = seconds), look(null)) }, span(seconds))));
     back.hidden = !zoom;
@@ -182,6 +182,12 @@ export function show(place, rest) {
     csv.href = `/api/history?${query}&format=csv`;
     empty.hidden = picked.size > 0;
     tell();
+  }
+
+  function dot({ color = 0 }) {
+    const mark = h("i");
+    mark.style.background = `var(--c${color})`;
+    return mark;
   }
 
   function tell() {

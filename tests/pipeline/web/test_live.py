@@ -1,0 +1,151 @@
+"""The stream of a page: all of what is in sight at first, then what has changed, and nothing that nobody looks at."""
+
+import asyncio
+import json
+
+import pytest
+from starlette.datastructures import QueryParams
+
+from pipeline.actor import State
+from pipeline.frame import Frame
+from pipeline.operator import NodeKind
+from pipeline.web.app import make_app
+from pipeline.web.board import Board
+from pipeline.web.history import History
+from pipeline.web.live import _Page
+from tests.parts.engine import data, origin
+from tests.parts.web import LOOPBACK, NOW, Watched, ask
+
+
+class Looking:
+    """A page on a view whose time the test moves."""
+
+    def __init__(self):
+        self.view = Watched()
+        self.history = History(self.view)
+        self.page = _Page(self.view, Board(self.view), self.history)
+
+    def show(self, query):
+        """The page says what it shows."""
+        return self.page.show(QueryParams(query))
+
+    def news(self, seconds=1.0):
+        """What the page is told so much later; None for nothing."""
+        self.view.wall += seconds
+        self.view.time += seconds
+        told = self.page.news()
+        return None if told is None else json.loads(told.removeprefix(b"data: "))
+
+
+def test_a_block_in_sight_is_told_whole_then_by_what_has_changed():
+    """Names, units, values and sparklines at first; then numbers of values with the new ones; bad ones by reason."""
+    look = Looking()
+    first = look.news()
+    assert first["blocks"] == [
+        {"k": "acme/press1/DB1", "n": "acme/press1", "s": "DB1 · s7_db1 · 192.168.0.121", "b": "DB1", "r": 3}
+    ]
+    assert "seen" not in first
+    look.history.sample()
+    look.show("w=0")
+    (seen,) = look.news()["seen"]
+    assert (seen["n"], seen["v"]) == (["AI_Corrente", "contador_bom", "maquina_ligada"], [4.25, 5014, True])
+    assert (seen["u"], seen["sparks"]) == (["A", "", ""], {"0": [4.25], "1": [5014], "2": [1]})
+    assert look.news() is None
+    frame = data(look.view.press, NOW + 3, AI_Corrente=4.5, maquina_ligada=True).replace(bad={"contador_bom": "gone"})
+    look.view.latest[look.view.press] = frame
+    (seen,) = look.news()["seen"]
+    assert seen == {"i": 0, "ts": NOW + 3, "d": [0, 4.5, 1, None], "bad": {"1": "gone"}}
+
+
+def test_states_are_told_when_they_change():
+    """Fresh, stale after three periods, failing with what to do, well again; now and then that nothing is new."""
+    look = Looking()
+    assert look.news()["states"] == [[0, "fresh", ""]]
+    assert look.news(60)["states"] == [[0, "stale", ""]]
+    advice = "refused: permit PUT/GET in the CPU's protection settings"
+    look.view.become("press/press1", State.BACKING_OFF, advice)
+    look.view.failures[look.view.press] = Frame.failure(look.view.press, NOW, "refused")
+    told = look.news()
+    assert told["states"] == [[0, "failing", advice]]
+    assert told["troubles"] == [["press/press1", "backing_off", advice]]
+    look.view.failures.clear()
+    look.view.latest[look.view.press] = data(look.view.press, look.view.wall, n=1)
+    assert look.news()["states"] == [[0, "fresh", ""]]
+    assert look.news(1) is None
+    assert set(look.news(4)) == {"t"}
+
+
+def test_a_search_finds_blocks_and_shows_the_values_that_match():
+    """By the block's name or a value's; the block that is opened shows all it has."""
+    look = Looking()
+    other = origin("forno", units={})
+    look.view.latest[other] = data(other, NOW, **{f"zona_{n}": n for n in range(50)})
+    look.news()
+    assert look.show("w=0,1&q=zona_4") == [0]
+    (seen,) = [each for each in look.news()["seen"] if each["i"] == 0]
+    assert seen["n"] == ["zona_4", *(f"zona_4{n}" for n in range(7))]
+    assert seen["of"] == 50
+    look.show("w=1&o=0&q=zona_4")
+    (seen,) = [each for each in look.news()["seen"] if each["i"] == 0]
+    assert len(seen["n"]) == 50
+    assert look.show("q=nothing") == []
+    assert look.show("w=0") is None
+
+
+@pytest.mark.parametrize(
+    "query", ["w=9", "w=-1,x,,٣", "o=99999999999999999999", "c=a", "c=a|b|c", "c=acme/press1/DB1|n|x", "v=,,"]
+)
+def test_nonsense_is_shown_as_nothing(query):
+    """Numbers out of range, other alphabets' digits, lines of no block."""
+    look = Looking()
+    look.news()
+    assert look.show(query) is None
+    assert "seen" not in (look.news() or {})
+
+
+def test_nodes_and_lines_are_told_only_where_they_are_shown():
+    """States with the parts together, counters of the port, what a sink tells; then only nodes that changed."""
+    look = Looking()
+    look.news()
+    look.view.become("press/press2", State.BACKING_OFF, "timeout")
+    look.view.details = {"broker": lambda: {"backlog_frames": 7}}
+    look.view.metrics.counter("plc_publish_ok", "", mode="mqtt", node="broker").n = 12
+    look.show("v=nodes&c=acme/press1/DB1|contador_bom|0")
+    look.history.sample()
+    told = look.news()
+    nodes = {node["n"]: node for node in told["nodes"]}
+    assert nodes["press"]["state"] == "backing_off"
+    assert nodes["press"]["parts"] == {"running": 1, "backing_off": 1}
+    assert (nodes["broker"]["details"], nodes["broker"]["acknowledged"]) == ({"backlog_frames": 7}, 12)
+    assert told["lines"] == [["acme/press1/DB1|contador_bom", [[NOW - 0.5, 5014.0]]]]
+    assert look.news() is None
+    look.view.become("broker", State.DEGRADED, "slow", NodeKind.SINK)
+    assert [node["n"] for node in look.news()["nodes"]] == ["broker"]
+
+
+def test_the_stream_begins_with_what_a_page_must_know_and_ends_with_the_page():
+    """Name, version, start, whether it may change things; a page that has gone can show nothing."""
+
+    async def main():
+        view = Watched()
+        app = make_app(LOOPBACK, view, loopback=True)
+        sent = asyncio.Queue()
+        gone = asyncio.Event()
+
+        async def receive():
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        scope = {"type": "http", "method": "GET", "path": "/api/live", "query_string": b"", "headers": []}
+        stream = asyncio.create_task(app(scope, receive, sent.put))
+        assert (await sent.get())["status"] == 200
+        body = (await sent.get())["body"].decode()
+        hello = json.loads(body.split("data: ")[1])["hello"]
+        assert (hello["graph"], hello["boot"], hello["login"]) == ("test", view.boot, False)
+        assert json.loads((await sent.get())["body"].decode().removeprefix("data: "))["blocks"]
+        gone.set()
+        await stream
+        return app, hello["id"]
+
+    app, page = asyncio.run(main())
+    assert ask(app, f"/api/live/{page}?w=0", method="POST").status_code == 404
