@@ -28,6 +28,7 @@ from pipeline.process import new_loop, stop_on_signals
 from pipeline.recording.recorder import FileRecorder
 from pipeline.recording.replay import synthetic
 from pipeline.runtime import Runtime
+from pipeline.testing.recorded import Asked, write_test
 from pipeline.units import Duration
 
 __all__ = ["command", "record"]
@@ -42,7 +43,7 @@ __all__ = ["command", "record"]
     "--as-test",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write the recording, its graph and the frames that a replay gives into a new folder.",
+    help="Write the recording, its graph, the frames that it gives and a test of them into a new folder.",
 )
 def command(file: str, output: Path | None, span: str | None, frames: Path | None, as_test: Path | None) -> None:
     """Record what the PLCs of a graph answer, as it comes. Services and sources run, transforms and sinks don't.
@@ -60,7 +61,8 @@ def command(file: str, output: Path | None, span: str | None, frames: Path | Non
     except ValueError as error:
         raise UsageError(f"--for: {error}") from error
     path = graph_file(file)
-    graph = load(path, os.environ)
+    asked = Asked(os.environ)
+    graph = load(path, asked)
     if as_test is not None:
         if output is not None:
             raise UsageError("--as-test names the recording itself: leave -o out")
@@ -73,7 +75,8 @@ def command(file: str, output: Path | None, span: str | None, frames: Path | Non
     if as_test is not None:
         shutil.copyfile(path, as_test / "graph.yaml")
         count = write_expected(graph, output, as_test / "frames.jsonl")
-        click.echo(f"{as_test / 'frames.jsonl'}: {count} frames expected of a replay", err=True)
+        write_test(as_test / "graph.test.yaml", asked.found, output.name, "frames.jsonl")
+        click.echo(f"{count} frames are expected of it; next: pipeline test {as_test}", err=True)
 
 
 def record(graph: Graph, output: Path, seconds: float = math.inf, frames: Path | None = None) -> int:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.config.schema import schema_text
+from pipeline.config.schema import schema_of, schema_text
 from pipeline.errors import UsageError
+from pipeline.testing.options import Suite
 
 __all__ = ["command"]
 
@@ -16,7 +17,8 @@ __all__ = ["command"]
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to this file."
 )
-def command(output: Path | None) -> None:
+@click.option("--test", "of_tests", is_flag=True, help="The schema of test files, NAME.test.yaml.")
+def command(*, output: Path | None, of_tests: bool) -> None:
     """Tell editors which options there are: the JSON Schema of graph files, with the operators installed here.
 
     A graph file names the schema in its first line. Editors with the YAML language server (VS Code with the YAML
@@ -27,10 +29,11 @@ def command(output: Path | None) -> None:
       pipeline schema -o graph.schema.json
       # first line of a graph file:  # yaml-language-server: $schema=graph.schema.json
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
+    text = schema_text(schema_of(Suite, "Tests of a pipeline graph") if of_tests else None)
     if output is None:
-        click.echo(schema_text(), nl=False)
+        click.echo(text, nl=False)
         return
     try:
-        output.write_text(schema_text(), encoding="utf-8")
+        output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"'{output}' can't be written: {error.strerror}") from error

@@ -17,10 +17,10 @@ from pipeline.config.http import Http
 from pipeline.config.layouts import LayoutOptions
 from pipeline.config.loader import GraphName
 from pipeline.config.recorder import RecorderOptions
-from pipeline.operator import NodeKind, find, names
+from pipeline.operator import NodeKind, Options, find, names
 from pipeline.units import Duration, Secret, Size
 
-__all__ = ["OptionRow", "describe", "option_rows", "schema", "schema_text"]
+__all__ = ["OptionRow", "describe", "option_rows", "schema", "schema_of", "schema_text"]
 
 _SUBSTITUTED = {"type": "string", "pattern": r"\$\{"}
 _QUANTITIES = r"^\s*(?:[0-9]+(?:\.[0-9]+)?\s*(?:{units})\s*)+$|^\s*0\s*$|\$\{{"
@@ -85,9 +85,22 @@ _FROM = {
 }
 
 
-def schema_text() -> str:
-    """The schema as a file holds it."""
-    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+def schema_text(made: Mapping[str, Any] | None = None) -> str:
+    """A schema as a file holds it; that of graph files unless told."""
+    return json.dumps(schema() if made is None else made, indent=1, ensure_ascii=False) + "\n"
+
+
+def schema_of(cls: type[Options], title: str) -> dict[str, Any]:
+    """The schema of a file that is one set of options."""
+    definitions: dict[str, Any] = {}
+    own = _Builder(definitions).object(cls)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        **own,
+        "patternProperties": {"^x-": {"description": "Anything: a place for anchors."}},
+        "$defs": dict(sorted(definitions.items())),
+    }
 
 
 def schema() -> dict[str, Any]:

@@ -21,17 +21,30 @@ class StarterBlock:
 
     Attributes:
         db: its number.
-        size: bytes.
+        size: bytes; 0 where its fields tell.
         layout: the lines of its layout's `fields:`, from the first field on, without indentation; () where nobody
             knows them.
+        name: of a layout that is declared elsewhere; "" for one of its own, `db<number>`.
     """
 
     db: int
     size: int
     layout: Sequence[str] = ()
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name of its layout."""
+        return self.name or f"db{self.db}"
 
 
-def starter_graph(place: Place, blocks: Sequence[StarterBlock], comments: Sequence[str] = (), name: str = "new") -> str:
+def starter_graph(
+    place: Place,
+    blocks: Sequence[StarterBlock],
+    comments: Sequence[str] = (),
+    name: str = "new",
+    declared: Sequence[str] = (),
+) -> str:
     """The text of a graph file.
 
     Args:
@@ -39,6 +52,7 @@ def starter_graph(place: Place, blocks: Sequence[StarterBlock], comments: Sequen
         blocks: what it reads; at least one.
         comments: put at its head.
         name: the graph's.
+        declared: lines of further layouts, as they stand below `layouts:`.
     """
     lines = [*(f"# {comment}".rstrip() for comment in comments)]
     lines += [
@@ -50,7 +64,8 @@ def starter_graph(place: Place, blocks: Sequence[StarterBlock], comments: Sequen
         "",
         "# What the bytes of a block mean: name, type, first byte. `0.2` is bit 2 of byte 0.",
         "layouts:",
-        *(line for block in blocks for line in _layout(block)),
+        *declared,
+        *(line for block in blocks if not block.name for line in _layout(block)),
         "",
         "sources:",
         "  plc:",
@@ -66,7 +81,7 @@ def starter_graph(place: Place, blocks: Sequence[StarterBlock], comments: Sequen
         *([f"    timezone: {place.timezone}"] if place.timezone else []),
         "    every: 1s",
         "    blocks:",
-        *(f"      - {{db: {block.db}, layout: db{block.db}}}" for block in blocks),
+        *(f"      - {{db: {block.db}, layout: {block.title}}}" for block in blocks),
         "",
         "transforms:",
         "  frames: {type: heartbeat, from: plc, every: 30s}   # silence means trouble",
@@ -93,7 +108,8 @@ def starter_sinks(name: str) -> Iterator[str]:
 
 def _layout(block: StarterBlock) -> Iterator[str]:
     yield f"  db{block.db}:"
-    yield f"    size: {block.size}"
+    if block.size:
+        yield f"    size: {block.size}"
     if block.layout:
         yield "    fields:"
         yield from (f"      {line}" for line in block.layout)

@@ -118,6 +118,8 @@ class _Performance:
             wall = lambda: start + loop.time()  # noqa: E731 - a clock
             self._end = job.case.seconds
         self._end = job.case.for_ or self._end
+        # A recording is over with its last answer: whatever would be asked after that has none.
+        self._after = _AFTER if cast.recording is None else 0.0
         self._clock = Clock(self._loop, wall, self._loop.time)
         self._seen.begin = self._loop.time()
         self._graph = self._watched(graph)
@@ -143,14 +145,13 @@ class _Performance:
             loop.staged.add((stage.host, stage.port))
             await stage.open(loop)
         runtime = Runtime(self._graph, self._clock)
-        ending = self._seen.begin + self._end + 2 * _AFTER
         tasks = [self._at(given.at, self._begin(given)) for given in case.given]
         tasks += [self._at(given.until, self._over(given)) for given in case.given if given.until is not None]
         for index, metric in enumerate(case.expect.metrics):
             self._look(metric.at, lambda i=index, m=metric: self._measure(runtime, i, m.name))  # type: ignore[misc]
         for index, state in enumerate(case.expect.states):
             self._look(state.at, lambda i=index, s=state: self._observe(runtime, i, s.node))  # type: ignore[misc]
-        loop.call_at(ending, stop.set)
+        loop.call_at(math.nextafter(self._seen.begin + self._end + self._after, math.inf), stop.set)
         try:
             await asyncio.sleep(0)  # what is given at the start comes first
             await runtime.run(stop)
@@ -178,7 +179,7 @@ class _Performance:
 
     def _look(self, at: float | None, look: Callable[[], None]) -> None:
         moment = self._end if at is None else min(at, self._end)
-        self._loop.call_at(self._seen.begin + moment + _AFTER, look)
+        self._loop.call_at(self._seen.begin + moment + self._after, look)
 
     def _measure(self, runtime: Runtime, index: int, name: str) -> None:
         families = list(text_string_to_metric_families("".join(Exposition(runtime).text())))

@@ -23,7 +23,10 @@ each_operator = pytest.mark.parametrize(("kind", "name"), OPERATORS, ids=[f"{kin
 
 
 def completed(text, kind, name, **also):
-    """A graph in which a node stands as in its example, and all that it needs around it: that of a shipped graph."""
+    """A graph in which a node stands as in its example, and all that it needs around it: that of a shipped graph.
+
+    One that no shipped graph has stands in the first one, and takes from its first source.
+    """
     yaml = YAML(typ="safe")
     ((section, nodes),) = yaml.load(text).items()
     assert section == kind.value
@@ -41,7 +44,14 @@ def completed(text, kind, name, **also):
         out = io.StringIO()
         yaml.dump(graph, out)
         return out.getvalue(), path
-    raise AssertionError(f"no shipped graph has a node of {kind} {name}")
+    path = GRAPHS[0]
+    graph = yaml.load(path.read_text(encoding="utf-8"))
+    ((node, options),) = nodes.items()
+    takes = {"from": next(iter(graph["sources"]))} if kind in {NodeKind.TRANSFORM, NodeKind.SINK} else {}
+    graph.setdefault(section, {})[node] = options | also | takes
+    out = io.StringIO()
+    yaml.dump(graph, out)
+    return out.getvalue(), path
 
 
 def test_the_committed_pages_are_those_of_the_operators():

@@ -21,6 +21,7 @@ from pipeline.graph import Graph
 from pipeline.operator import NodeKind
 from pipeline.recording.recorder import FileRecorder
 from pipeline.runtime import Runtime
+from pipeline.testing.recorded import write_test
 from tests.parts import plc as faults
 from tests.parts.engine import collector, node
 from tests.parts.plc import StrictPlc
@@ -141,6 +142,7 @@ def main() -> None:
     recorded(recording, a_bad_day)
     (folder / "graph.yaml").write_text(TEXT, encoding="utf-8")
     write_expected(graph(), recording, folder / "frames.jsonl")
+    write_test(folder / "graph.test.yaml", {}, recording.name, "frames.jsonl")
 
 
 if __name__ == "__main__":

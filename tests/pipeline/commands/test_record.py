@@ -84,14 +84,40 @@ def test_a_line_is_recorded_and_replayed(file, capfd):
 
 
 @pytest.mark.usefixtures("plc")
-def test_a_test_is_a_folder_that_replays_to_itself(file, capfd):
-    """Answers, graph, frames."""
+def test_a_test_is_a_folder_that_replays_to_itself(file, capfd, monkeypatch):
+    """Answers, graph, frames, and a test of them that needs no variable and fails when a value differs."""
     code, _, err = run(capfd, "record", file, "--as-test", "case", "--for", "500ms")
     assert code == 0, err
-    assert sorted(path.name for path in Path("case").iterdir()) == ["answers.rec", "frames.jsonl", "graph.yaml"]
+    written = ["answers.rec", "frames.jsonl", "graph.test.yaml", "graph.yaml"]
+    assert sorted(path.name for path in Path("case").iterdir()) == written
     _, out, _ = run(capfd, "replay", "case/answers.rec", "case/graph.yaml")
-    assert out == Path("case/frames.jsonl").read_text()
+    frames = Path("case/frames.jsonl")
+    assert out == frames.read_text()
     assert out.count("\n") >= 3
+    monkeypatch.delenv("PLC_PORT")
+    code, out, err = run(capfd, "test", "case")
+    assert (code, err) == (0, ""), out
+    frames.write_text(frames.read_text().replace("3085", "3086", 2).replace("3086", "3085", 1))
+    code, out, _ = run(capfd, "test", "case")
+    assert code == 1
+    assert "frame 2: values.parts: expected 3086, got 3085" in out
+
+
+@pytest.mark.usefixtures("plc")
+def test_a_test_that_was_recorded_holds_no_secret(file, capfd, monkeypatch):
+    """Neither one that an option hides, nor one whose name tells it; other variables stand as they were."""
+    sink = 'sinks:\n  web: {type: webhook, from: press, url: "${HOOK}", field: x, firing: [1]}\n'
+    file.write_text(TEXT.partition("sinks:")[0].replace("sesame", '"${EDGE_TOKEN}"') + sink)
+    monkeypatch.setenv("HOOK", "https://alerts.example/hush")
+    monkeypatch.setenv("EDGE_TOKEN", "sesame-open")
+    monkeypatch.setenv("UNASKED", "unasked")
+    code, _, err = run(capfd, "record", file, "--as-test", "case", "--for", "300ms")
+    assert code == 0, err
+    written = Path("case/graph.test.yaml").read_text()
+    assert [word for word in ("hush", "sesame", "unasked") if word in written] == []
+    assert f'PLC_PORT: "{os.environ["PLC_PORT"]}"' in written
+    assert written.count(': "secret"') == 2
+    assert run(capfd, "check", "case/graph.yaml")[0] == 0
 
 
 def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path, capfd):

@@ -1,0 +1,135 @@
+"""First files: an operator with its test, from templates; layouts that a graph takes from a file."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from pipeline.config.document import Record, decode, parse, read
+from pipeline.errors import UsageError
+from pipeline.operator import NodeKind, names
+
+__all__ = ["Layouts", "operator_files", "package_file", "read_layouts"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_PROJECT = """\
+[build-system]
+requires = ["hatchling>=1.24"]
+build-backend = "hatchling.build"
+
+[project]
+name = "pipeline-{dashed}"
+version = "0.1.0"
+requires-python = ">=3.11"
+dependencies = ["retrofit-pipeline"]
+
+[project.entry-points."pipeline.operators"]
+"{kind}.{name}" = "{name}:{name}"
+
+[tool.hatch.build.targets.wheel]
+include = ["{name}.py"]
+
+[tool.pytest.ini_options]
+pythonpath = ["."]
+"""
+
+
+def operator_files(kind: NodeKind, name: str, *, in_project: bool) -> Mapping[Path, str]:
+    """The module of a new operator and its test, by their paths.
+
+    Args:
+        kind: its section.
+        name: its `type:`.
+        in_project: as in this project's tree; else a module and a test side by side.
+
+    Raises:
+        UsageError: the name can't be one, or is taken.
+    """
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise UsageError(f"'{name}' can't be a type: write a small letter, then small letters, digits and _")
+    if name in names(kind):
+        raise UsageError(f"there is a {kind.value.removesuffix('s')} '{name}' already; choose another name")
+    word = kind.value.removesuffix("s")
+    module = f"operators.{kind}.{name}" if in_project else name
+    filled = {"name": name, "module": module, "class_name": "".join(part.capitalize() for part in name.split("_"))}
+    folders = (Path("operators", kind), Path("tests", "operators", kind)) if in_project else (Path(), Path())
+    templates = files("pipeline") / "templates"
+    return {
+        folder / file: Template((templates / template).read_text(encoding="utf-8")).substitute(filled)
+        for folder, file, template in (
+            (folders[0], f"{name}.py", f"{word}.txt"),
+            (folders[1], f"test_{name}.py", f"test_{word}.txt"),
+        )
+    }
+
+
+def package_file(kind: NodeKind, name: str) -> str:
+    """The `pyproject.toml` of a package of one operator, which registers it."""
+    return _PROJECT.format(dashed=name.replace("_", "-"), kind=kind.value, name=name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layouts:
+    """Layouts that were read from a file.
+
+    Attributes:
+        lines: as they stand below `layouts:`.
+        name: the one that a block is of; "" where `fields` are its fields.
+        fields: lines of the fields of a single layout.
+    """
+
+    lines: Sequence[str] = ()
+    name: str = ""
+    fields: Sequence[str] = ()
+
+
+def read_layouts(path: Path, name: str = "") -> Layouts:
+    """Read the layouts of a graph file, or a file of fields alone: one `name: TYPE @ byte` a line.
+
+    Args:
+        path: the file; comments stay.
+        name: which layout is meant; "": the last one, after those that it is made of.
+
+    Raises:
+        UsageError: the file can't be read, or has no layouts.
+    """
+    try:
+        text, mishap = decode(read(path))
+    except OSError as error:
+        raise UsageError(f"'{path}' can't be read: {error.strerror or error}") from error
+    parsed = parse(text)
+    mishaps = [mishap] if mishap else parsed.mishaps
+    if mishaps:
+        raise UsageError(f"{path}:{mishaps[0].line}: {mishaps[0].message}")
+    root = parsed.root
+    if not isinstance(root, Record) or not root.entries:
+        raise UsageError(f"'{path}' has no layouts; write fields, one a line: contador_bom: INT @ 10")
+    section = root.entries.get("layouts")
+    if section is None:
+        return Layouts(fields=_below(text, root, "fields") if "fields" in root.entries else text.splitlines())
+    inner = section.value.entries if isinstance(section.value, Record) else {}
+    if not inner or any(entry.line == section.line for entry in inner.values()):
+        raise UsageError(f"{path}:{section.line}: write each layout on lines of its own below `layouts:`")
+    known = list(inner)
+    if name and name not in known:
+        raise UsageError(f"'{path}' has no layout '{name}'; it has {', '.join(known)}")
+    lines = textwrap.indent("\n".join(_below(text, root, "layouts")), "  ").splitlines()
+    return Layouts(lines=lines, name=name or known[-1])
+
+
+def _below(text: str, root: Record, key: str) -> list[str]:
+    """The lines below a key of the file, without their common margin."""
+    lines = text.splitlines()
+    start = root.entries[key].line
+    later = [entry.line for entry in root.entries.values() if entry.line > start]
+    end = min(later, default=len(lines) + 1) - 1
+    found = textwrap.dedent("\n".join(lines[start:end])).rstrip().splitlines()
+    while found and (not found[-1].strip() or found[-1].startswith("#")):
+        found.pop()  # what stands before the next key is about that
+    return found
