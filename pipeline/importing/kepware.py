@@ -120,13 +120,11 @@ def _address(text: str, kind: str) -> str:
     if not block and letters in {"T", "C", "Z"}:
         return str(parse_address(f"{letters}{byte}"))
     wanted = _TYPES.get(kind.removesuffix(" Array"), "")
-    found = _LETTERS.get(size, size)
-    if size in _SIZES:
-        found = _SIZES[size]
-        if wanted and _WIDTHS[wanted] == _WIDTHS[found]:
-            found = wanted
-        elif kind not in {"", "Default", "Boolean"} and not extra:
-            raise ValueError(f"'{text}' and {kind} are of two sizes")
+    found = _SIZES.get(size) or _LETTERS.get(size, size)
+    if wanted and found != "REAL" and _WIDTHS[wanted] == _WIDTHS.get(found):
+        found = wanted
+    elif size in _SIZES and kind not in {"", "Default", "Boolean"} and not extra:
+        raise ValueError(f"'{text}' and {kind} are of two sizes")
     if extra and found not in {"BOOL", "STRING"}:
         found = "BOOL"  # a bit of a byte, word or double word
     if found == "STRING":

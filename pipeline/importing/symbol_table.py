@@ -1,7 +1,7 @@
 """Tables of symbols: TIA Portal's as CSV and `.sdf`, STEP 7's as `.sdf`, `.asc` and CSV.
 
-TIA Portal writes nine columns into an `.sdf`, STEP 7 four; an `.asc` has columns of 24, 12, 10 and 80 letters behind
-its number 126. In tables with a header (the sheet `PLC Tags`, saved as CSV) columns are found by their names.
+TIA Portal writes nine columns into an `.sdf`, STEP 7 four; an `.asc` has columns behind the number 126, the first
+of 24 letters. In tables with a header (the sheet `PLC Tags`, saved as CSV) columns are found by their names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from pipeline.importing.program import Program, Tag, key
 
 __all__ = ["header_of", "is_asc", "read_symbols", "rows"]
 
-_ASC = re.compile(r"126,(.{24})(.{12})(.{0,10})(.*)")
+_ASC = re.compile(
+    r"\d{3},(?P<name>.{24}\s*?)\s?(?P<address>(?:DB\d+\.)?[A-Z]+\s*\d+(?:\.\d+)?)"
+    r"(?:\s+(?P<type>(?:DB|UDT|S?F[BC]|OB|VAT|SDB)\s+\d+|[A-Z_]\w*))?(?P<comment>.*)"
+)
 _BLOCK = re.compile(r"(DB|UDT|FB|SFB)\s*\d{1,5}", re.IGNORECASE)
 _NO_DATA = re.compile(r"(FC|OB|SFC|VAT|SDB)\s*\d{1,5}|OB_\w+|FB|FC", re.IGNORECASE)
 _COLUMNS = {"name": "name", "data type": "type", "logical address": "address", "comment": "comment", "value": "value"}
@@ -44,7 +47,7 @@ def read_symbols(text: str, file: PurePath, program: Program) -> None:
         UsageError: it is no table.
     """
     program.classic = program.classic or is_asc(text)
-    found = _asc(text) if is_asc(text) else _table(text, file, program)
+    found = _asc(text, file, program) if is_asc(text) else _table(text, file, program)
     for symbol in found:
         if not symbol.name and not symbol.address:
             continue
@@ -62,7 +65,7 @@ def read_symbols(text: str, file: PurePath, program: Program) -> None:
 
 def is_asc(text: str) -> bool:
     """Whether it is STEP 7's table with columns of fixed width."""
-    return text.lstrip().startswith("126,")
+    return _ASC.match(text.lstrip("\r\n")) is not None
 
 
 def rows(text: str, file: PurePath) -> Iterator[tuple[int, list[str]]]:
@@ -86,10 +89,12 @@ def header_of(cells: list[str]) -> dict[str, int]:
     return {cell.lower(): n for n, cell in enumerate(cells)}
 
 
-def _asc(text: str) -> Iterator[_Symbol]:
+def _asc(text: str, file: PurePath, program: Program) -> Iterator[_Symbol]:
     for line, row in enumerate(text.splitlines(), 1):
         if match := _ASC.match(row):
-            yield _Symbol(line, match[1].strip(), match[2].strip(), match[3].strip(), match[4].strip())
+            yield _Symbol(line, **{name: cell.strip() for name, cell in match.groupdict("").items()})
+        elif row.strip():
+            program.tell(file, line, "this line has no name, address and type; left out")
 
 
 def _table(text: str, file: PurePath, program: Program) -> Iterator[_Symbol]:
