@@ -153,7 +153,7 @@ class Api:
         rows: list[dict[str, str]] = []
         for block in text.replace("\r\n", "\n").split("\n\n"):
             found = list(csv.DictReader(io.StringIO(block)))
-            if found and "error" in found[0]:  # a query that fails late answers 200
+            if found and {"error", "reference"} <= set(found[0]):  # a query that fails late answers 200
                 raise Refused(200, "a query", str(found[0]["error"])[:_SHOWN])
             rows += found
         return rows

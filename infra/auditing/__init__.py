@@ -1,0 +1,1 @@
+"""The ledger of a day: what came of what was read."""
