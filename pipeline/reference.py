@@ -56,16 +56,16 @@ def reference(graphs: Iterable[Path]) -> str:
     return "\n\n".join(parts)
 
 
-def put(text: str, made: str) -> str:
+def put(text: str, made: str, begins: str = BEGIN, ends: str = END) -> str:
     """A page with the reference between its marks.
 
     Raises:
         ValueError: the page doesn't have the marks, once and in order.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(begins)
+    _, end, after = rest.partition(ends)
     if not begin or not end:
-        raise ValueError(f"the page has no place for it; write '{BEGIN}' and '{END}' where it belongs")
+        raise ValueError(f"the page has no place for it; write '{begins}' and '{ends}' where it belongs")
     return f"{before}{begin}\n\n{made}\n\n{end}{after}"
 
 

@@ -89,24 +89,27 @@ def report(delivery: Delivery, monotonic: Callable[[], float], metrics: Metrics,
         metrics: where.
         node: the label.
     """
-    gauges: dict[str, tuple[str, Callable[[], float]]] = {
-        "edge_backlog_size": (
-            "frames accepted and not acknowledged, without those on their first flight",
-            lambda: delivery.backlog,
-        ),
-        "edge_backlog_bytes": (
-            "disk space of unacknowledged frames",
-            lambda: delivery.commits.state.bytes - delivery.commits.state.kept_bytes,
-        ),
-        "edge_backlog_oldest_age_seconds": (
-            "how long the oldest unacknowledged frame has waited",
-            delivery.commits.oldest_age,
-        ),
-        "edge_backlog_headroom_seconds": (
-            "time until frames are lost if the receiver stays away",
-            lambda: headroom(delivery, monotonic()),
-        ),
-        "edge_dead_letters": ("frames that the receiver refused for good", lambda: delivery.commits.state.dead),
-    }
-    for name, (text, read) in gauges.items():
-        metrics.read_gauge(name, text, lambda read=read: [({"node": node}, read())])  # type: ignore[misc]
+
+    def read_gauge(name: str, text: str, read: Callable[[], float]) -> None:
+        metrics.read_gauge(name, text, lambda: [({"node": node}, read())])
+
+    commits = delivery.commits
+    read_gauge(
+        "edge_backlog_size",
+        "frames accepted and not acknowledged, without those on their first flight",
+        lambda: delivery.backlog,
+    )
+    read_gauge(
+        "edge_backlog_bytes",
+        "disk space of unacknowledged frames",
+        lambda: commits.state.bytes - commits.state.kept_bytes,
+    )
+    read_gauge(
+        "edge_backlog_oldest_age_seconds", "how long the oldest unacknowledged frame has waited", commits.oldest_age
+    )
+    read_gauge(
+        "edge_backlog_headroom_seconds",
+        "time until frames are lost if the receiver stays away",
+        lambda: headroom(delivery, monotonic()),
+    )
+    read_gauge("edge_dead_letters", "frames that the receiver refused for good", lambda: commits.state.dead)

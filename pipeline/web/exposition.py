@@ -24,7 +24,11 @@ from pipeline.web.view import Running, labels_of
 
 __all__ = ["Exposition", "text"]
 
-_VALUES = GaugeMetricFamily("plc_last_value", "Newest value of a tag; true is 1, false is 0, texts are left out.")
+_VALUES = GaugeMetricFamily(
+    "plc_last_value",
+    "Newest value of a tag; true is 1, false is 0, texts are left out.",
+    labels=["tenant", "plc", "db", "name", "block"],
+)
 
 
 class Exposition(Collector):
