@@ -89,6 +89,8 @@ def _values_of(node: ast.Assign, name: str) -> Iterator[ast.expr]:
 
 
 def calls() -> Iterator[Call]:
+    """All calls, with what is around them."""
+
     def walk(module: str, node: ast.AST, scopes: tuple[ast.AST, ...]) -> Iterator[Call]:
         inner = (node, *scopes) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module) else scopes
         if isinstance(node, ast.Call):
