@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline import log
+from pipeline.cli import graph_file
 from pipeline.errors import ConfigurationError, PipelineError, Problem, UsageError
 from pipeline.testing.cast import check_job
 from pipeline.testing.judge import Failure, judge
@@ -106,7 +107,7 @@ def _jobs(paths: tuple[Path, ...]) -> list[Job]:
 
 def _suites(path: Path) -> list[Path]:
     if not path.exists():
-        raise UsageError(f"there is no file or folder '{path}'")
+        path = graph_file(str(path))
     found = find_suites(path)
     if not found:
         raise UsageError(f"'{path}' has no tests; write them into line.test.yaml beside line.yaml")

@@ -67,7 +67,11 @@ class FrameStage(Stage):
         """Nothing to listen to."""
 
     def check(self, given: Given) -> Iterator[Finding]:
-        """A block that the source does not have."""
+        """A block that the source does not have, values that are none."""
+        for name, value in given.values.items():
+            if not isinstance(value, bool | int | float | str):
+                message, hint = "must be a single value", "names are flat: machines_0_parts"
+                yield Finding(path=("values", name), message=message, hint=hint)
         blocks = [origin.db for origin in self._origins]
         if given.db is not None and given.db not in blocks:
             known = ", ".join(str(block) for block in blocks if block is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ __all__ = ["ABSENT", "Difference", "differences", "shown"]
 
 ANY = "*"
 _CLOSE = 1e-6
+_MOST = 1e-3
 _LONGEST = 200
 
 
@@ -52,7 +53,8 @@ def shown(value: Any) -> str:
 def differences(expected: Any, got: Any, *, exact: bool = False, path: str = "") -> Iterator[Difference]:
     """Each field in which the two differ.
 
-    Numbers are equal within a millionth, so that a REAL may be written as people do; `"*"` is anything but nothing.
+    A REAL may be written as people do: numbers are equal within a millionth, but never more than 0.001, or when they
+    are the same REAL. Whole numbers are the same or not. `"*"` is anything but nothing.
     Lists have the same length.
 
     Args:
@@ -87,6 +89,17 @@ def _is_list(value: Any) -> bool:
 def _is_same(expected: Any, got: Any) -> bool:
     if isinstance(expected, bool) or isinstance(got, bool):
         return expected is got
-    if isinstance(expected, int | float) and isinstance(got, int | float):
-        return math.isclose(expected, got, rel_tol=_CLOSE, abs_tol=_CLOSE * _CLOSE)
+    if isinstance(expected, float) or isinstance(got, float):
+        numbers = isinstance(expected, int | float) and isinstance(got, int | float)
+        return numbers and (expected == got or _is_close(float(expected), float(got)))
     return bool(expected == got)
+
+
+def _is_close(expected: float, got: float) -> bool:
+    """Whether one is the other with the digits that a REAL has, and never more than a millisecond of a time stamp."""
+    if abs(expected - got) <= min(_CLOSE * abs(expected), _MOST):
+        return True
+    try:
+        return bool(struct.unpack("f", struct.pack("f", expected))[0] == got)
+    except OverflowError:
+        return False

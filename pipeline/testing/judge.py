@@ -102,7 +102,7 @@ def _frame(seen: Seen, expected: ExpectedFrame, _: int) -> _Verdict:
     came = [_Came(at=f.at, where=f.node, content=f.json) for f in seen.frames if f.node == expected.node]
     wanted: dict[str, Any] = {
         name: getattr(expected, name)
-        for name in ("kind", "values", "error", "measurement", "plc_id", "db", "tags")
+        for name in ("kind", "values", "error", "measurement", "plc_id", "db", "tags", "ts")
         if getattr(expected, name) not in ("", None, {})
     }
 

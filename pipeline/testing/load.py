@@ -54,9 +54,10 @@ class Job:
 
 
 def find_suites(path: Path) -> list[Path]:
-    """The test files that a path means: itself, that of a graph, or all in a folder and below."""
+    """The test files that a path means: itself, that of a graph, or all in a folder and below, but for hidden ones."""
     if path.is_dir():
-        return sorted(path.rglob(f"*{SUFFIX}"))
+        found = sorted(path.rglob(f"*{SUFFIX}"))
+        return [each for each in found if not any(part.startswith(".") for part in each.relative_to(path).parts)]
     beside = path.with_name(path.stem + SUFFIX)
     return [path] if path.name.endswith(SUFFIX) or not beside.is_file() else [beside]
 

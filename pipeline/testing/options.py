@@ -177,6 +177,7 @@ class ExpectedFrame(Moment):
     plc_id: Annotated[str, Meta(description="the PLC that it comes from")] = ""
     db: Annotated[int | None, Meta(description="the block that it comes from")] = None
     tags: Annotated[dict[str, str], Meta(description="its tags")] = msgspec.field(default_factory=dict)
+    ts: Annotated[float | None, Meta(description="its time stamp, seconds since 1970")] = None
     exact: Annotated[bool, Meta(description="it has these values and no others")] = False
 
 

@@ -125,6 +125,7 @@ class _Performance:
         self._graph = self._watched(graph)
 
     def run(self) -> Seen:
+        self._loop.set_exception_handler(self._unhandled)
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             try:
                 runner.run(self._play())
@@ -136,8 +137,12 @@ class _Performance:
             seen.messages[node] = [message for stage in stages for message in stage.messages]
             seen.writes[node] = [written for stage in stages for written in stage.writes]
         if cast.recording is not None:
-            seen.told = tell(self._loop, cast.recording)
+            seen.told += tell(self._loop, cast.recording)
         return seen
+
+    def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self._seen.told.append(f"{context['message']}: {error!r}" if error else context["message"])
 
     async def _play(self) -> None:
         loop, stop, case = self._loop, asyncio.Event(), self._case
@@ -157,7 +162,8 @@ class _Performance:
             await runtime.run(stop)
         finally:
             for task in tasks:
-                task.cancel()
+                if not task.cancel() and not task.cancelled():
+                    task.result()
 
     async def _begin(self, given: Given) -> None:
         stage = self._cast.stage(given)

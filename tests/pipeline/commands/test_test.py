@@ -287,7 +287,7 @@ def test_a_file_that_is_no_test_file_is_told(text, said, tested):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["none"], "there is no file or folder 'none'"),
+        (["none"], "there is no graph file 'none'; shipped ones are"),
         (["other.yaml"], "'other.yaml' has no tests; write them into other.test.yaml beside it"),
         (["empty"], "'empty' has no tests"),
         (["-k", "nobody"], "no case has 'nobody' in its file or name; there are 1"),
