@@ -140,7 +140,6 @@ _PORTUGUESE = {
     "{n} errors": "{n} erros",
     "{n} error": "{n} erro",
     "Check again": "Verificar de novo",
-    "As it is on disk now, with what `check` says.": "Como está em disco agora, com o que `check` diz.",
     "error": "erro",
     "warning": "aviso",
 }

@@ -47,7 +47,7 @@ export function show(place) {
       h("strong", {}, [said(total("error"), "{n} error", "{n} errors"), said(total("warning"), "{n} warning", "{n} warnings")].filter(Boolean).join(", ")),
       h("code", { class: "sub" }, found.file),
       h("span", { class: "grow" }),
-      h("button", { class: "quiet", title: t("As it is on disk now, with what `check` says."), onclick: load }, t("Check again")),
+      h("button", { class: "quiet", onclick: load }, t("Check again")),
     );
     const notes = new Map();
     const note = (line, element) => notes.set(line, [...(notes.get(line) ?? []), element]);

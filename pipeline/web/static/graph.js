@@ -154,6 +154,8 @@ export function show(place, rest) {
     for (const [name, { frames }] of facts) {
       if (frames === null) continue;
       const past = before.get(name) ?? [];
+      const last = past.at(-1);
+      if (last && last[1] === frames && moment - last[0] < 2.5) continue;
       past.push([moment, frames]);
       while (past.length > 2 && moment - past[0][0] > 6) past.shift();
       before.set(name, past);
