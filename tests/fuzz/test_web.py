@@ -26,6 +26,14 @@ PATHS += [
     "/healthz/../metrics",
     "*",
 ]
+PATHS += [
+    "/api/live/x?w=0",
+    "/api/history?s=a|b&from=nan",
+    "/api/series?q=%00",
+    "/api/config",
+    "/api/node/x",
+    "/api/dead/x",
+]
 PATHS += ["http://localhost/metrics", "/metrics?x=" + "y" * 3000, "/%00", "/%ff", "/é", "/healthz;/metrics", "/HEALTHZ"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "get", "PRI", "G\0T", ""]
 HEADERS = [

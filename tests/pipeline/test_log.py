@@ -216,3 +216,16 @@ def test_configuring_twice_leaves_one_handler():
     logging.getLogger("asyncio").error("Task exception was never retrieved", exc_info=OSError("no route"))
     (line,) = stream.getvalue().splitlines()
     assert "OSError: no route" in json.loads(line)["exception"]
+
+
+def test_the_latest_events_are_kept_for_the_page_without_secrets():
+    """Numbered, with level, node and the rest; only those after a number; a secret is masked there too."""
+    out = io.StringIO()
+    log.configure("info", json=True, stream=out)
+    before = log.recent()[-1].n if log.recent() else 0
+    structlog.get_logger().bind(node="broker").warning("login failed", password="hunter22", attempts=3)
+    structlog.get_logger().debug("not heard")
+    (event,) = log.recent(before)
+    assert (event.level, event.event, event.node) == ("warning", "login failed", "broker")
+    assert event.more == {"password": "***", "attempts": 3}
+    assert log.recent(event.n) == []
