@@ -11,8 +11,7 @@ from typing import Any
 from pipeline.codecs import CODECS
 from pipeline.errors import UsageError
 from pipeline.testing.compare import ABSENT, Difference, differences, shown
-from pipeline.testing.load import Job
-from pipeline.testing.options import (
+from pipeline.testing.expected import (
     ExpectedFrame,
     ExpectedMessage,
     ExpectedMetric,
@@ -20,6 +19,7 @@ from pipeline.testing.options import (
     ExpectedWrite,
     Moment,
 )
+from pipeline.testing.load import Job
 from pipeline.testing.run import Seen
 
 __all__ = ["Failure", "judge"]
