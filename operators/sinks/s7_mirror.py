@@ -17,7 +17,7 @@ see other programs that write there, nor that two addresses are one PLC. The mir
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -35,6 +35,7 @@ from pipeline.s7.wire import Tsaps
 from pipeline.units import Duration
 
 if TYPE_CHECKING:
+    from pipeline.diagnosis import Diagnosis, Situation
     from pipeline.testing.stage import Stage
 
 __all__ = ["MirrorOptions", "TargetOptions", "TargetTsapOptions", "s7_mirror"]
@@ -169,6 +170,27 @@ def s7_mirror(options: MirrorOptions, context: Context) -> RunSink:
         await Mirror(context, partner, options.route, guards).run(mailbox)
 
     return run
+
+
+@s7_mirror.diagnose
+async def _diagnose(options: MirrorOptions, situation: Situation) -> AsyncIterator[Diagnosis]:
+    from pipeline.s7.address import Area  # noqa: PLC0415 - a running graph needs none
+    from pipeline.s7.browse_place import Access, Place  # noqa: PLC0415 - same
+    from pipeline.s7.diagnosis import diagnose_plc  # noqa: PLC0415 - same
+    from pipeline.s7.plan import Range  # noqa: PLC0415 - same
+
+    target = options.target
+    tsap = {"local": target.tsap.local, "remote": target.tsap.remote} if target.tsap else None
+    place = Place(
+        address=target.address,
+        port=target.port,
+        access=Access(rack=target.rack, slot=target.slot, connection_type=target.connection_type, tsap=tsap),
+        timeout=target.timeout,
+        declared=tuple(options.ranges()),
+    )
+    ranges = [Range(Area.DB.value, each.db, each.start, each.size) for each in options.ranges()]
+    async for found in diagnose_plc(situation, place, ranges, target.timeout):
+        yield found
 
 
 @s7_mirror.writes

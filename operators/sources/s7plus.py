@@ -40,9 +40,9 @@ on hardware. TLS secrets are on disk during the handshake, in a file for us alon
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from importlib.util import find_spec
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -66,6 +66,10 @@ from pipeline.s7plus.wanted import (
     want_symbol_tags,
 )
 from pipeline.units import Duration, Secret, Size
+
+if TYPE_CHECKING:
+    from pipeline.diagnosis import Diagnosis, Situation
+    from pipeline.s7plus.link import Door
 
 __all__ = ["S7Plus", "S7PlusPlc", "S7PlusTls", "s7plus"]
 
@@ -184,25 +188,11 @@ def _stream(options: S7Plus, plc: S7PlusPlc, context: Context) -> Observable[Fra
 
     async def run(emit: Emit) -> None:
         # Imported here: the package is an extra, and who does not use it shall not pay for it.
-        from pipeline.s7plus.link import Door  # noqa: PLC0415
         from pipeline.s7plus.poller import SymbolPoller, SymbolTarget  # noqa: PLC0415
 
-        tls = options.tls or S7PlusTls(enabled=False)
-        door = Door(
-            address=plc.address,
-            port=plc.port,
-            role=options.connection_type,
-            timeout=options.timeout,
-            secure=tls.enabled,
-            fingerprint=(plc.fingerprint or tls.fingerprint) if tls.enabled else "",
-            ca_file=tls.ca_file,
-            cert_file=tls.cert_file,
-            key_file=tls.key_file,
-            username=options.username,
-        )
         target = SymbolTarget(
             name=plc.name,
-            door=door,
+            door=_door(options, plc),
             password=options.password,
             retry=options.retry,
             phase=options.phase,
@@ -212,6 +202,36 @@ def _stream(options: S7Plus, plc: S7PlusPlc, context: Context) -> Observable[Fra
         await SymbolPoller(context, target, wanted).run(emit)
 
     return context.observable(run)
+
+
+def _door(options: S7Plus, plc: S7PlusPlc) -> Door:
+    from pipeline.s7plus.link import Door  # noqa: PLC0415 - the package is an extra
+
+    tls = options.tls or S7PlusTls(enabled=False)
+    return Door(
+        address=plc.address,
+        port=plc.port,
+        role=options.connection_type,
+        timeout=options.timeout,
+        secure=tls.enabled,
+        fingerprint=(plc.fingerprint or tls.fingerprint) if tls.enabled else "",
+        ca_file=tls.ca_file,
+        cert_file=tls.cert_file,
+        key_file=tls.key_file,
+        username=options.username,
+    )
+
+
+@s7plus.diagnose
+async def _diagnose(options: S7Plus, situation: Situation) -> AsyncIterator[Diagnosis]:
+    from pipeline.s7plus.diagnosis import diagnose_symbols  # noqa: PLC0415 - the package is an extra
+
+    del situation
+    # A path of one step is a PLC tag, which is in no block.
+    blocks = dict.fromkeys(str(path[0]) for one in options.wanted() for _, path, _ in one.paths if len(path) > 1)
+    for plc in options.each():
+        async for each in diagnose_symbols(plc.name, _door(options, plc), options.password, blocks):
+            yield each
 
 
 @s7plus.claims

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.parts.line import ROOT, Line, line1_environment
 from tests.parts.mosquitto import Authority, Mosquitto, Subscriber
 from tests.parts.native_plc import NativePlc
+from tests.parts.needs import IN_CI
 from tests.parts.waiting import free_port, wait_until
 
 pytestmark = [pytest.mark.real("mosquitto", "openssl", "native_plc"), pytest.mark.timeout(120)]
@@ -193,3 +195,37 @@ def test_people_are_shown_the_same(patient):
     assert "  problem  connection press1: connection refused" in done.stdout
     assert "→ the host is there, but nothing listens" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("1 problems, 1 warnings")
+
+
+def test_a_mirrors_target_is_tried_too(patient, native_plc):
+    """Well; then a range that its block does not reach."""
+    target = native_plc({101: bytes(14)})
+    mirror = {"MIRROR": "true", "MIRROR_IP": "127.0.0.1"}
+    text = LINE1.read_text(encoding="utf-8").replace(
+        'address: "${MIRROR_IP}"', f'address: "${{MIRROR_IP}}", port: {target.port}'
+    )
+    file = patient.folder / "mirror.yaml"
+    file.write_text(text, encoding="utf-8")
+    finding(patient.doctor(0, file=file, **mirror), "mirror", "read", "good")
+    file.write_text(text.replace("DB101.0..13", "DB101.0..19"), encoding="utf-8")
+    assert ("mirror", "read") in problems(patient.doctor(1, file=file, **mirror))
+
+
+def test_symbols_blocks_are_looked_up(patient):
+    """A CPU with one of the two blocks that the graph names; then it is off."""
+    if find_spec("s7commplus") is None and not IN_CI:
+        pytest.skip("no s7commplus; to have it: pip install '.[s7plus]'")
+    from tests.parts.s7plus_plc import SymbolPlc  # noqa: PLC0415 - an extra
+
+    file, port = ROOT / "configs" / "s7plus.yaml", free_port()
+    plc = SymbolPlc({"DB_Press": (7, {"temperatura": "REAL"})})
+    plc.start("127.0.0.1", port)
+    try:
+        found = patient.doctor(1, file=file, PLC_PORT=str(port))
+    finally:
+        plc.stop()
+    assert "DB_Press is DB7" in finding(found, "press", "block", "good")
+    assert "the program has no DB Hidraulica" in finding(found, "press", "block", "problem")
+    assert "nothing listens" in finding(
+        patient.doctor(1, file=file, PLC_PORT=str(port)), "press", "connection", "problem"
+    )
