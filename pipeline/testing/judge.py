@@ -187,7 +187,8 @@ def _judged(
         return what, [*map(str, found), f"({each.where} at {each.at:.3f} s{others})"]
     met = [each for each in came if not compare(each.content)]
     if met:
-        return what, [f"it came at {_times(met)}, not when it should; `within` says how late it may be"]
+        late = "" if expected.at is None else "; `within` says how late it may be"
+        return what, [f"it came at {_times(met)}, not when it should{late}"]
     topics = ", ".join(dict.fromkeys(each.where for each in came))
     there = f"what came: {len(came)} ({topics}) at {_times(came)}" if came else "nothing came at all"
     return what, [f"nothing came{expected.when()}; {there}"]
