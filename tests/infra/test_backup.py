@@ -1,0 +1,186 @@
+"""A backup is whole or there is none: a database whose answers break off, and archives that somebody has made up."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts.platform import Plant, platform
+
+TOKEN = "an-operator-token"
+BUCKETS = [
+    {
+        "organizationName": "planta",
+        "bucketName": "processo",
+        "bucketID": "1",
+        "retentionPolicies": [{"shardGroups": [{"shards": [{"id": 1}]}, {"shards": [{"id": 2}]}]}],
+    }
+]
+
+
+def shard() -> bytes:
+    """A shard as InfluxDB hands it over."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as tar:
+        entry = tarfile.TarInfo("1/autogen/1/1.tsm")
+        entry.size = 5000
+        tar.addfile(entry, io.BytesIO(bytes(range(250)) * 20))
+    return whole.getvalue()
+
+
+def metadata() -> bytes:
+    """The three parts of the metadata."""
+    parts = {"kv": b"\r\n\r\nbolt\r\n", "sql": b"", "buckets": json.dumps(BUCKETS).encode()}
+    body = b"\r\n".join(
+        b'--xyz\r\nContent-Disposition: attachment; name="%s"\r\n\r\n%s' % (name.encode(), part)
+        for name, part in parts.items()
+    )
+    return body + b"\r\n--xyz--\r\n"
+
+
+class Database(BaseHTTPRequestHandler):
+    """What InfluxDB answers, as far as a backup asks; `server.answers` replaces bodies by path."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Health, metadata, shards."""
+        usual = {"/health": b'{"status": "pass", "version": "2.7.12"}', "/api/v2/backup/metadata": metadata()}
+        body = self.server.answers.get(self.path, usual.get(self.path, shard()))  # type: ignore[attr-defined]
+        if body is None:
+            self.send_response(404)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+            return
+        self.send_response(200)
+        cut = isinstance(body, tuple)
+        content = body[0] if cut else body
+        self.send_header("Content-Length", str(len(content) + 1000 * cut))
+        self.end_headers()
+        self.wfile.write(content)
+        if cut:
+            self.close_connection = True
+
+    def do_POST(self) -> None:
+        """A query that counts 42; a write."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b",result,table,_value\r\n,_result,0,42\r\n\r\n" if "query" in self.path else b""
+        self.send_response(200 if body else 204)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def plant() -> Iterator[Plant]:
+    """A copy of `infra/` without anything that setup makes."""
+    with platform() as made:
+        yield made
+
+
+def backup(plant: Plant, answers: dict[str, Any], *arguments: str, code: int = 0) -> str:
+    """Run `infra/backup` against that database; what it said."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Database)
+    server.answers = answers  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        environment = {**os.environ, "INFLUX_URL": f"http://127.0.0.1:{server.server_port}", "INFLUX_TOKEN": TOKEN}
+        command = [sys.executable, str(plant.infra / "backup.py"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert TOKEN not in said
+    assert "Traceback" not in said
+    return said
+
+
+def archives(plant: Plant) -> list[Path]:
+    """All that lies in the folder of backups."""
+    return sorted((plant.infra / "backups").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"/api/v2/backup/shards/2": (shard()[:4000],)}, "broke off"),
+        ({"/api/v2/backup/shards/2": shard()[:4000]}, "within shard 2"),
+        ({"/api/v2/backup/shards/2": shard() + b'{"code":"internal error"}'}, "within shard 2"),
+        ({"/api/v2/backup/shards/2": b""}, "within shard 2"),
+        ({"/api/v2/backup/metadata": (metadata()[:60],)}, "broke off"),
+        ({"/api/v2/backup/metadata": metadata()[:-200]}, "metadata broke off"),
+        ({"/api/v2/backup/metadata": b""}, "metadata are empty"),
+    ],
+    ids=["connection cut", "data cut", "an error behind the data", "no data", "metadata cut", "a part missing", "none"],
+)
+def test_an_answer_that_breaks_off_makes_no_backup(plant, answers, said):
+    """The reason is told, nothing is left behind, and the good one before stays."""
+    backup(plant, {}, "now", "influxdb")
+    before = archives(plant)
+    assert said in backup(plant, answers, "now", "influxdb", code=1)
+    assert archives(plant) == before
+
+
+def test_a_shard_that_expires_meanwhile_is_no_failure(plant):
+    """The bucket has dropped it between the list and its turn; the manifest says so, and what was counted."""
+    backup(plant, {"/api/v2/backup/shards/2": None}, "now", "influxdb")
+    with tarfile.open(archives(plant)[0]) as tar:
+        assert tar.getnames()[-1] == "manifest.json"
+        assert "shards/2.tar" not in tar.getnames()
+        kept = tar.extractfile("metadata/kv.bolt")
+        assert kept is not None
+        assert kept.read() == b"\r\n\r\nbolt\r\n"
+        manifest = json.load(tar.extractfile("manifest.json") or io.BytesIO())
+    assert manifest["expired_meanwhile"] == [2]
+    assert manifest["influxdb"] == "2.7.12"
+    assert manifest["points"] == {"planta/processo": 42}
+    assert "planta/processo 42" in backup(plant, {}, "verify")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("../outside", tarfile.REGTYPE), ("/etc/x", tarfile.REGTYPE), ("link", tarfile.SYMTYPE)]
+)
+def test_an_archive_with_more_than_files_of_its_own_is_refused(plant, name, kind):
+    """Paths that lead elsewhere, and links."""
+    (plant.infra / "backups").mkdir()
+    path = plant.infra / "backups" / "grafana_20260202_153045.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = kind, "/etc/passwd"
+        tar.addfile(entry)
+    assert "has no place in a backup" in backup(plant, {}, "verify", code=1)
+    assert "has no place in a backup" in backup(plant, {}, "restore", "grafana", "--yes", code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("now", "influx"), "there are influxdb, grafana"),
+        (("restore", "influxdb"), "has no backup of influxdb"),
+        (("restore", "notes.txt"), "there is no backup notes.txt"),
+        (("verify",), "has no backups"),
+        (("now", "grafana"), "GRAFANA_DATA is another folder"),
+    ],
+)
+def test_what_is_asked_for_and_not_there_is_told_in_one_line(plant, arguments, said):
+    """Exit code 1."""
+    told = backup(plant, {}, *arguments, code=1)
+    assert said in told
+    assert told.count("\n") == 1
