@@ -46,7 +46,7 @@ class BrokerStage(Stage):
         self.reason = 0
         self.subscribers: dict[str, _Subscriber] = {}
         self.early: list[tuple[str, bytes]] = []
-        self._sessions: set[_Session] = set()
+        self._sessions: dict[_Session, None] = {}  # ordered, so that a test is the same each time
         self._server: asyncio.Server | None = None
 
     def join(self, other: Stage) -> None:
@@ -119,7 +119,7 @@ class _Session(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, broker: BrokerStage, sessions: set[_Session]) -> None:
+    def __init__(self, broker: BrokerStage, sessions: dict[_Session, None]) -> None:
         self._broker = broker
         self._sessions = sessions
         self._loop = asyncio.get_running_loop()
@@ -130,11 +130,11 @@ class _Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came."""
         self.transport = cast("asyncio.Transport", transport)
-        self._sessions.add(self)
+        self._sessions[self] = None
 
     def connection_lost(self, _: Exception | None) -> None:
         """It has gone; what it asked for stays."""
-        self._sessions.discard(self)
+        self._sessions.pop(self, None)
         if subscriber := self._broker.subscribers.get(self._client):
             subscriber.send = lambda _: None
 

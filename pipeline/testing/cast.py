@@ -151,7 +151,7 @@ class Cast:
         else:
             known.join(stage)
         one = known or stage
-        for name in {node, stage.part, f"{node}/{stage.part}"} - {"", f"{node}/"}:
+        for name in dict.fromkeys((node, f"{node}/{stage.part}", stage.part) if stage.part else (node,)):
             mine = self._names.setdefault(name, [])
             if one not in mine:
                 mine.append(one)

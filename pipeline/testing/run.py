@@ -98,8 +98,12 @@ def perform(job: Job) -> Seen:
     with tempfile.TemporaryDirectory(prefix="pipeline-test-") as folder, contextlib.chdir(folder):
         graph = _inside(cast.graph)
         _require_inside(graph, Path(folder))
+        state = random.getstate()
         random.seed(job.name)  # pauses before new attempts have a random part
-        return _Performance(job, cast, graph).run()
+        try:
+            return _Performance(job, cast, graph).run()
+        finally:
+            random.setstate(state)
 
 
 class _Performance:

@@ -31,7 +31,7 @@ class ServerStage(Stage):
         super().__init__(host, port, part)
         self.mute = False
         self.status = _GOOD
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, None] = {}  # ordered, so that a test is the same each time
         self._server: asyncio.Server | None = None
 
     def join(self, other: Stage) -> None:
@@ -64,7 +64,7 @@ class ServerStage(Stage):
 class _Connection(asyncio.Protocol):
     transport: asyncio.Transport
 
-    def __init__(self, server: ServerStage, connections: set[_Connection]) -> None:
+    def __init__(self, server: ServerStage, connections: dict[_Connection, None]) -> None:
         self._server = server
         self._connections = connections
         self._http = h11.Connection(h11.SERVER)
@@ -74,11 +74,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came."""
         self.transport = cast("asyncio.Transport", transport)
-        self._connections.add(self)
+        self._connections[self] = None
 
     def connection_lost(self, _: Exception | None) -> None:
         """It has gone."""
-        self._connections.discard(self)
+        self._connections.pop(self, None)
 
     def data_received(self, data: bytes) -> None:
         """Take requests apart and answer them."""
