@@ -170,8 +170,10 @@ class _Views:
             return PlainTextResponse("asked for by another site\n", 403)
         return None
 
-    async def metrics(self, _: Request) -> Response:
-        return Sliced(self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4, self._turn)
+    async def metrics(self, request: Request) -> Response:
+        """All, or as Prometheus' own libraries have it only those of `name[]`."""
+        names = frozenset(request.query_params.getlist("name[]"))
+        return Sliced(self._exposition.text(names), CONTENT_TYPE_PLAIN_0_0_4, self._turn)
 
     async def last(self, _: Request) -> Response:
         return Sliced(_array(map(_last, blocks(self._running))), _JSON, self._turn)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -76,10 +76,15 @@ class Exposition(Collector):
         for family in (states, errors, drops, frames):
             yield from parts(family, family.samples)
 
-    def text(self) -> Iterator[str]:
-        """The whole text, in pieces, so that it can be sent while it is made."""
-        yield from text(self)
-        yield from self._values()
+    def text(self, names: Collection[str] = ()) -> Iterator[str]:
+        """The text, in pieces, so that it can be sent while it is made.
+
+        Args:
+            names: of the metrics that are wanted, as the text has them; none for all.
+        """
+        yield from text(self, names)
+        if not names or _VALUES.name in names:
+            yield from self._values()
 
     def _values(self) -> Iterator[str]:
         """The text of `plc_last_value`, in pieces of a hundred lines. Its series change seldom, so theirs is kept."""
@@ -103,10 +108,12 @@ class Exposition(Collector):
                 yield "".join([f"{each} {_number(value)}\n" for each, (_, value) in zip(series, piece, strict=True)])
 
 
-def text(collector: Collector) -> Iterator[str]:
+def text(collector: Collector, names: Collection[str] = ()) -> Iterator[str]:
     """The library's text, a piece for each part that the collector gives, so that it can be sent while it is made."""
     before = None
     for part in collector.collect():
+        if names and not {part.name, f"{part.name}_total"}.intersection(names):
+            continue
         written = _written(part)
         this = (part.name, part.type)
         # A family has its two lines of head once, before its first part.

@@ -71,6 +71,17 @@ def test_names_and_kinds_are_the_contract():
     assert series(answer.text, "edge_frames_dropped_total", node="broker", reason="mailbox_full") == 2
 
 
+def test_only_the_metrics_that_are_asked_for_come():
+    """As Prometheus' own libraries have it; unknown ones are nothing."""
+    view = Watched()
+    view.metrics.counter("plc_read_ok", "reads", **PRESS).n += 3
+    asked = {"plc_read_ok_total": "plc_read_ok", "edge_up": "edge_up", "plc_last_value": "plc_last_value", "x": ""}
+    for name, family in asked.items():
+        assert list(families(ask(view, f"/metrics?name[]={name}").text)) == [family] * bool(family)
+    both = ask(view, "/metrics?name[]=edge_up&name[]=plc_read_ok_total").text
+    assert (series(both, "edge_up"), series(both, "plc_read_ok_total", **PRESS)) == (1, 3)
+
+
 def test_the_last_values_are_numbers_with_the_labels_of_their_block():
     """True is 1; texts have no number; nothing else of the frame is shown."""
     view = Watched()
