@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -20,7 +20,7 @@ from pipeline.importing.program import Program, key
 from pipeline.importing.recognise import is_configuration, read_file
 from pipeline.importing.settling import settle_layouts
 
-__all__ = ["command"]
+__all__ = ["command", "samples"]
 
 _COMMENT = re.compile(r"(?m)^ *#.*$")
 _SAMPLES = {"HTTP_URL": "https://server.invalid/", "PLC_IP": "plc.invalid"}
@@ -127,12 +127,13 @@ def _import_configuration(files: Sequence[Path], output: Path | None) -> None:
 def _check(text: str, output: Path | None) -> None:
     """Judge the new graph as `check` would, and say which variables it needs."""
     unset = list(dict.fromkeys(interpolate(_COMMENT.sub("", text), {}).missing))
-    load_text(text, output or Path("the new graph"), dict(_samples(unset)))
+    load_text(text, output or Path("the new graph"), dict(samples(unset)))
     if unset:
         click.echo(f"set before it runs: {', '.join(unset)}", err=True)
 
 
-def _samples(unset: Iterable[str]) -> Iterable[tuple[str, str]]:
+def samples(unset: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """What stands for variables while a new graph is checked, by their names."""
     for n, name in enumerate(unset):
         yield name, str(_LAST_BLOCK - n) if name.startswith("DB_") else _SAMPLES.get(name, "sample")
 

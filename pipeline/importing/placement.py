@@ -3,7 +3,7 @@
 STEP 7's and TIA Portal's rules (S7-1200/1500 manual, "Data types", standard access): BOOLs fill a byte from bit 0 up;
 types of one byte stand at the next byte; all others, arrays and records stand at even bytes; the end of a record, an
 array or a text is filled up to an even byte; the elements of an array follow each other, BOOLs bit by bit, records at
-even bytes.
+even bytes. In arrays of several dimensions each row of BOOLs begins at a byte.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from pathlib import PurePath
 
 from pipeline.importing.program import (
@@ -31,8 +32,11 @@ from pipeline.s7.types import ALIASES, BLOCK_LIMIT
 
 __all__ = ["PlacedBlock", "PlacedField", "PlacedLayout", "Places", "place_program"]
 
-_POINTERS = {"POINTER": 6, "ANY": 10, "BLOCK_FB": 2, "BLOCK_FC": 2, "BLOCK_DB": 2, "BLOCK_SDB": 2}
-"""Types that take room and have no value, with their bytes."""
+_OPAQUE = {"POINTER": 6, "ANY": 10, "BLOCK_FB": 2, "BLOCK_FC": 2, "BLOCK_DB": 2, "BLOCK_SDB": 2}
+_OPAQUE |= dict.fromkeys(("IEC_TIMER", "TP_TIME", "TON_TIME", "TOF_TIME", "TONR_TIME"), 16)
+_OPAQUE |= dict.fromkeys(("IEC_LTIMER", "TP_LTIME", "TON_LTIME", "TOF_LTIME", "TONR_LTIME"), 32)
+_OPAQUE |= {"IEC_COUNTER": 6, "IEC_UCOUNTER": 6, "IEC_DCOUNTER": 12, "IEC_UDCOUNTER": 12}
+"""Types that take room and are no value, with their bytes (S7-1200/1500 manual, "System data types")."""
 _WORD, _BYTE = 16, 8
 _DEEPEST = 31
 _MOST = 20_000
@@ -59,7 +63,17 @@ class PlacedField:
 
 @dataclass(kw_only=True)
 class PlacedLayout:
-    """A layout. `whole` is False where only the first of its members have a place; `size` is in bytes."""
+    """A layout on its way.
+
+    Attributes:
+        name: in the graph.
+        title: what the program calls it.
+        fields: so far.
+        size: in bytes.
+        whole: False where only the first of its members have a place.
+        names: of the fields.
+        end: the bit behind the last field.
+    """
 
     name: str
     title: str
@@ -67,6 +81,7 @@ class PlacedLayout:
     size: int = 0
     whole: bool = True
     names: set[str] = field(default_factory=set)
+    end: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +210,12 @@ class _Placer:
         """A record's layout; named after what it is, anew where that name is taken."""
         layout = PlacedLayout(name=self._free(name), title=title)
         self._open.append(layout.name)
-        bit, section = 0, 0
+        bit, section, before = 0, 0, None
         for member in record.members:
+            if before and _is_odd(before.shape) and _is_small(member.shape):
+                text = f"{member.name}: follows a text of odd length, which is taken to end at an even byte; look at it"
+                self.program.tell(self._file, member.line, text)
+            before = member
             if section not in {0, member.section}:
                 bit = _up(bit, _WORD)
             section = member.section
@@ -207,7 +226,7 @@ class _Placer:
                 self.program.tell(self._file, member.line, text)
                 layout.whole = False
                 break
-        layout.size = _up(bit, _WORD) // _BYTE
+        layout.size = _up(max(bit, layout.end), _WORD) // _BYTE
         self._open.pop()
         if layout.fields:
             self.layouts[layout.name] = layout
@@ -225,7 +244,7 @@ class _Placer:
         shape = member.shape
         if member.by_reference and (shape.bounds or not _by_value(shape)):
             self.program.tell(self._file, member.line, f"{member.name}: only a pointer to it is in the block; left out")
-            return self._verified(member, _up(bit, _WORD)) + _POINTERS["POINTER"] * _BYTE
+            return self._verified(member, _up(bit, _WORD)) + _OPAQUE["POINTER"] * _BYTE
         bounds = [(self._bound(first), self._bound(last)) for first, last in shape.bounds]
         if any(last < first for first, last in bounds):
             raise _Unplaceable("an array's last index is before its first")
@@ -233,19 +252,19 @@ class _Placer:
         start = self._verified(member, _up(bit, _WORD if bounds else align))
         stride = size if size < _WORD else _up(size, _WORD)
         counts = [last - first + 1 for first, last in bounds]
-        total = 1
-        for count in counts:
-            total *= count
-        if start + total * stride > BLOCK_LIMIT * _BYTE:
+        last = counts[-1] if counts else 1
+        row = _up(last * stride, _BYTE) if len(counts) > 1 else last * stride
+        total = prod(counts[:-1]) * row
+        if isinstance(element, PlacedLayout) and not element.whole and bounds:
+            raise _Unplaceable(f"not all of '{element.title}' is known, so neither where its second begins")
+        if start + total > BLOCK_LIMIT * _BYTE:
             raise _Unplaceable(f"a block ends at byte {BLOCK_LIMIT - 1}")
-        if len(counts) > 1 and stride < _WORD and counts[-1] * stride % _WORD:
-            raise _Unplaceable("where a new row of such an array begins is not certain, since a row is no whole words")
         if element is not None:
             kind = element.name if isinstance(element, PlacedLayout) else element
-            self._emit(layout, member, kind, (start, stride), bounds)
+            self._emit(layout, member, kind, (start, stride, row), bounds)
         if isinstance(element, PlacedLayout) and not element.whole:
             raise _Unplaceable(f"not all of '{element.title}' is known")
-        return _up(start + total * stride, _WORD) if bounds else start + stride
+        return _up(start + total, _WORD) if bounds else start + stride
 
     def _verified(self, member: Member, bit: int) -> int:
         """The place, compared with what the file says itself; that counts."""
@@ -277,9 +296,9 @@ class _Placer:
                 return kind.name, 1, 1
             bits = kind.extent(length) * _BYTE
             return (f"{kind.name}[{length}]" if kind.width else kind.name), bits, min(bits, _WORD)
-        if not shape.quoted and shape.name.upper() in _POINTERS:
+        if not shape.quoted and shape.name.upper() in _OPAQUE:
             self.program.tell(self._file, member.line, f"{member.name}: {shape.name} is no value; left out")
-            return None, _POINTERS[shape.name.upper()] * _BYTE, _WORD
+            return None, _OPAQUE[shape.name.upper()] * _BYTE, _WORD
         named = self.program.find(shape.name)
         if named is None:
             raise _Unplaceable(f"its type '{shape.name}' is not in these files; give the source of it too")
@@ -293,7 +312,12 @@ class _Placer:
         return (inner if inner.fields else None), inner.size * _BYTE, _WORD
 
     def _emit(
-        self, layout: PlacedLayout, member: Member, kind: str, steps: tuple[int, int], bounds: list[tuple[int, int]]
+        self,
+        layout: PlacedLayout,
+        member: Member,
+        kind: str,
+        steps: tuple[int, int, int],
+        bounds: list[tuple[int, int]],
     ) -> None:
         """Write a member's fields: the innermost dimension as an array where its indices are ours.
 
@@ -301,19 +325,21 @@ class _Placer:
             layout: gets the fields.
             member: what they are of.
             kind: the type of one.
-            steps: the bit at which the first lies, and the bits from one to the next.
+            steps: the bit at which the first lies, bits from one to the next, bits from one row to the next.
             bounds: first and last index of each dimension.
         """
-        start, stride = steps
-        is_bit, row, outer = kind == "BOOL", 1, bounds
+        start, stride, row = steps
+        is_bit, count, outer = kind == "BOOL", 1, bounds
+        last = bounds[-1][1] - bounds[-1][0] + 1 if bounds else 1
         if bounds and bounds[-1][0] == self.first_index:
-            outer, row = bounds[:-1], bounds[-1][1] - bounds[-1][0] + 1
-            kind = f"{kind}[{row}]"
+            outer, count = bounds[:-1], last
+            kind = f"{kind}[{count}]"
         for n, indices in enumerate(product(*(range(first, last + 1) for first, last in outer))):
             self._fields += 1
             if self._fields > _MOST:
                 raise _Unplaceable(f"more than {_MOST} fields do not fit into a graph file")
-            bit = start + n * row * stride
+            bit = start + n * count // last * row + n * count % last * stride
+            layout.end = bit + count * stride
             at = f"{bit // _BYTE}.{bit % _BYTE}" if is_bit else f"{bit // _BYTE}"
             name = "_".join([flat(member.name), *map(str, indices)])
             while name in layout.names:
@@ -328,6 +354,18 @@ class _Placer:
 
 def _up(bit: int, align: int) -> int:
     return -(-bit // align) * align
+
+
+def _is_odd(shape: Shape) -> bool:
+    """Whether it is a text whose bytes are odd in number: sources differ on what follows it without alignment."""
+    kind = None if shape.quoted or shape.bounds else elementary(shape.name)
+    return kind is not None and kind.width == 1 and isinstance(shape.length, int) and shape.length % 2 == 1
+
+
+def _is_small(shape: Shape) -> bool:
+    """Whether it may stand at an odd byte."""
+    kind = None if shape.quoted or shape.bounds else elementary(shape.name)
+    return kind is not None and not kind.width and kind.size == 1
 
 
 def _by_value(shape: Shape) -> bool:

@@ -144,6 +144,11 @@ class _Reader:
                     self._declaration(token)
                 except _Mistake as mistake:
                     self.program.tell(self.file, mistake.line, f"{mistake}; {token.text} is left out")
+                else:
+                    self.accept(";")
+                    if token.word == "TYPE" and self.next.word != "END_TYPE":
+                        self.program.tell(self.file, self.next.line, "END_TYPE is missing")
+                        continue
                 self.skip_past(_ENDS[token.word])
 
     def _declaration(self, token: _Token) -> None:

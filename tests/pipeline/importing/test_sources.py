@@ -74,6 +74,15 @@ def block(body: str, head: str = "{ S7_Optimized_Access := 'FALSE' }\nVERSION : 
         ("a : Byte; b : Array[0..2] of Byte; c : Byte;", "a: BYTE @ 0, b: BYTE[3] @ 2, c: BYTE @ 6, 8"),
         ("a : Array[-1..1] of Int; b : Int;", "a_-1: INT @ 0, a_0: INT @ 2, a_1: INT @ 4, b: INT @ 6, 8"),
         ("a : Array[0..1, 0..2] of Int;", "a_0: INT[3] @ 0, a_1: INT[3] @ 6, 12"),
+        ("a : Array[0..1, 0..2] of Byte;", "a_0: BYTE[3] @ 0, a_1: BYTE[3] @ 3, 6"),
+        ("a : Array[0..2, 0..9] of Bool;", "a_0: BOOL[10] @ 0.0, a_1: BOOL[10] @ 2.0, a_2: BOOL[10] @ 4.0, 6"),
+        (
+            "a : Array[0..1, 2..4] of Bool;",
+            (
+                "a_0_2: BOOL @ 0.0, a_0_3: BOOL @ 0.1, a_0_4: BOOL @ 0.2, a_1_2: BOOL @ 1.0, "
+                "a_1_3: BOOL @ 1.1, a_1_4: BOOL @ 1.2, 2"
+            ),
+        ),
         ("a : Array[1..2] of String[3];", "a: STRING[3][2] @ 0, 12"),
         (
             "a : DTL; b : LReal; c : WString[2]; d : Date_And_Time; e : LTime_Of_Day;",
@@ -83,7 +92,7 @@ def block(body: str, head: str = "{ S7_Optimized_Access := 'FALSE' }\nVERSION : 
             "a : HW_IO; b : OB_ANY; c : Time; d : S5Time; e : Date; f : TOD;",
             "a: UINT @ 0, b: INT @ 2, c: TIME @ 4, d: S5TIME @ 8, e: DATE @ 10, f: TIME_OF_DAY @ 12, 16",
         ),
-        ("a : Bool; p : Pointer; b : Int;", "a: BOOL @ 0.0, b: INT @ 8, 10"),
+        ("a : Bool; p : Pointer; b : Int; t : TON_TIME; c : Int;", "a: BOOL @ 0.0, b: INT @ 8, c: INT @ 26, 28"),
         (
             '"a b" {ExternalVisible := \'False\'} : Int := 16#7; c AT "a b" : Word; d, e : Int;',
             "a b: INT @ 0, d: INT @ 2, e: INT @ 4, 6",
@@ -206,9 +215,10 @@ END_DATA_BLOCK
     [
         (block("a : Int;", "{ S7_Optimized_Access := 'TRUE' }\n"), r"1\.db:1: .*optimised access.*s7plus.*\"Press\""),
         (block('a : Int;\nb : "Motor";\nc : Int;'), r"1\.db:7: b: its type 'Motor' is not in these files.*left out"),
-        (block("a : Int;\nb : TON_TIME;"), r"1\.db:7: b: its type 'TON_TIME'"),
+        (block("a : Int;\nb : TON_TIME;"), r"1\.db:7: b: TON_TIME is no value; left out"),
         (block('a : Int;\nb : Array[0.."MAX"] of Int;'), r"1\.db:7: b: constant 'MAX' is not in these files"),
-        (block("a : Int;\nb : Array[0..1, 0..2] of Byte;"), r"1\.db:7: b: where a new row"),
+        (block("a : String[3];\nb : Bool;"), r"1\.db:7: b: follows a text of odd length"),
+        (block('a : Int;\nb : Array[0..1] of Struct\nx : Int;\ny : "M";\nEND_STRUCT;'), r"1\.db:7: b: not all of 'b'"),
         (block("a : Int;\nb : Array[0..40000] of Int;"), r"1\.db:7: b: a block ends at byte 65535"),
         (block("a : Int;\nb : Array[3..1] of Int;"), r"1\.db:7: b: an array's last index"),
         (block("a : Int;\nb : String[300];"), r"1\.db:7: b: STRING\[300\]: the length must be 1 to 254"),
