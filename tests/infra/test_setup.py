@@ -322,15 +322,21 @@ def test_without_openssl_it_says_how_to_have_it(plant):
     assert "winget" in done.stderr
 
 
+OWN = {"influx", *(path.parent.name for path in INFRA.glob("*/__init__.py"))}
+"""Packages of the platform's commands."""
+
+
 @pytest.mark.parametrize(
-    "path", sorted([*INFRA.glob("*.py"), *INFRA.glob("provision/*.py")]), ids=lambda path: path.name
+    "path",
+    sorted([*INFRA.glob("*.py"), *(path for name in OWN for path in INFRA.glob(f"{name}/*.py"))]),
+    ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_it_runs_with_python_3_9_alone(path):
     """The grammar of 3.9, and no import that has to be installed."""
     tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    foreign = {module.split(".")[0] for module in modules} - set(sys.stdlib_module_names) - {"provision", "influx"}
+    foreign = {module.split(".")[0] for module in modules} - set(sys.stdlib_module_names) - OWN
     assert foreign == set()
 
 
