@@ -5,7 +5,6 @@ import threading
 
 import pytest
 
-from pipeline.clock import Clock
 from pipeline.config.http import Http
 from pipeline.units import Secret
 from pipeline.web import server
@@ -24,7 +23,6 @@ class Served:
 
         async def main():
             self._loop = asyncio.get_running_loop()
-            self.view.clock = Clock(self._loop, lambda: self.view.wall)
             self._task = asyncio.ensure_future(server.serve(http, self.view, sockets=sockets))
             begun.set()
             await asyncio.wait([self._task])
