@@ -72,6 +72,8 @@ class _Finder:
         return self._after(self.first - 1, name)
 
     def _after(self, begin: int, words: str) -> int:
+        if len(self._lines) == 1:
+            return 1
         quoted = json.dumps(words)
         return next((n + 1 for n in range(begin, len(self._lines)) if quoted in self._lines[n]), begin + 1)
 

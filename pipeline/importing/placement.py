@@ -112,14 +112,14 @@ def place_program(program: Program, *, all_types: bool = False) -> Places:
         program: what was declared.
         all_types: also types that no block contains.
     """
-    before = list(program.remarks)
+    before = program.remarks
     found = []
     for first_index in (0, 1):
-        program.remarks[:] = before
+        program.remarks = dict(before)
         placer = _Placer(program, first_index)
         places = Places(layouts=placer.layouts, blocks=tuple(placer.blocks(all_types)), first_index=first_index)
-        found.append((sum(len(layout.fields) for layout in placer.layouts.values()), places, list(program.remarks)))
-    _, places, program.remarks[:] = min(found, key=lambda each: each[0])
+        found.append((sum(len(layout.fields) for layout in placer.layouts.values()), places, program.remarks))
+    _, places, program.remarks = min(found, key=lambda each: each[0])
     return places
 
 

@@ -188,7 +188,7 @@ class Program:
         announced: data blocks of symbol tables, by `key`: where, and their names.
         classic: it comes from STEP 7, where the CPU is in slot 2.
         every: seconds between two reads, 0 where no file says it.
-        remarks: what was not taken, or taken otherwise.
+        remarks: what was not taken, or taken otherwise; in order, each once.
     """
 
     types: dict[str, Named] = field(default_factory=dict)
@@ -200,13 +200,11 @@ class Program:
     announced: dict[str, tuple[PurePath, int, str]] = field(default_factory=dict)
     classic: bool = False
     every: float = 0.0
-    remarks: list[Remark] = field(default_factory=list)
+    remarks: dict[Remark, None] = field(default_factory=dict)
 
     def tell(self, file: PurePath, line: int, text: str) -> None:
         """Note something of a line, once."""
-        remark = Remark(file, Note(line, plain(text)))
-        if remark not in self.remarks:
-            self.remarks.append(remark)
+        self.remarks.setdefault(Remark(file, Note(line, plain(text))))
 
     def add(self, tag: Tag, kind: str) -> None:
         """Take a tag of a declared type, at an address as programs write it; tells where it can't be read."""

@@ -12,7 +12,7 @@ from pipeline.importing.node_red import read_flows
 from pipeline.importing.openness import read_markup
 from pipeline.importing.program import Program
 from pipeline.importing.source_text import read_source
-from pipeline.importing.symbol_table import is_asc, read_symbols
+from pipeline.importing.symbol_table import has_header, is_asc, read_symbols
 
 __all__ = ["is_configuration", "read_file"]
 
@@ -70,6 +70,6 @@ def _reader(text: str, file: Path) -> Reader:
         return read_kepware
     if _SOURCE.search(text):
         return read_source
-    if is_asc(text) or _SYMBOL.match(text) or "logical address" in text[:4096].lower():
+    if is_asc(text) or _SYMBOL.match(text) or has_header(text):
         return read_symbols
     raise UsageError(f"'{file}' is none of the files that can be imported: {_KNOWN}")

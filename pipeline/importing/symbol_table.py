@@ -16,7 +16,7 @@ from pathlib import PurePath
 from pipeline.errors import UsageError
 from pipeline.importing.program import Program, Tag, key
 
-__all__ = ["header_of", "is_asc", "read_symbols", "rows"]
+__all__ = ["has_header", "header_of", "is_asc", "read_symbols", "rows"]
 
 _ASC = re.compile(
     r"\d{3},(?P<name>.{24}\s*?)\s?(?P<address>(?:DB\d+\.)?[A-Z]+\s*\d+(?:\.\d+)?)"
@@ -24,7 +24,14 @@ _ASC = re.compile(
 )
 _BLOCK = re.compile(r"(DB|UDT|FB|SFB)\s*\d{1,5}", re.IGNORECASE)
 _NO_DATA = re.compile(r"(FC|OB|SFC|VAT|SDB)\s*\d{1,5}|OB_\w+|FB|FC", re.IGNORECASE)
-_COLUMNS = {"name": "name", "data type": "type", "logical address": "address", "comment": "comment", "value": "value"}
+_COLUMNS = {
+    **dict.fromkeys(("name", "symbol"), "name"),
+    **dict.fromkeys(("logical address", "address", "adresse", "operand"), "address"),
+    **dict.fromkeys(("data type", "datatype", "type", "datentyp"), "type"),
+    **dict.fromkeys(("comment", "kommentar"), "comment"),
+    "value": "value",
+}
+"""What columns are called, in small letters."""
 _WHOLE = re.compile(r"[-+]?\d{1,9}")
 _OF_TIA = 7
 """Columns of an `.sdf` from which on it is one of TIA Portal."""
@@ -68,6 +75,12 @@ def is_asc(text: str) -> bool:
     return _ASC.match(text.lstrip("\r\n")) is not None
 
 
+def has_header(text: str) -> bool:
+    """Whether the first line names columns of a table of symbols."""
+    cells = re.split(r"[,;\t]", text.lstrip("\r\n").partition("\n")[0])
+    return {"name", "address"} <= {_COLUMNS.get(cell.strip(' "\r').lower()) for cell in cells}
+
+
 def rows(text: str, file: PurePath) -> Iterator[tuple[int, list[str]]]:
     """Lines and cells of a CSV, whatever parts its cells.
 
@@ -101,8 +114,9 @@ def _table(text: str, file: PurePath, program: Program) -> Iterator[_Symbol]:
     columns: Mapping[str, int] | None = None
     for line, cells in rows(text, file):
         header = header_of(cells)
-        if "name" in header and ("logical address" in header or "value" in header):
-            columns = {_COLUMNS[name]: n for name, n in header.items() if name in _COLUMNS}
+        named = {_COLUMNS[name]: n for name, n in header.items() if name in _COLUMNS}
+        if "name" in named and named.keys() & {"address", "value"}:
+            columns = named
         elif columns is not None:
             told = {name: cells[n] for name, n in columns.items() if n < len(cells)}
             yield _Symbol(line, **{"name": "", "address": "", "type": "", "comment": "", **told})

@@ -138,7 +138,7 @@ def test_public_sources_are_taken_whole(name: str, blocks: str, expected: str) -
     places = place_program(program)
     assert [each.name for each in places.blocks] == [blocks]
     assert ", ".join(fields(places, places.blocks[0].layout)).endswith(expected)
-    assert program.remarks == []
+    assert not program.remarks
 
 
 def test_types_of_other_files_are_nested_and_comments_kept() -> None:

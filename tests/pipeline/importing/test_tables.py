@@ -137,6 +137,7 @@ def test_public_symbol_tables_of_step_7(name: str, found: dict[str, str], symbol
             ),
             "tags.sdf",
         ),
+        ('Address;Symbol;Data type;Comment\nM 0.0;Run;BOOL;"on; off"\nMD 4;Speed;REAL;\n', "tags.csv"),
         (
             (
                 "126,Run                     M       0.0 BOOL      on; off\n"
