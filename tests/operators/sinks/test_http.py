@@ -647,7 +647,7 @@ sinks:
         ("url: 'https://server:99999/in'", ["url: can't be posted to"]),
         ("url: 'http://server/in'", ["warning: node 'post' (http): url: frames and token travel in clear"]),
         ("url: 'https://server/in', tls: {enabled: false}", ["tls.enabled: `url` says https"]),
-        ("url: 'http://127.0.0.1/in', tls: {ca_file: ca.crt}", ["tls: `url` says http"]),
+        ("url: 'http://127.0.0.1/in', tls: {ca_file: ca.crt}", ["tls: `url` says http", "ca_file: there is no file"]),
         ("url: 'https://s/in', headers: {'a b': '${TOKEN}'}", ["'a b' is not a header's name"]),
         ("url: 'https://s/in', headers: {Content-Type: '${TOKEN}'}", ["set by the sink itself"]),
         ("url: 'https://s/in', token: '${TOKEN}', headers: {Authorization: '${TOKEN}'}", ["says the same as `token`"]),
