@@ -150,7 +150,7 @@ class TopApp(App[None]):
                 self.lost, pause = "", self._every
             except PipelineError as error:
                 since = since if self.lost else time.monotonic()
-                self.lost = f"since {age(time.monotonic() - since)} without connection: {printable(str(error))}"
+                self.lost = f"without connection for {age(time.monotonic() - since)}: {printable(str(error))}"
                 pause = min(max(pause * 2, self._every), max(_LONGEST_PAUSE, self._every))
             self.show_overview()
 
@@ -194,6 +194,8 @@ class TopApp(App[None]):
     def _fill(self, name: str, rows: Rows) -> None:
         """Bring a table up to date: cells that changed where the rows are the same, else all of it."""
         shown = _unique([(key, cells) for key, cells in rows if name == "sinks" or self._matches(*cells)])
+        if self.lost:  # what was fresh then may be anything now; the state is the third cell of each
+            shown = [(key, (*cells[:2], "unknown", *cells[3:])) for key, cells in shown]
         fill(self.screen_stack[0].query_one(f"#{name}", _Table), shown)
 
     # what the user does

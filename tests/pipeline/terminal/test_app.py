@@ -120,14 +120,15 @@ def test_a_block_and_a_part_are_looked_at_closer(served):
 
 
 def test_a_lost_connection_shows_and_heals(served, monkeypatch):
-    """The reason stands where the summary was and the tables are dimmed, until the pipeline answers again."""
+    """The reason stands where the summary was, the tables are dimmed, nothing is fresh; then it all comes back."""
     monkeypatch.setattr("pipeline.terminal.app._LONGEST_PAUSE", 0.1)
 
     async def script(app, pilot):
         app.remote.url = f"http://127.0.0.1:{free_port()}"
-        await until(pilot, lambda: "without connection: no pipeline answers at" in said(app, "said"))
+        await until(pilot, lambda: ": no pipeline answers at http://127.0.0.1" in said(app, "said"))
+        assert said(app, "said").startswith("without connection for ")
         assert app.screen.has_class("lost")
-        assert rows(app, "blocks")
+        assert [row[2] for name in ("blocks", "sinks") for row in rows(app, name)] == ["unknown", "unknown"]
         served.view.become("broker", State.BACKING_OFF, "refused", NodeKind.SINK)
         app.remote.url = served.url
         await until(pilot, lambda: rows(app, "sinks")[0][2] == "backing_off")
