@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from pipeline.frame import Frame, Kind, Scalar
+from pipeline.frame import Frame, Kind
 
-__all__ = ["Table"]
+__all__ = ["Table", "cell", "printable"]
 
 _TIME = 12
 """Characters of the time of a row."""
@@ -43,7 +43,7 @@ class Table:
                 lines.append(self._styled(head, bold=True))
             text = self._joined(cells)
         else:
-            text = "heartbeat" if frame.kind is Kind.HEARTBEAT else f"failed: {_printable(frame.error or '')}"
+            text = "heartbeat" if frame.kind is Kind.HEARTBEAT else f"failed: {printable(frame.error or '')}"
         self._rows += 1
         moment = f"{time.strftime('%H:%M:%S', time.localtime(frame.ts))}.{int(frame.ts % 1 * 1000):03d}"
         lines.append(self._coloured(self._cut(f"{moment}  {_who(frame)}  {text}"), frame))
@@ -68,14 +68,14 @@ class Table:
         if self._rows < _ROWS and set(names) <= set(self._names):
             return []
         units = frame.origin.units
-        titles = [_printable(f"{name} [{units[name]}]" if name in units else name) for name in names]
+        titles = [printable(f"{name} [{units[name]}]" if name in units else name) for name in names]
         self._names, self._widths, self._rows = names, [len(title) for title in titles], 0
         return titles
 
     def _cells(self, frame: Frame) -> list[str]:
         bad = frame.bad or {}
         cells = [
-            _cell(frame.values[name]) if name in frame.values else "bad" if name in bad else "" for name in self._names
+            cell(frame.values[name]) if name in frame.values else "bad" if name in bad else "" for name in self._names
         ]
         self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, cells, strict=True)]
         return cells
@@ -90,15 +90,16 @@ class Table:
 
 def _who(frame: Frame) -> str:
     origin = frame.origin
-    return _printable("/".join(filter(None, (origin.tenant_id, origin.plc_id or origin.ip, origin.measurement))))
+    return printable("/".join(filter(None, (origin.tenant_id, origin.plc_id or origin.ip, origin.measurement))))
 
 
-def _cell(value: Scalar) -> str:
+def cell(value: object) -> str:
+    """A value as people read it."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else _printable(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """What a device sends must not move the cursor or colour the screen."""
     return text if text.isprintable() else repr(text)[1:-1]

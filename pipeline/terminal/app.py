@@ -19,6 +19,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Header, Input, Static
 
 from pipeline.errors import PipelineError
+from pipeline.table import cell, printable
 from pipeline.terminal.overview import Block, Overview, Part
 from pipeline.terminal.words import (
     BLOCKS,
@@ -28,9 +29,7 @@ from pipeline.terminal.words import (
     block_row,
     event_line,
     part_row,
-    printable,
     sink_row,
-    value,
 )
 
 __all__ = ["TopApp"]
@@ -98,6 +97,7 @@ class TopApp(App[None]):
         Binding("space", "pause", "pause"),
         Binding("escape", "clear", "clear filter", show=False),
         Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
     ]
 
     def __init__(self, name: str, look: Look, first: Overview, every: float) -> None:
@@ -295,7 +295,7 @@ def _value_rows(block: Block) -> Iterable[tuple[str, tuple[str, ...]]]:
         yield " error", ("(error)", printable(block.error), "", "")
     for name in dict.fromkeys((*block.values, *block.bad)):
         bad = block.bad.get(name, "")
-        shown = value(block.values[name]) if name in block.values else ""
+        shown = cell(block.values[name]) if name in block.values else ""
         yield name, (printable(name), shown, block.units.get(name, ""), f"bad: {printable(bad)}" if bad else quality)
 
 
@@ -312,9 +312,9 @@ def _fact_rows(part: Part) -> Iterable[tuple[str, tuple[str, ...]]]:
     }
     for name, found in facts.items():
         if isinstance(found, dict):
-            yield from ((f"{name} {key}", (f"{name} {key}", value(each), "", "")) for key, each in found.items())
+            yield from ((f"{name} {key}", (f"{name} {key}", cell(each), "", "")) for key, each in found.items())
         elif found not in ("", None):
-            yield name, (printable(name), value(found), "", "")
+            yield name, (printable(name), cell(found), "", "")
 
 
 def fill(table: DataTable[Text], rows: Rows) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+from pipeline.table import printable
 from pipeline.terminal.overview import Block, Event, Overview, Part, Sink
 
 __all__ = [
@@ -15,11 +16,9 @@ __all__ = [
     "block_row",
     "event_line",
     "part_row",
-    "printable",
     "sink_row",
     "size",
     "table",
-    "value",
 ]
 
 BLOCKS = ("PLC", "block", "state", "age", "every", "reads/s", "latency", "bad", "error")
@@ -124,18 +123,6 @@ def size(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= _KIB
     return f"{count:.1f} TiB"
-
-
-def value(found: object) -> str:
-    """A value of a frame."""
-    if isinstance(found, bool):
-        return str(found).lower()
-    return f"{found:.6g}" if isinstance(found, float) else printable(str(found))
-
-
-def printable(text: str) -> str:
-    """What a device sends must not move the cursor or colour the screen."""
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _number(found: float | None) -> str:
