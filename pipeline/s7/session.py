@@ -300,8 +300,8 @@ class Session(asyncio.Protocol):
             return
         if self.stage != _SETTING_UP:
             raise ReadError("invalid answer", "data before the connection was confirmed")
-        if is_userdata(pdu) or sequence(pdu) != _SETUP_NUMBER:
-            return
+        if is_userdata(pdu) or sequence(pdu) != _SETUP_NUMBER or self.ready.cancelled():
+            return  # of no use, or too late: who waited for it has just given up
         self.grant = parse_setup(pdu)
         self._stream.pdu = self.grant.pdu
         self._sequence = _SETUP_NUMBER

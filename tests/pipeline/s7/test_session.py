@@ -307,6 +307,28 @@ def test_a_handshake_that_fails_says_why_and_what_to_change(script, reason, word
     run_virtual(main)
 
 
+def test_a_grant_that_comes_as_the_patience_ends_is_too_late():
+    """Not one moment, and no error of our own in the loop: the answer finds that nobody waits any more."""
+
+    class Late(Mischief):
+        def data_received(self, data):
+            loop = asyncio.get_running_loop()
+            # In one turn of the loop with the end of the patience, and before it.
+            loop.call_at(2.0 - 1e-10 if len(self.script) == 1 else loop.time(), super().data_received, data)
+
+    async def main(loop):
+        wrong = []
+        loop.set_exception_handler(lambda _, context: wrong.append(context))
+        await loop.create_server(lambda: Late([CONFIRM, GRANT]), "plc", 102)
+        with pytest.raises(ReadError) as caught:
+            await opened(loop)
+        assert caught.value.reason == "timeout"
+        await asyncio.sleep(0.1)
+        assert (wrong, loop.connections) == ([], [])
+
+    run_virtual(main)
+
+
 @settings(max_examples=60)
 @given(st.lists(st.binary(max_size=80) | st.sampled_from([CONFIRM, GRANT, GRANT[:11]]), max_size=6))
 def test_no_bytes_of_a_peer_crash_or_hang_a_session(pieces):
