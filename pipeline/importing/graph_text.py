@@ -9,7 +9,8 @@ from pathlib import PurePath
 from urllib.parse import urlsplit
 
 from pipeline.config.interpolate import escape
-from pipeline.importing.agent import COUNTERS, SENSORS, Agent, Block, Machines
+from pipeline.importing.agent import Agent
+from pipeline.importing.blocks import COUNTERS, SENSORS, Block, Machines
 from pipeline.importing.outputs import Mqtt, Server, header_variable
 from pipeline.importing.section import Note
 from pipeline.units import Duration, Topic

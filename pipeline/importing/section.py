@@ -46,12 +46,23 @@ class Section:
         # In one line, whatever the file holds: notes become comments.
         self.notes.append(Note(line or place, " ".join(f"{self._path}{key}: {text}".split())))
 
+    def miss(self, text: str) -> None:
+        """Note what the mapping as a whole lacks, with its line."""
+        self.notes.append(Note(self._line, f"{self._path.rstrip('.')}: {text}"))
+
     def take(self, key: str) -> Entry | None:
         """The entry, ticked off; None where it is not there, or null."""
         self._read.add(key)
         entry = self.entries.get(key)
         empty = entry is not None and isinstance(entry.value, Scalar) and _plain(entry.value) is None
         return None if empty else entry
+
+    def named(self, *keys: str) -> str:
+        """Which of several names of one thing is used, the first where none is; what a second one says is told."""
+        used = [key for key in keys if self.take(key) is not None]
+        for other in used[1:]:
+            self.tell(other, f"left out, since {used[0]} counts")
+        return used[0] if used else keys[0]
 
     def section(self, key: str) -> Section:
         """A mapping below; an empty one where there is none."""

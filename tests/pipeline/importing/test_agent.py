@@ -157,7 +157,7 @@ def test_without_its_password_the_new_graph_says_what_is_missing() -> None:
 
 
 HTTP = """\
-source: {ip: 192.168.0.121}
+source: {ip: 192.168.0.121, db_number: 1}
 output:
   mode: http
   http:
@@ -196,7 +196,7 @@ def test_an_address_with_a_secret_becomes_a_variable(url: str) -> None:
 @pytest.mark.parametrize("output", ["", "output: stdout", "output: {mode: stdout}", "output: {mode: kafka}"])
 def test_standard_output_is_what_remains(output: str) -> None:
     """Also for a mode that never was."""
-    graph, _, notes = made("source: {ip: 10.0.0.1}\n" + output)
+    graph, _, notes = made("source: {ip: 10.0.0.1, db_number: 1}\n" + output)
     assert graph.nodes["screen"].operator.name == "stdout"
     assert bool(notes) == ("kafka" in output)
 
@@ -235,7 +235,7 @@ def test_two_lines_of_machines_have_two_layouts() -> None:
 )
 def test_every_odd_line_is_told_and_the_rest_taken(line: str, said: str) -> None:
     """With its number."""
-    graph, _, notes = made("source: {ip: 10.0.0.1}\n" + line)
+    graph, _, notes = made("source: {ip: 10.0.0.1, db_number: 1}\n" + line)
     assert graph.nodes["plc"].options.address == "10.0.0.1"
     assert len(notes) == 1
     assert notes[0].startswith("2: ")
@@ -245,9 +245,56 @@ def test_every_odd_line_is_told_and_the_rest_taken(line: str, said: str) -> None
 @pytest.mark.parametrize("size", [8, 20])
 def test_a_block_of_another_size_is_told(size: int) -> None:
     """Too short for a press: bytes; longer: its first 14 bytes, as the agent read them."""
-    graph, _, notes = made(f"source:\n  ip: 10.0.0.1\n  db_size: {size}")
+    graph, _, notes = made(f"source:\n  ip: 10.0.0.1\n  db_size: {size}\n  db_number: 1")
     assert list(graph.layouts) == ["press" if size > 14 else "db1"]
     assert notes[0].startswith("3: source.db_size: ")
+
+
+MACHINES = "parser: db500, parser_opts: {machines: 5}"
+_AS_PRESS = "hold no machine of 66, so the first 14 are read, as one press"
+
+
+@pytest.mark.parametrize(
+    ("source", "block", "db", "layout", "said"),
+    [
+        ("db_number: 500, db_size: 330", "parser: db500", 500, 330, []),
+        ("db_number: 500, db_size: 330", MACHINES, 500, 330, []),
+        ("db: 500, size: 330", "parser: db500", 500, 330, []),
+        ("", "db: 500, size: 330, " + MACHINES, 500, 330, []),
+        ("", "number: '500', size: 400, " + MACHINES, 500, 330, []),
+        ("", "db_number: 500, db: 7, size: 330, " + MACHINES, 500, 330, ["dbs[0].db: left out, since db_number"]),
+        ("", "db: 500, parser: db500", 500, 330, ["dbs[0]: no db_size: 330 bytes assumed, 5 machines of 66"]),
+        ("", "size: 330, " + MACHINES, 1, 330, ["dbs[0]: no db_number: DB1 assumed"]),
+        ("", "db: 1, parser: db500", 1, 14, ["dbs[0]: no db_size: 14 bytes assumed, as one press"]),
+        ("db_size: 14", "db: 500, parser: db500", 500, 14, [f"dbs[0].db_size: 14 bytes {_AS_PRESS}"]),
+        ("", "db: 500, size: 40, parser: db500", 500, 14, [f"dbs[0].size: 40 bytes {_AS_PRESS}"]),
+        ("", "db: 500, size: 20, parser: db1", 500, 14, ["dbs[0].parser: the first 14 of 20 bytes are read"]),
+        ("", "db: many, size: 14, parser: db1", 1, 14, ["dbs[0].db: is no number, 1 instead"]),
+        ("db: 7", "db: 500, size: 14, parser: db1", 500, 14, ["source.db: 7: left out, since each entry of dbs"]),
+    ],
+)
+def test_a_block_has_its_number_and_size_by_any_name_or_from_the_source(
+    source: str, block: str, db: int, layout: int, said: list[str]
+) -> None:
+    """What is taken is silent; what is assumed, doubled or not used is told."""
+    graph, _, notes = made(f"source: {{ip: 10.0.0.1, {source}}}\ndbs:\n  - {{{block}}}")
+    (found,) = graph.nodes["plc"].options.blocks
+    assert (found.db, graph.layouts[found.layout].size) == (db, layout)
+    told = [note.partition(": ")[2] for note in notes]
+    assert [each[: len(start)] for each, start in zip(told, said, strict=True)] == said
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("ip: 10.0.0.1", ["source: no db_number: DB1 assumed"]),
+        ("ip: 10.0.0.1, db_number: 500", ["source: no db_size: 14 bytes assumed, as one press"]),
+        ("ip: 10.0.0.1, db: 500, size: 14", []),
+    ],
+)
+def test_the_only_block_is_never_assumed_silently(source: str, said: list[str]) -> None:
+    """With the line of its mapping."""
+    assert made(f"source: {{{source}}}")[2] == [f"1: {each}" for each in said]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +338,7 @@ def test_no_text_breaks_the_new_file(broker: str, ca_file: str, username: str, t
 
 def test_a_note_stays_in_its_comment() -> None:
     """What it quotes may hold line breaks."""
-    graph, _, notes = made('source: {ip: 10.0.0.1}\ndbs: [{db_number: 1, parser: "a\\nservices: {}"}]')
+    graph, _, notes = made('source: {ip: 10.0.0.1}\ndbs: [{db_number: 1, db_size: 14, parser: "a\\nservices: {}"}]')
     assert graph.nodes["plc"].options.blocks[0].layout == "db1"
     assert len(notes) == 1
 
