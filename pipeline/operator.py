@@ -173,18 +173,26 @@ class Flow:
         size: bytes of an average encoded frame.
         blocks: blocks that the frames come from.
         names: the names that their values have; empty where nobody knows.
+        partial: whether a frame may leave out values that stay as they were told before.
     """
 
     frames: float = 0.0
     size: float = 0.0
     blocks: int = 0
     names: frozenset[str] = frozenset()
+    partial: bool = False
 
     def __add__(self, other: Flow) -> Flow:
         """Two flows joined: rates and blocks add up, sizes average by rate."""
         frames = self.frames + other.frames
         size = (self.frames * self.size + other.frames * other.size) / frames if frames else 0.0
-        return Flow(frames=frames, size=size, blocks=self.blocks + other.blocks, names=self.names | other.names)
+        return Flow(
+            frames=frames,
+            size=size,
+            blocks=self.blocks + other.blocks,
+            names=self.names | other.names,
+            partial=self.partial or other.partial,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

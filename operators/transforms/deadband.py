@@ -5,7 +5,8 @@ from that by more than its band; without a band, and for booleans and texts, any
 that appears or vanishes. Heartbeats, failures and frames that name a bad value always pass, and so does a block's first
 data frame after a failure. A receiver can tell apart: *changed* is a frame before `refresh` is over; *same but fresh* a
 frame with the values as just read, once it is over; *no data* is a failure, or no frame for longer than `refresh`.
-With `send: changed` no frame can stand for an earlier one, so `rate_limit` must come before this node, not behind it.
+With `send: changed` no frame can stand for an earlier one, so `rate_limit` must come before this node, not behind it:
+`check` warns of that.
 
 Ordering: kept. Delivery: frames within the bands are held back on purpose, never delayed. Memory: of each block, the
 values that were last passed on. Disconnects: the failure passes, and so does the next data frame, whatever its values.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -76,7 +78,8 @@ def _predict(options: Deadband, scope: Scope, inflow: Flow) -> Forecast:  # noqa
     rest = inflow.blocks / options.refresh
     lines = (("frames at rest", f"{rest:.4g}/s; at most what comes in"),) if inflow.blocks else ()
     warnings = tuple(unmatched(options.fields, inflow.names, ("fields",), keyed=True))
-    return Forecast(flow=inflow, lines=lines, warnings=warnings)
+    flow = replace(inflow, partial=inflow.partial or options.send is Send.CHANGED)
+    return Forecast(flow=flow, lines=lines, warnings=warnings)
 
 
 class _Passed:

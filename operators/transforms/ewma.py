@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -104,7 +105,7 @@ def _predict(options: Ewma, scope: Scope, inflow: Flow) -> Forecast:  # noqa: AR
         warnings.append(Finding(path=("half_life",), message=message, hint=hint, severity=Severity.WARNING))
     added = [f"{name}_{result}" for name in matching(options.fields, inflow.names) for result in options.results]
     size = inflow.size + sum(len(name) + 12 for name in added)
-    flow = Flow(frames=inflow.frames, size=size, blocks=inflow.blocks, names=inflow.names.union(added))
+    flow = replace(inflow, size=size, names=inflow.names.union(added))
     return Forecast(flow=flow, warnings=tuple(warnings))
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -96,7 +97,7 @@ def _predict(options: Calculation, scope: Scope, inflow: Flow) -> Forecast:  # n
         known.add(name)
     size = inflow.size + sum(len(name) + 12 for name in options.set)
     names = inflow.names.union(options.set) if inflow.names else inflow.names
-    flow = Flow(frames=inflow.frames, size=size, blocks=inflow.blocks, names=names)
+    flow = replace(inflow, size=size, names=names)
     return Forecast(flow=flow, warnings=tuple(warnings))
 
 

@@ -16,6 +16,7 @@ restart begins anew: what was counted while nobody looked has no rate.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -98,12 +99,8 @@ def rate(options: Rate, context: Context) -> Transform:
 def _predict(options: Rate, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
     """A number more for each counter."""
     added = [options.named(name) for name in matching(options.fields, inflow.names)]
-    flow = Flow(
-        frames=inflow.frames,
-        size=inflow.size + sum(len(name) + 8 for name in added),
-        blocks=inflow.blocks,
-        names=inflow.names.union(added),
-    )
+    size = inflow.size + sum(len(name) + 8 for name in added)
+    flow = replace(inflow, size=size, names=inflow.names.union(added))
     return Forecast(flow=flow, warnings=tuple(unmatched(options.fields, inflow.names, ("fields",))))
 
 

@@ -2,22 +2,29 @@
 
 So a change after a pause is not delayed, and the last state always arrives, at the latest when the period is over. The
 periods are the clock's, the same for all blocks; the frame that passes at a period's end is the first of the next one.
-A failure first releases the frame that its block has waiting, which may be the period's second: what was read before a
-failure must not follow it. Failures and heartbeats always pass at once.
+Failures and heartbeats always pass at once, and so does a frame whose bad values are others than those of the block's
+last frame: one went bad, came back, or is bad for another reason. A failure or such a frame first releases the frame
+that its block has waiting: what was read before must not follow it, and a period may then pass more than one frame.
+
+Behind `deadband` with `send: changed` the frames that are dropped take with them values that do not come again: put
+`rate_limit` before that node. `check` warns of it.
 
 Ordering: data and failures of a block keep theirs; a heartbeat may overtake a waiting frame. Delivery: all but the
-newest of a period are dropped on purpose; when the stream completes, what waits is passed on. Memory: one frame per
-block. Disconnects: see failures.
+newest of a period are dropped on purpose; when the stream completes, what waits is passed on. Memory: of each block,
+one frame and the names of bad values. Disconnects: see failures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 from msgspec import Meta
 from reactivex import Observable, abc, create
 from reactivex.disposable import CompositeDisposable, Disposable
 
+from pipeline.errors import Finding, Severity
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.units import Duration
@@ -40,19 +47,20 @@ def rate_limit(options: RateLimit, context: Context) -> Transform:
             observer: abc.ObserverBase[Frame], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             spent: dict[Origin, Frame | None] = {}  # blocks that have passed a frame in this period, and what waits
+            bad: dict[Origin, Mapping[str, str]] = {}  # of each block's last frame
 
             def on_next(frame: Frame) -> None:
-                origin = frame.origin
-                if frame.kind is not Kind.DATA:
-                    if frame.kind is Kind.FAILURE and (waiting := spent.get(origin)) is not None:
-                        spent[origin] = None
-                        observer.on_next(waiting)
-                    observer.on_next(frame)
-                elif origin in spent:
+                origin, data = frame.origin, frame.kind is Kind.DATA
+                news = frame.kind is Kind.FAILURE or (data and (frame.bad or {}) != bad.get(origin, {}))
+                if data and not news and origin in spent:
                     spent[origin] = frame
-                else:
+                    return
+                if news and (waiting := spent.get(origin)) is not None:
                     spent[origin] = None
-                    observer.on_next(frame)
+                    observer.on_next(waiting)
+                if data:
+                    spent[origin], bad[origin] = None, frame.bad or {}
+                observer.on_next(frame)
 
             def release(_: int = 0) -> None:
                 waiting = [frame for frame in spent.values() if frame is not None]
@@ -79,5 +87,9 @@ def rate_limit(options: RateLimit, context: Context) -> Transform:
 def _predict(options: RateLimit, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
     """At most one frame a period of each block."""
     most = inflow.blocks / options.every if inflow.blocks else inflow.frames
-    flow = Flow(frames=min(inflow.frames, most), size=inflow.size, blocks=inflow.blocks, names=inflow.names)
-    return Forecast(flow=flow)
+    flow = replace(inflow, frames=min(inflow.frames, most))
+    if not inflow.partial:
+        return Forecast(flow=flow)
+    message = "values get lost: what comes in carries only changed values, and this node drops frames"
+    hint = "put it before the `deadband` that says `send: changed`, or set `send: frame` there"
+    return Forecast(flow=flow, warnings=(Finding(path=(), message=message, hint=hint, severity=Severity.WARNING),))

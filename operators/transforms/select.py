@@ -12,6 +12,7 @@ failures pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -111,7 +112,7 @@ def _predict(options: Select, scope: Scope, inflow: Flow) -> Forecast:  # noqa: 
             )
     names = frozenset(chosen.values())
     share = len(names) / len(inflow.names) if inflow.names else 1.0
-    flow = Flow(frames=inflow.frames, size=inflow.size * share, blocks=inflow.blocks, names=names)
+    flow = replace(inflow, size=inflow.size * share, names=names)
     return Forecast(flow=flow, warnings=tuple(warnings))
 
 

@@ -10,6 +10,7 @@ tagged like data.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated
 
 from msgspec import Meta
@@ -55,7 +56,7 @@ def tag(options: Tag, context: Context) -> Transform:  # noqa: ARG001 - every op
 def _predict(options: Tag, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
     """As many frames, each longer by its tags."""
     added = sum(len(f'"{name}":"{value}",'.encode()) for name, value in options.tags.items())
-    flow = Flow(frames=inflow.frames, size=inflow.size + added, blocks=inflow.blocks, names=inflow.names)
+    flow = replace(inflow, size=inflow.size + added)
     warnings = tuple(
         Finding(path=each.path, message=each.message, hint=each.hint, severity=Severity.WARNING)
         for each in check_fixed(options.tags, ("tags",), sorted(inflow.names))

@@ -21,6 +21,7 @@ Disconnects: see above. After a restart levels begin anew: what has to hold for 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated
 
 from msgspec import Meta
@@ -109,7 +110,7 @@ def _predict(options: Threshold, scope: Scope, inflow: Flow) -> Forecast:  # noq
         names, size = inflow.names | {options.result}, inflow.size + added
     else:
         names, size = frozenset({options.result}), min(inflow.size, _TAGS) + added
-    flow = Flow(frames=inflow.frames, size=size, blocks=inflow.blocks, names=names)
+    flow = replace(inflow, size=size, names=names, partial=inflow.partial and options.into is Into.VALUES)
     return Forecast(flow=flow, warnings=tuple(_unmatched(options.field, inflow)))
 
 

@@ -178,6 +178,7 @@ def test_the_forecast_says_what_rest_costs_and_which_patterns_match_nothing():
     options = Deadband(fields={"AI_*": Band(absolute=1), "AX_*": Band(absolute=1)}, refresh=Duration(20))
     forecast = deadband.forecast(options, Scope(graph="g", node="n"), inflow)
     assert forecast.flow == inflow
+    assert deadband.forecast(Deadband(send=Send.CHANGED), Scope(graph="g", node="n"), inflow).flow.partial
     assert forecast.lines == (("frames at rest", "0.1/s; at most what comes in"),)
     assert [finding.path for finding in forecast.warnings] == [("fields", "AX_*")]
 

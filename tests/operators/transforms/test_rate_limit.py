@@ -3,6 +3,8 @@
 import pytest
 
 from operators.transforms.rate_limit import RateLimit, rate_limit
+from pipeline.config import load
+from pipeline.config.predict import forecast
 from pipeline.frame import Frame, Kind
 from pipeline.operator import Flow, NodeKind, Scope
 from pipeline.units import Duration
@@ -70,6 +72,35 @@ def test_failures_and_heartbeats_pass_at_once_and_nothing_older_follows_a_failur
     ]
 
 
+def test_a_change_of_what_is_bad_passes_at_once_and_nothing_older_follows_it():
+    """A value goes bad, for another reason, comes back within one period; the same bad value waits like any other."""
+    gone, other = {"a": "timeout"}, {"a": "access denied"}
+    script = [
+        (1, data(PRESS, n=1)),
+        (2, data(PRESS, n=2)),
+        (3, data(PRESS, n=3).replace(bad=gone)),
+        (3.5, Frame.heartbeat(PRESS, 3.5)),
+        (4, data(PRESS, n=4).replace(bad=gone)),
+        (5, data(PRESS, n=5).replace(bad=other)),
+        (5.5, data(SAW, n=100)),
+        (6, data(PRESS, n=6)),
+        (7, data(PRESS, n=7).replace(bad={})),
+        (18, data(PRESS, n=18).replace(bad=gone)),
+    ]
+    assert limited(*script) == [
+        (1, 1),
+        (3, 2),
+        (3, 3),
+        (3.5, Kind.HEARTBEAT),
+        (5, 4),
+        (5, 5),
+        (5.5, 100),
+        (6, 6),
+        (10, 7),
+        (18, 18),
+    ]
+
+
 def test_completion_releases_what_waits_and_an_error_passes():
     """A graph that stops in order loses nothing that would still have been sent."""
     assert limited((1, data(PRESS, n=1)), (2, data(PRESS, n=2)), (3, END)) == [(1, 1), (3, 2), (3, END)]
@@ -99,6 +130,33 @@ def test_a_new_subscription_begins_a_new_period():
 def test_the_forecast_is_the_lesser_of_what_comes_and_what_is_allowed(inflow, frames):
     """Where nobody knows how many blocks there are, what comes in."""
     assert rate_limit.forecast(TEN, Scope(graph="g", node="n"), inflow).flow.frames == frames
+
+
+GRAPH = """
+name: line
+sources:
+  press: {type: s7, address: 192.0.2.10, plc_id: press1, every: 1s, tags: {a: DB1.DBW0, b: DB1.DBW2}}
+transforms:
+  moved: {type: deadband, from: press, send: %s}
+  chosen: {type: select, from: moved, drop: [b]}
+  level: {type: threshold, from: chosen, field: a, levels: {high: "> 5"}, into: values}
+  tagged: {type: tag, from: level, tags: {area: hall}}
+  alive: {type: heartbeat, from: tagged, every: 30s}
+  paced: {type: rate_limit, from: %s, every: 5s}
+sinks:
+  out: {type: stdout, from: [paced, alive]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("send", "giver", "count"), [("changed", "moved", 1), ("changed", "alive", 1), ("frame", "alive", 0)]
+)
+def test_behind_a_deadband_that_sends_only_changes_the_loss_is_told(tmp_path, send, giver, count):
+    """Directly or through other transforms; one that sends whole frames is well."""
+    (tmp_path / "line.yaml").write_text(GRAPH % (send, giver), encoding="utf-8")
+    found = {node.name: each.warnings for node, each in forecast(load(tmp_path / "line.yaml", {}))}
+    assert len(found.pop("paced")) == count
+    assert not any(found.values())
 
 
 @pytest.mark.parametrize(
