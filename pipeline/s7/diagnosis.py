@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from pipeline.diagnosis import Diagnosis, Mark, Situation
 from pipeline.errors import ReadError, Refused
+from pipeline.s7.address import place as named
 from pipeline.s7.browse import Found, browse
 from pipeline.s7.browse_place import Place
 from pipeline.s7.browse_text import advice
@@ -112,8 +113,8 @@ async def _reading(
     for request, items in waiting.items.items():
         for item, data in zip(request.items, items, strict=True):
             if isinstance(data, int):
-                where = f"DB{item.db}.{item.start}" if item.db else f"byte {item.start}"
-                yield _failed("read", refused(data, f"{where}, {item.size} bytes"), part)
+                where = named(item.area, item.db, item.start)
+                yield _failed("read", refused(data, f"{where}, {item.size} bytes", area=item.area), part)
     yield _speed(sorted(spent)[len(spent) // 2], every, part)
 
 

@@ -283,7 +283,8 @@ class Group:
     def _deliver(self, reading: _Reading) -> None:
         block, bad = reading.block, reading.bad
         if bad and len(bad) == len(block.cells):
-            self._report.failed(block, refused(next(iter(bad.values()))))
+            index, code = next(iter(bad.items()))
+            self._report.failed(block, refused(code, area=block.cells[index].area))
         else:
             self._report.read(block, reading.data(), bad, not reading.split)
 

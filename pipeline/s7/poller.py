@@ -90,13 +90,17 @@ class Polled:
             index, code = next(iter(bad.items()))
             self.trouble = (
                 f"{self.origin.measurement}: {len(self.bad)} of {len(self._leaves)} values can't be read, "
-                f"{self.describe(index)}: {refused(code)}"
+                f"{self.describe(index)}: {self.refusal(index, code)}"
             )
 
     def describe(self, index: int) -> str:
         """A cell for people: `contador_bom (DB1 byte 10)`."""
         cell = self.block.cells[index]
         return f"{', '.join(self.names(index))} ({place(cell.area, cell.db, cell.start)})"
+
+    def refusal(self, index: int, code: int) -> Refused:
+        """Why the PLC does not give a cell."""
+        return refused(code, area=self.block.cells[index].area)
 
     def names(self, index: int) -> list[str]:
         """The leaves of a cell."""
@@ -331,7 +335,7 @@ class Poller:
         log = self._context.log
         for index, code in bad.items():
             if not before.keys() & polled.names(index):
-                log.warning("tag can't be read", tag=polled.describe(index), error=str(refused(code)))
+                log.warning("tag can't be read", tag=polled.describe(index), error=str(polled.refusal(index, code)))
         for name in before.keys() - polled.bad.keys():
             log.info("tag can be read again", tag=name)
         if not before and not bad and block.whole is not None:

@@ -107,14 +107,27 @@ REFUSALS: Mapping[int | str, tuple[str, str]] = MappingProxyType(
     }
 )
 """Why a PLC says no: a short reason by return code, header error code or step of the handshake; what to change."""
+_NOT_THERE = frozenset({0x05, 0x0A})
+_OUTSIDE_OF_BLOCKS: Mapping[int, str] = MappingProxyType(
+    {
+        0x81: "the CPU has no such input byte: correct the address",
+        0x82: "the CPU has no such output byte: correct the address",
+        0x83: "the CPU has no such byte of bit memory: correct the address",
+        0x1C: "the CPU has no such counter: correct the address",
+        0x1D: "the CPU has no such timer: correct the address",
+    }
+)
+"""What to change where there is no block that could be missing or too short."""
 
 
-def refused(code: int | str, detail: str = "") -> Refused:
-    """The refusal of this code, with what to change where that is known."""
+def refused(code: int | str, detail: str = "", *, area: int = 0x84) -> Refused:
+    """The refusal of this code, with what to change where that is known; `area` is that of a single item."""
     if code in REFUSALS:
         reason, advice = REFUSALS[code]
     else:
         reason, advice = "refused", ""
+    if code in _NOT_THERE:
+        advice = _OUTSIDE_OF_BLOCKS.get(area, advice)
     return Refused(reason, detail or (f"code 0x{code:02X}" if isinstance(code, int) else ""), advice)
 
 

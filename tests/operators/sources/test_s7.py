@@ -546,7 +546,8 @@ def test_counters_and_timers_are_read_by_their_number(size):
         assert [frame.values[f"all_{n}"] for n in range(40)] == list(range(40))
         assert (frame.values["pause"], frame.values["late"]) == (30, 127_000)
         assert frame.bad == {"gone": "address out of range"}
-        assert "gone (T200)" in line.part.actor.reason
+        assert "gone (T200): address out of range" in line.part.actor.reason
+        assert "the CPU has no such timer" in line.part.actor.reason
 
     play(script, chosen, pdu=size)
 

@@ -174,6 +174,19 @@ def test_refusals_say_what_to_change(code, words):
     assert len(error.reason) < 30
 
 
+@pytest.mark.parametrize("code", [0x05, 0x0A])
+@pytest.mark.parametrize(
+    ("area", "word"), [(0x81, "input"), (0x82, "output"), (0x83, "bit memory"), (0x1C, "counter"), (0x1D, "timer")]
+)
+def test_outside_of_blocks_no_block_is_to_blame(code, area, word):
+    """Neither layout nor block access can be at fault where there is no block."""
+    error = wire.refused(code, area=area)
+    assert error.reason == wire.refused(code).reason
+    assert word in error.advice
+    assert "correct the address" in error.advice
+    assert "block" not in str(error)
+
+
 def test_a_header_error_is_a_refusal_of_the_whole_request():
     """The short acknowledgement of an S7-1500 whose PUT/GET is off."""
     with pytest.raises(Refused, match="not permitted"):
