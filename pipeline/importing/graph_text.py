@@ -188,6 +188,8 @@ def _server(server: Server) -> Iterator[str]:
     yield f"    url: {_variable('HTTP_URL', server.url) if server.url else _needed('HTTP_URL')}"
     yield "    format: object                  # one frame a request, as before; lines or array for many"
     yield f"    timeout: {Duration(server.timeout)}"
+    if server.has_token:
+        yield f"    token: {_needed('HTTP_TOKEN')}          # or {{file: /run/secrets/http_token}}"
     if server.headers:
         yield "    headers:"
         for name in server.headers:

@@ -17,6 +17,8 @@ _MQTT = (
 )
 _MODES = ("mqtt", "http", "stdout")
 _INSECURE = "taken, but anybody can read along; give the authority as ca_file instead"
+_TOKENS = ("token", "bearer_token", "bearer", "auth_token", "access_token")
+"""What people call the token that a server wants as `Authorization: Bearer`."""
 _OWN_HEADERS = {"content-type", "content-length", "host", "connection"}
 
 
@@ -39,10 +41,11 @@ class Mqtt:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """`output.http`; `url` is empty where it holds something secret, `headers` are names only."""
+    """`output.http`; `url` is empty where it holds something secret, of token and `headers` no values are kept."""
 
     url: str
     timeout: float
+    has_token: bool
     headers: tuple[str, ...]
     insecure: bool
 
@@ -108,13 +111,21 @@ def _server(section: Section) -> Server:
     if why := _unfit(url):
         section.tell("url", f"{why}; set HTTP_URL, without user and password")
         url = ""
+    token = section.named(*_TOKENS)
+    has_token = section.take(token) is not None
     headers = section.section("headers")
     names = [name for name in headers.entries if name.lower() not in _OWN_HEADERS]
+    if has_token:
+        section.tell(token, "not copied; set HTTP_TOKEN, without the word Bearer")
+        for name in [name for name in names if name.lower() == "authorization"]:
+            headers.tell(name, f"left out, since {token} counts")
+            names.remove(name)
     for name in names:
         headers.tell(name, f"not copied, since it may be a secret; set {header_variable(name)}")
     output = Server(
         url=url,
         timeout=section.number("timeout", 5.0),
+        has_token=has_token,
         headers=tuple(names),
         insecure=not section.flag("tls_verify", default=True),
     )

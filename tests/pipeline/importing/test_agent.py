@@ -182,6 +182,21 @@ def test_http_posts_one_object_a_request_with_its_secrets_as_variables() -> None
     ]
 
 
+@pytest.mark.parametrize("key", ["token", "bearer_token"])
+def test_a_bearer_token_becomes_a_variable(key: str) -> None:
+    """Its value is in neither the new file nor the notes; a header that says the same gives way."""
+    config = HTTP.replace("    timeout", f"    {key}: s3cret-token\n    timeout")
+    config = config.replace("headers: {X-Api-Key: s3cret-key", "headers: {Authorization: Bearer s3cret-key")
+    graph, text, notes = made(config, HTTP_TOKEN="mine")
+    server = graph.nodes["server"].options
+    assert (server.token.reveal(), server.headers) == ("mine", {})
+    assert f"6: output.http.{key}: not copied; set HTTP_TOKEN, without the word Bearer" in notes
+    assert f"9: output.http.headers.Authorization: left out, since {key} counts" in notes
+    assert "s3cret" not in text + "".join(notes)
+    with pytest.raises(ConfigurationError, match="HTTP_TOKEN is not set"):
+        made(config)
+
+
 @pytest.mark.parametrize(
     "url", ["https://user:pw-123@example.com/x", "https://example.com/x?token=pw-123", "https://[pw-123"]
 )
