@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from pipeline.errors import JournalError, UsageError
-from pipeline.importing.queue import Malformed, read_queue
+from pipeline.importing.queue import Dated, Malformed, read_queue
 from pipeline.journal import tools as journal_tools
 from pipeline.journal.records import Record
 from pipeline.mqtt.topics import check_template
@@ -164,7 +164,13 @@ def resend(path: str, since: float, until: float, plc: str) -> None:
     Example:
       pipeline journal resend data/line1/broker --from 2026-11-20T06:00 --to 2026-11-20T14:00
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
-    click.echo(f"{journal_tools.resend(path, since, until, plc)} frames will be sent again")
+    if since >= until:
+        raise UsageError(f"--from {_when(since)} is not before --to {_when(until)}: give the earlier time first")
+    count = journal_tools.resend(path, since, until, plc)
+    click.echo(f"{count} frames will be sent again")
+    if not count:
+        for line in _kept(path):
+            click.echo(line, err=True)
 
 
 @command.command(name="prune")
@@ -229,17 +235,24 @@ def bring(queue: Path, path: str, receiver: str, topic: str) -> None:
         click.echo(f"'{queue}' holds no events")
         return
     malformed: list[Malformed] = []
+    dated = 0
 
     def good() -> Iterator[Record]:
+        nonlocal dated
         for event in chain((first,), events):
-            if isinstance(event, Record):
-                yield event
-            else:
+            if isinstance(event, Malformed):
                 malformed.append(event)
+            elif isinstance(event, Dated):
+                dated += 1
+                yield event.record
+            else:
+                yield event
 
     count = journal_tools.add(path, good(), receiver, room=queue.stat().st_size)
     for row in malformed:
         click.echo(f"row {row.id}: left out: {row.reason}", err=True)
+    if dated:
+        click.echo(f"{dated} without `ts` in the payload: sent with the row's own, when it was queued", err=True)
     left_out = f", {len(malformed)} rows could not be taken" if malformed else ""
     click.echo(f"{count} events of '{queue}' will be sent at the next start{left_out}")
     click.echo(f"'{queue}' was not changed: move it away, since a second import would send them again")
@@ -247,6 +260,18 @@ def bring(queue: Path, path: str, receiver: str, topic: str) -> None:
 
 def _aside(file: Path) -> bool:
     return file.parent.name.startswith(("damaged-", "newer-"))
+
+
+def _kept(path: str) -> Iterator[str]:
+    """What could be sent again: of each PLC how many frames, from when to when."""
+    times: dict[str, list[float]] = {}
+    for entry in journal_tools.records(path):
+        if entry.state == "kept":
+            times.setdefault(entry.plc, []).append(entry.ts)
+    if not times:
+        yield f"'{path}' keeps no acknowledged frames: `keep_after_ack` of the sink's journal says how long it does"
+    for plc, found in sorted(times.items()):
+        yield f"kept of {plc}: {len(found)} frames, from {_when(min(found))} to {_when(max(found))}"
 
 
 def _when(seconds: float) -> str:

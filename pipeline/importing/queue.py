@@ -2,6 +2,7 @@
 
 Its payloads are what it could not publish: `ts`, `values`, `tenant_id` and `plc_id` where they were set, and in some of
 its versions `ip` and `db`. They become journal records as they are, byte for byte; `seq` and `boot` they never had.
+Only a payload without its own time is written anew, with that of its row.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import math
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from pipeline.journal.records import Record
 from pipeline.mqtt.topics import fill
 from pipeline.units import Topic
 
-__all__ = ["Malformed", "read_queue"]
+__all__ = ["Dated", "Malformed", "read_queue"]
 
 _FALLBACK = "plc/db1"
 _LONGEST = 65_535
@@ -38,7 +40,17 @@ class Malformed(msgspec.Struct, frozen=True):
     reason: str
 
 
-def read_queue(file: Path, topic: Topic) -> Iterator[Record | Malformed]:
+class Dated(msgspec.Struct, frozen=True):
+    """A row whose payload had no time, so that it has the row's: when it was put into the queue.
+
+    Attributes:
+        record: with that time.
+    """
+
+    record: Record
+
+
+def read_queue(file: Path, topic: Topic) -> Iterator[Record | Dated | Malformed]:
     """The queue's events, oldest first.
 
     Args:
@@ -53,8 +65,8 @@ def read_queue(file: Path, topic: Topic) -> Iterator[Record | Malformed]:
     try:
         with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
             database.text_factory = bytes
-            for row, payload in database.execute("SELECT id, payload FROM events ORDER BY id"):
-                yield _event(row, payload, topic)
+            for row, ts, payload in database.execute("SELECT id, ts, payload FROM events ORDER BY id"):
+                yield _event(row, ts, payload, topic)
     except sqlite3.Error as error:
         raise UsageError(
             f"'{file}' can't be read as a queue: {error}; it must be SQLite with a table events(id, ts, payload), "
@@ -62,7 +74,7 @@ def read_queue(file: Path, topic: Topic) -> Iterator[Record | Malformed]:
         ) from error
 
 
-def _event(row: int, payload: object, topic: Topic) -> Record | Malformed:
+def _event(row: int, queued: object, payload: object, topic: Topic) -> Record | Dated | Malformed:
     body = payload.strip() if isinstance(payload, bytes) else b""
     try:
         event: Any = msgspec.json.decode(body)
@@ -72,15 +84,41 @@ def _event(row: int, payload: object, topic: Topic) -> Record | Malformed:
         return Malformed(row, "no JSON object")
     if not isinstance(event.get("values"), dict):
         return Malformed(row, "no `values`")
-    ts = event.get("ts")
-    if isinstance(ts, bool) or not isinstance(ts, int | float) or not math.isfinite(ts):
-        return Malformed(row, "no `ts`, so nobody could tell when it was")
+    own = _number(event.get("ts"))
+    ts = _moment(queued) if own is None else own
+    if ts is None:
+        return Malformed(row, "no `ts`, nor has its row one, so nobody could tell when it was")
+    if own is None:
+        body = msgspec.json.encode({**msgspec.json.decode(body, type=dict[str, msgspec.Raw]), "ts": ts})
     known = {name: _text(event.get(name)) for name in ("tenant_id", "plc_id", "db", "ip")}
     path, missing = fill(topic, known)
     if missing or len(path.encode()) > _LONGEST:
         path = _FALLBACK
     plc = f"{known['tenant_id']}/{known['plc_id'] or known['ip']}"
-    return Record(0, body, path, 1, "full", plc, float(ts), body)
+    record = Record(0, body, path, 1, "full", plc, ts, body)
+    return Dated(record) if own is None else record
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    with contextlib.suppress(OverflowError):
+        if math.isfinite(value):
+            return float(value)
+    return None
+
+
+def _moment(queued: object) -> float | None:
+    """Seconds since 1970 of a row's own `ts`: a number, or ISO text, which is UTC where it names no zone."""
+    if not isinstance(queued, bytes):
+        return _number(queued)
+    with contextlib.suppress(ValueError):
+        return _number(float(queued))
+    try:
+        moment = datetime.fromisoformat(queued.decode().strip())
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _text(value: object) -> str:

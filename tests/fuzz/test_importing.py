@@ -13,7 +13,7 @@ from pipeline.config.interpolate import interpolate
 from pipeline.errors import ConfigurationError, UsageError
 from pipeline.importing.agent import read_agent
 from pipeline.importing.graph_text import graph_text, queue_command
-from pipeline.importing.queue import Malformed, read_queue
+from pipeline.importing.queue import Dated, Malformed, read_queue
 from pipeline.units import Topic
 from tests.fuzz.test_config import ODD
 from tests.parts.fuzzing import damaged, fuzzed, rewritten, worded
@@ -100,9 +100,10 @@ def queue(tmp_path_factory):
 
 
 def taken(path):
-    """What a queue gives; None where it is refused in words."""
+    """What a queue gives, with records that have their row's time as such; None where it is refused in words."""
     try:
-        return list(read_queue(path, Topic("plc/{tenant_id}/{plc_id}")))
+        events = list(read_queue(path, Topic("plc/{tenant_id}/{plc_id}")))
+        return [event.record if isinstance(event, Dated) else event for event in events]
     except UsageError as error:
         worded(error, "can't be read as a queue")
         return None
@@ -129,15 +130,18 @@ events = st.fixed_dictionaries(
 
 
 @fuzzed(0.5)
-@given(payload=st.one_of(events, events.map(str.encode), st.text(), st.binary(), st.none(), st.integers(), st.floats()))
-def test_any_payload_is_taken_or_malformed(payload, tmp_path_factory):
+@given(
+    payload=st.one_of(events, events.map(str.encode), st.text(), st.binary(), st.none(), st.integers(), st.floats()),
+    ts=st.one_of(st.none(), st.floats(), st.text(), st.binary(), st.datetimes(timezones=st.timezones()).map(str)),
+)
+def test_any_payload_is_taken_or_malformed(payload, ts, tmp_path_factory):
     """A cell of any type; JSON of any shape."""
     path = tmp_path_factory.getbasetemp() / "cells.sqlite"
     path.unlink(missing_ok=True)
     database = sqlite3.connect(path)
     database.execute("CREATE TABLE events(id INTEGER PRIMARY KEY, ts REAL, payload)")
     try:
-        database.execute("INSERT INTO events(payload) VALUES (?)", (payload,))
+        database.execute("INSERT INTO events(ts, payload) VALUES (?, ?)", (ts, payload))
     except (OverflowError, UnicodeEncodeError):
         return
     finally:

@@ -35,13 +35,14 @@ def event(n: int, **more: Any) -> str:
     return json.dumps({**fields, **more})
 
 
-def make_queue(file: Path, payloads: Sequence[object]) -> Path:
-    """A database as the agent makes it."""
+def make_queue(file: Path, payloads: Sequence[object], ts: object = 1731800500.0) -> Path:
+    """A database as the agent makes it; `ts` of all its rows, in a column of its type."""
+    column = "TEXT" if isinstance(ts, str) else "REAL"
     with closing(sqlite3.connect(file)) as database, database:
         database.execute(
-            "CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, ts REAL NOT NULL, payload TEXT NOT NULL)"
+            f"CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, ts {column} NOT NULL, payload TEXT NOT NULL)"
         )
-        database.executemany("INSERT INTO events(ts, payload) VALUES(1731800500.0, ?)", [(each,) for each in payloads])
+        database.executemany("INSERT INTO events(ts, payload) VALUES(?, ?)", [(ts, each) for each in payloads])
     return file
 
 
@@ -119,7 +120,7 @@ def test_events_go_behind_what_waits_and_a_second_import_doubles_them(
 def test_malformed_rows_are_listed_and_the_others_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each with its id and its reason; a NaN is no JSON, whatever Python's writer thinks."""
     rows = [event(0), "{", "[1]", '{"ts": 1}', '{"values": {}}', 5, b"\xff\xfe", event(1, x=float("nan")), event(2)]
-    queue = make_queue(tmp_path / "queue.sqlite", rows)
+    queue = make_queue(tmp_path / "queue.sqlite", rows, ts="yesterday")
     code, out, err = call(capsys, str(queue), str(tmp_path / "broker"), "--receiver", BROKER)
     assert code == 0
     assert "2 events" in out
@@ -127,6 +128,24 @@ def test_malformed_rows_are_listed_and_the_others_taken(tmp_path: Path, capsys: 
     assert [line.partition(": left out: ")[0] for line in err.splitlines()] == [f"row {n}" for n in range(2, 9)]
     assert "no `ts`" in err
     assert [json.loads(record.body)["values"]["contador_bom"] for record in sent(tmp_path / "broker")] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "ts",
+    [1731800500.5, "1731800500.5", "2024-11-16T23:41:40.500Z", "2024-11-16 23:41:40.5", "2024-11-16T20:41:40.5-03:00"],
+)
+def test_a_payload_without_a_usable_time_has_that_of_its_row(
+    ts: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A number, or ISO text, UTC where it names no zone; how many were so is said, the others stay as they are."""
+    late = json.dumps({"tenant_id": "acme", "plc_id": "press1", "values": {"contador_bom": 7}})
+    queue = make_queue(tmp_path / "queue.sqlite", [event(0), late, event(1, ts=10**400)], ts)
+    code, out, err = call(capsys, str(queue), str(tmp_path / "broker"), "--receiver", BROKER)
+    assert (code, out.splitlines()[0]) == (0, f"3 events of '{queue}' will be sent at the next start")
+    assert err == "2 without `ts` in the payload: sent with the row's own, when it was queued\n"
+    bodies = [json.loads(record.body) for record in sent(tmp_path / "broker")]
+    assert [body["ts"] for body in bodies] == [1731800000.123, 1731800500.5, 1731800500.5]
+    assert (bodies[1]["values"], bodies[1]["plc_id"]) == ({"contador_bom": 7}, "press1")
 
 
 @pytest.mark.parametrize(
