@@ -28,7 +28,9 @@ from pipeline.s7.browse_place import Place, access_options, is_graph, place_of_a
 from pipeline.s7.browse_text import advice, report
 from pipeline.s7plus.browse_command import browse_symbols, symbol_options, take_symbol_options
 
-__all__ = ["command", "graph_name", "place_of", "write_new"]
+__all__ = ["command", "graph_name", "place_of", "schema_line", "write_new"]
+
+_SCHEMA = "graph.schema.json"
 
 
 @click.command(name="browse")
@@ -96,7 +98,7 @@ def command(
     elif not as_graph or output is not None:
         click.echo("\n".join(report(found, str(place), place.declared)))
     if as_graph or output is not None:
-        write_new(_graph(found, place, output), output)
+        write_new(schema_line(output) + _graph(found, place, output), output)
 
 
 def place_of(target: str, source: str | None, plc: str | None, access: dict[str, Any]) -> Place:
@@ -122,7 +124,7 @@ def _browse_symbols(target: str, symbols: dict[str, Any], as_json: bool, as_grap
     if as_json or not as_graph or output is not None:
         click.echo(told)
     if graph:
-        write_new(graph, output)
+        write_new(schema_line(output) + graph, output)
 
 
 @contextmanager
@@ -168,6 +170,14 @@ def _graph(found: Found, place: Place, output: Path | None) -> str:
 def graph_name(output: Path | None) -> str:
     """A graph's name from its file's."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", output.stem).lstrip("_.-")[:64] or "new" if output else "new"
+
+
+def schema_line(output: Path | None) -> str:
+    """The first line of a graph file, by which editors find the schema; empty where none is near the file."""
+    for folder in ("", "configs/", "../"):
+        if output is not None and (output.parent / folder / _SCHEMA).is_file():
+            return f"# yaml-language-server: $schema={folder}{_SCHEMA}\n"
+    return ""
 
 
 def write_new(text: str, output: Path | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands.browse import schema_line
 from pipeline.config import load_text
 from pipeline.config.document import decode, read
 from pipeline.config.interpolate import interpolate
@@ -86,6 +87,7 @@ def _import_program(
         text = layouts_text(program, places, files) if places.layouts else ""
     else:
         text = line_text(program, places, _name(output or files[0]), files, address)
+        text = text and schema_line(output) + text
     told = "\n".join(map(str, program.remarks))
     if not text:
         hint = "(`--layouts` gives the types alone)" if program.types and not layouts else ""
@@ -115,7 +117,7 @@ def _import_configuration(files: Sequence[Path], output: Path | None) -> None:
     config = files[0]
     agent, notes = read_agent(_read(config), config)
     name = _name(output or config)
-    text = graph_text(agent, name, config.name, notes)
+    text = schema_line(output) + graph_text(agent, name, config.name, notes)
     _give(text, output)
     for note in notes:
         click.echo(f"{config}:{note.line}: {note.text}", err=True)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import operators
-from pipeline.commands.browse import graph_name, write_new
+from pipeline.commands.browse import graph_name, schema_line, write_new
 from pipeline.config import load_text
 from pipeline.errors import ConfigurationError, UsageError
 from pipeline.operator import NodeKind
@@ -114,7 +114,7 @@ def graph_command(
         load_text(text, output or Path("new.yaml"), {})
     except ConfigurationError as error:
         raise UsageError(f"these layouts make no graph:\n{error}") from error
-    write_new(text, output)
+    write_new(schema_line(output) + text, output)
 
 
 def _layouts(text: str) -> Layouts:

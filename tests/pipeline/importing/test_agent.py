@@ -370,6 +370,18 @@ def test_the_command_for_the_queue_goes_to_the_new_journal() -> None:
     )
 
 
+PRESS_DB = """\
+DATA_BLOCK "Press"
+{ S7_Optimized_Access := 'FALSE' }
+VERSION : 0.1
+STRUCT
+  a : Int;
+END_STRUCT;
+BEGIN
+END_DATA_BLOCK
+"""
+
+
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """Exit code, output and errors of a command."""
     with pytest.raises(SystemExit) as end:
@@ -398,6 +410,40 @@ def test_the_command_writes_a_file_that_check_accepts(
     code, out, _ = call(capsys, "import", str(config))
     assert code == 0
     assert out.startswith("# Made from config.yaml")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a configuration, a source of TIA Portal, and `lines/` for new graphs."""
+    monkeypatch.chdir(tmp_path)
+    Path("lines").mkdir()
+    Path("agent.yaml").write_text(SEED, encoding="utf-8")
+    Path("Press.db").write_text(PRESS_DB, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("schema", "first"),
+    [
+        ("lines/graph.schema.json", "# yaml-language-server: $schema=graph.schema.json"),
+        ("lines/configs/graph.schema.json", "# yaml-language-server: $schema=configs/graph.schema.json"),
+        ("graph.schema.json", "# yaml-language-server: $schema=../graph.schema.json"),
+        ("other/graph.schema.json", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", ["import agent.yaml", "import Press.db --db Press=1", "new graph --plc a --db 1 --size 9"]
+)
+def test_a_new_graph_names_the_schema_that_is_near(
+    command: str, schema: str, first: str, desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its way from the file; where there is none, and on standard output, no line."""
+    (desk / schema).parent.mkdir(exist_ok=True)
+    (desk / schema).touch()
+    assert call(capsys, *command.split(), "-o", "lines/line.yaml")[0] == 0
+    head, _, rest = Path("lines/line.yaml").read_text(encoding="utf-8").partition("\n")
+    assert (head if "$schema" in head else "") == first
+    assert "$schema" not in rest + call(capsys, *command.split())[1]
 
 
 def test_a_new_graph_that_needs_a_hand_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
