@@ -12,7 +12,9 @@ from pipeline.cli import cli, main, shipped_graphs
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.codecs import CODECS
 from pipeline.delivery.delivery import Delivery
+from pipeline.journal.journal import Journal, Work
 from pipeline.journal.options import JournalOptions
+from pipeline.journal.records import Record
 from pipeline.units import Duration
 from tests.parts.engine import PLANT, data, make_context, origin
 from tests.parts.waiting import eventually
@@ -146,6 +148,11 @@ def test_check_fix_mends_tabs_and_keeps_line_ends(tmp_path: Path, capsys: pytest
         (["journal", "prune", "/nowhere"], 1, "say what to delete"),
         (["journal", "adopt", "x", "broker.plant"], 1, "'broker.plant' is not a receiver; write it as mqtts://"),
         (["journal", "resend", "x", "--from", "yesterday", "--to", "2026-01-01"], 1, "'yesterday' is not a time"),
+        (
+            ["journal", "resend", "x", "--from", "2026-01-02T00:00Z", "--to", "2026-01-01T00:00Z"],
+            1,
+            "is not before --to 2026-01-01T",
+        ),
     ],
 )
 def test_a_wrong_call_is_one_line_and_a_code(
@@ -197,6 +204,27 @@ def test_journal_commands_show_requeue_and_prune(
     assert "4 frames deleted" in out
     _, out, _ = run(capsys, "journal", "adopt", str(journal), "mqtts://other:8883")
     assert "were for mqtts://broker:8883 and now go to mqtts://other:8883" in out
+
+
+def test_resend_of_nothing_says_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A PLC or a time that the journal does not keep; a journal that keeps nothing."""
+    folder, ts = tmp_path / "broker", 1_767_225_600.0  # 2026-01-01T00:00:00Z
+    journal = Journal(JournalOptions(path=str(folder), keep_after_ack=Duration(100)), ts)
+    puts = [Record(n, b"{}", "t", 1, "full", "acme/press1", ts + n, b"{}") for n in range(3)]
+    journal.round(Work(age=1.0, wall=ts, next=3, puts=puts))
+    journal.close(1.0)
+    window = ("--from", "2026-01-01T00:00Z", "--to", "2026-01-01T00:01Z")
+    _, out, err = run(capsys, "journal", "resend", str(folder), *window)
+    assert (out, "keeps no acknowledged frames" in err) == ("0 frames will be sent again\n", True)
+    journal = Journal(JournalOptions(path=str(folder), keep_after_ack=Duration(100)), ts)
+    journal.round(Work(age=2.0, wall=ts, done=[0]))
+    journal.close(2.0)
+    kept = "kept of acme/press1: 3 frames, from 2026-01-01T00:00:00.000Z to 2026-01-01T00:00:02.000Z\n"
+    for arguments in ((*window, "--plc", "acme/pres1"), ("--from", "2025-01-01T00:00Z", "--to", "2025-01-02T00:00Z")):
+        code, out, err = run(capsys, "journal", "resend", str(folder), *arguments)
+        assert (code, out, err) == (0, "0 frames will be sent again\n", kept)
+    _, out, err = run(capsys, "journal", "resend", str(folder), *window, "--plc", "acme/press1")
+    assert (out, err) == ("3 frames will be sent again\n", "")
 
 
 def test_check_fix_keeps_the_file_where_it_can_not_be_written(
