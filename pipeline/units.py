@@ -122,6 +122,11 @@ class Secret:
         """Never the secret."""
         return "***" if self else "''"
 
+    @property
+    def in_file(self) -> bool:
+        """Whether it stands in a file, which may change."""
+        return self._file is not None
+
     def reveal(self) -> str:
         """The secret itself; a file is read anew, so that a rotated secret counts from the next connection.
 

@@ -27,6 +27,7 @@ from pipeline.errors import Finding, LinkError, Severity
 from pipeline.journal.options import JournalOptions
 from pipeline.operator import Claim, Context, Flow, Forecast, Options, RunSink, Scope, sink
 from pipeline.posting.client import Access, Url
+from pipeline.posting.headers import check_value
 from pipeline.posting.poster import Compression, Form, Limits, Poster
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
@@ -75,7 +76,9 @@ class HttpOptions(Options):
         """An address that is none, headers that can't be, and all that makes frames less safe than they could be."""
         del scope
         yield from self._check_url()
-        for name in self.headers:
+        yield from check_value(self.token, ("token",))
+        for name, value in self.headers.items():
+            yield from check_value(value, ("headers", name))
             path = ("headers", name)
             if not _NAME.fullmatch(name):
                 yield Finding(path=path, message=f"'{name}' is not a header's name")

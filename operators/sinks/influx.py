@@ -33,6 +33,7 @@ from pipeline.journal.options import JournalOptions
 from pipeline.operator import Claim, Context, Flow, Forecast, Options, RunSink, Scope, sink
 from pipeline.posting.answers import Answer, explain_answer
 from pipeline.posting.client import Access, Client, Url
+from pipeline.posting.headers import check_value
 from pipeline.posting.poster import Compression, Form, Limits, Poster
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
@@ -87,6 +88,7 @@ class InfluxOptions(Options):
         del scope
         if not self.token:
             yield Finding(path=("token",), message="is empty", hint="InfluxDB 2 writes nothing without a token")
+        yield from check_value(self.token, ("token",))
         try:
             url = Url.parse(self.url)
         except ValueError as error:

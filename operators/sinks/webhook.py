@@ -32,6 +32,7 @@ from pipeline.frame import Frame, Kind, Origin, Scalar
 from pipeline.operator import Claim, Context, Flow, Forecast, Options, RunSink, Scope, sink
 from pipeline.posting.answers import Answer
 from pipeline.posting.client import Access, Url
+from pipeline.posting.headers import check_value
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
 from pipeline.units import Duration, Secret
@@ -98,7 +99,9 @@ class WebhookOptions(Options):
             yield Finding(path=("template",), message="is required with format: template", hint=hint)
         if self.template and self.format is not PayloadFormat.TEMPLATE:
             yield Finding(path=("template",), message="is only for format: template", hint="set that, or remove it")
-        for name in self.headers:
+        yield from check_value(self.token, ("token",))
+        for name, value in self.headers.items():
+            yield from check_value(value, ("headers", name))
             if not _HEADER.fullmatch(name):
                 yield Finding(path=("headers", name), message=f"'{name}' is not a header's name")
             elif name.lower() in _OURS:

@@ -17,7 +17,7 @@ from pipeline.actor import Mailbox, State
 from pipeline.clock import run_virtual
 from pipeline.codecs import Envelope
 from pipeline.config.loader import load_text
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, Severity
 from pipeline.journal.file import Store
 from pipeline.journal.options import JournalOptions
 from pipeline.operator import Context, Flow, Overflow, Scope
@@ -622,6 +622,7 @@ def test_a_server_killed_and_started_again_and_again(tmp_path):
     play_for_real(tmp_path, script, inflight=1, batch=20)
 
 
+VARIABLES = {"TOKEN": "t", "BROKEN": "t\r\nX-Injected: 1"}
 GRAPH = """
 layouts:
   press: {fields: {n: INT @ 0}}
@@ -652,6 +653,10 @@ sinks:
         ("url: 'https://s/in', headers: {Content-Type: '${TOKEN}'}", ["set by the sink itself"]),
         ("url: 'https://s/in', token: '${TOKEN}', headers: {Authorization: '${TOKEN}'}", ["says the same as `token`"]),
         ("url: 'https://s/in', headers: {X-Key: clear}", ["warning: node 'post' (http): headers.X-Key: a secret"]),
+        ("url: 'https://s/in', token: '${BROKEN}'", ["post' (http): token: holds a line break"]),
+        ("url: 'https://s/in', headers: {X-Key: '${BROKEN}'}", ["post' (http): headers.X-Key: holds a line break"]),
+        ("url: 'https://s/in', headers: {X-Key: ' ${TOKEN}'}", ["headers.X-Key: holds a line break"]),
+        ("url: 'https://s/in', token: 'a\tb ${TOKEN}'", []),
         ("url: 'https://s/in', envelope: seed", ["warning: node 'post' (http): envelope: without seq"]),
         ("url: 'https://s/in', batch: 0", ["batch: must be >= 1"]),
         ("url: 'https://s/in', inflight: 99", ["inflight: must be <= 32"]),
@@ -662,12 +667,25 @@ sinks:
 def test_mistakes_are_told_before_anything_connects(options, found):
     """Each with the option and what to do."""
     try:
-        told = [str(each) for each in load_text(GRAPH % options, Path("g.yaml"), {"TOKEN": "t"}).warnings]
+        told = [str(each) for each in load_text(GRAPH % options, Path("g.yaml"), VARIABLES).warnings]
     except ConfigurationError as error:
         told = [str(each) for each in error.problems]
     assert len(told) == len(found), told
+    assert "Injected" not in "".join(told)
     for line, part in zip(told, found, strict=True):
         assert part in line
+
+
+def test_a_token_in_a_file_that_no_header_can_be_is_a_warning(tmp_path):
+    """The file may be mended while frames wait; one that is not there yet has no value."""
+    (tmp_path / "token").write_text("one\ntwo\n", encoding="utf-8")
+    options = HttpOptions(url="https://s/in", token=Secret(file=tmp_path / "token"))
+    (finding,) = options.check(Scope(graph="g", node="post"))
+    assert (finding.path, finding.severity) == (("token",), Severity.WARNING)
+    (tmp_path / "token").write_text("one\n", encoding="utf-8")
+    assert not list(options.check(Scope(graph="g", node="post")))
+    (tmp_path / "token").unlink()
+    assert not list(options.check(Scope(graph="g", node="post")))
 
 
 def test_two_sinks_with_one_journal_are_refused():

@@ -259,6 +259,7 @@ def test_what_is_not_stored_waits_on_disk_for_the_next_run(tmp_path):
         ("url: 'ftp://x', org: o, bucket: b, token: ${T}", "url: can't be written to: write http://host/path"),
         ("url: 'http://127.0.0.1:8086/api/v2/write?org=o', org: o, bucket: b, token: ${T}", "url: names more than the"),
         ("url: 'http://127.0.0.1', org: o, bucket: b, token: '${E:-}'", "token: is empty; InfluxDB 2 writes nothing"),
+        ("url: 'https://db', org: o, bucket: b, token: '${T} '", "token: holds a line break"),
         ("url: 'http://db.plant', org: o, bucket: b, token: ${T}", "url: points and token travel in clear"),
         ("url: 'https://db', org: o, bucket: b, token: ${T}, tls: {enabled: false}", "tls.enabled: `url` says https"),
         ("url: 'http://127.0.0.1', bucket: b, token: ${T}", "org: is required and missing"),

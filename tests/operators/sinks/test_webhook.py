@@ -514,6 +514,7 @@ def test_a_login_is_sent_and_its_missing_file_shows_before_the_first_alert(tmp_p
         ("url: '${U}', field: a, firing: [x], format: template", "template: is required with format: template"),
         ("url: '${U}', field: a, firing: [x], template: {a: b}", "template: is only for format: template"),
         ("url: '${U}', field: a, firing: [x], headers: {'a b': '${U}'}", "headers.a b: 'a b' is not a header's name"),
+        ("url: '${U}', field: a, firing: [x], token: \"${U}\\n\"", "token: holds a line break"),
         ("url: '${BAD}', field: a, firing: [x]", "url: can't be posted to: write http://host/path"),
         ("url: '${PLAIN}', field: a, firing: [x]", "url: notices and secrets travel in clear"),
         ("url: '${U}', field: a, firing: [x], tls: {enabled: false}", "tls.enabled: `url` says https"),
