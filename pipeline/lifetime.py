@@ -1,8 +1,9 @@
 """The graphs of one process, one after the other: a changed file is checked, and takes the place of what runs.
 
-A file with mistakes changes nothing. For a good one the whole graph starts anew: the old one stops in order, which
-leaves everything unacknowledged on disk, and the new one goes on with the same journals, `boot` and `seq`. Counters
-begin at zero, as after a restart. A new graph that fails at once gives its place back to the one before it.
+A file with mistakes changes nothing, nor does one whose journals can't be opened. For a good one the whole graph starts
+anew: the old one stops in order, which leaves everything unacknowledged on disk, and the new one goes on with the same
+journals, `boot` and `seq`. Counters begin at zero, as after a restart. A new graph that fails at once gives its place
+back to the one before it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pipeline.errors import JournalLocked, PipelineError, UsageError
 from pipeline.graph import Graph
 from pipeline.recording.flight import FlightRecorder, flight_recorder
 from pipeline.runtime import Runtime
+from pipeline.takeover import check_journals, left_behind
 from pipeline.web import server
 
 __all__ = ["Lifetime"]
@@ -151,7 +153,7 @@ class Lifetime:
         running = self._clock.loop.create_task(runtime.run(self._halt))
         successor = None
         try:
-            successor = await self._successor(running)
+            successor = await self._successor(running, runtime)
             await running
         except PipelineError as error:
             successor = await self._after(error, successor)
@@ -160,9 +162,18 @@ class Lifetime:
             for task in beside:
                 await _end(task)
             log.info("stopped")
-        return self._unless_stopping(successor)
+        successor = self._unless_stopping(successor)
+        if successor is not None:
+            await self._tell_left(runtime.graph, successor.graph)
+        return successor
 
-    async def _successor(self, running: asyncio.Task[None]) -> _Turn | None:
+    async def _tell_left(self, former: Graph, graph: Graph) -> None:
+        """Warn of frames that wait in a journal which nobody sends from any more."""
+        sentences = await self._clock.loop.run_in_executor(None, lambda: list(left_behind(former, graph)))
+        for sentence in sentences:
+            self._log.warning("journal left behind", problem=sentence)
+
+    async def _successor(self, running: asyncio.Task[None], runtime: Runtime) -> _Turn | None:
         """Wait until the graph ends by itself, or a good file is there to follow it."""
         while True:
             wanted = self._clock.loop.create_task(self._wanted.wait())
@@ -171,17 +182,19 @@ class Lifetime:
             if running.done():
                 return None
             self._wanted.clear()
-            turn = await self._check()
+            turn = await self._check(runtime)
             if turn is not None and not running.done():
                 self._log.info("graph file taken, the graph starts anew")
                 self._former, self._trial_until = self._turn.graph, self._clock.loop.time() + _TRIAL
                 self._halt.set()
                 return turn
 
-    async def _check(self) -> _Turn | None:
+    async def _check(self, runtime: Runtime) -> _Turn | None:
         """The changed graph, None when it is refused."""
+        background = functools.partial(self._clock.loop.run_in_executor, None)
         try:
-            graph = await self._clock.loop.run_in_executor(None, self._read)
+            graph = await background(self._read)
+            await background(check_journals, graph, runtime.graph, runtime.backlogs)
             return _Turn(graph, self._listen(graph.http))
         except PipelineError as error:
             problems = str(error).splitlines()

@@ -150,6 +150,11 @@ class Runtime:
         """What receivers have refused for good, by the name of the sink."""
         return {name: context.letters for name, context in self._contexts.items() if context.letters is not None}
 
+    @property
+    def backlogs(self) -> Mapping[str, int]:
+        """Frames that wait in a journal, by the name of the sink."""
+        return {name: letters.backlog for name, letters in self.letters.items()}
+
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set or every source has completed, then stop in order.
 

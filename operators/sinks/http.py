@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -155,8 +154,7 @@ def http(options: HttpOptions, context: Context) -> RunSink:
 
 @http.claims
 def _claims(options: HttpOptions, scope: Scope) -> Iterable[Claim]:
-    journal = _journal(options, scope.graph, scope.node)
-    yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
+    yield _journal(options, scope.graph, scope.node).claim(Url.parse(options.url).server)
 
 
 @http.diagnose

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
@@ -111,6 +110,11 @@ class InfluxOptions(Options):
         query = urlencode({"org": self.org, "bucket": self.bucket, "precision": "ms"})
         return Url.parse(f"{self.url.rstrip('/')}/api/v2/write?{query}")
 
+    @property
+    def receiver(self) -> str:
+        """Who the journal's frames are for: `https://server:443/org/bucket`."""
+        return f"{self.target.server}/{self.org}/{self.bucket}"
+
 
 @sink(capacity=50_000)
 def influx(options: InfluxOptions, context: Context) -> RunSink:
@@ -122,7 +126,7 @@ def influx(options: InfluxOptions, context: Context) -> RunSink:
         _journal(options, context.graph, context.node),
         codec,
         lambda _: (options.bucket, 1),
-        f"{url.server}/{options.org}/{options.bucket}",
+        options.receiver,
         mode="influx",
         retry=options.retry,
         breaker=options.breaker,
@@ -153,8 +157,7 @@ def influx(options: InfluxOptions, context: Context) -> RunSink:
 
 @influx.claims
 def _claims(options: InfluxOptions, scope: Scope) -> Iterable[Claim]:
-    journal = _journal(options, scope.graph, scope.node)
-    yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
+    yield _journal(options, scope.graph, scope.node).claim(options.receiver)
 
 
 @influx.diagnose

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
@@ -130,7 +129,7 @@ def mqtt(options: MqttOptions, context: Context) -> RunSink:
 @mqtt.claims
 def _claims(options: MqttOptions, scope: Scope) -> Iterable[Claim]:
     journal = _journal(options, scope.graph, scope.node)
-    yield Claim(what="journal", key=str(Path(journal.path).resolve()), path=("journal", "path"))
+    yield journal.claim(options.server)
     client = options.client_id or make_client_id(scope.graph, scope.node, journal.path)
     if is_host(options.host):  # else it may hold a password, and claims are shown
         yield Claim(what="client id", key=f"{client} at {options.host}:{options.port}", path=("client_id",))

@@ -15,6 +15,7 @@ from pipeline.config.predict import forecast
 from pipeline.config.problems import option_name
 from pipeline.errors import Finding, Problem, UsageError
 from pipeline.graph import Node
+from pipeline.takeover import unwritable
 
 __all__ = ["command"]
 
@@ -44,6 +45,7 @@ def command(file: str, mend: bool) -> None:
         if prediction.flow.frames:
             click.echo(f"  frames: {prediction.flow.frames:.4g}/s of about {prediction.flow.size:.0f} bytes")
         warnings += [_placed(path, node, warning) for warning in prediction.warnings]
+    warnings += [_placed(path, node, warning) for node, warning in unwritable(graph)]
     for problem in warnings:
         click.echo(str(problem), err=True)
     click.echo(f"{path}: good; {_counted(len(graph.running()), 'node')}, {_counted(len(warnings), 'warning')}")

@@ -30,6 +30,11 @@ class Letters:
         self._under_way: set[int] = set()
         self._tasks: set[asyncio.Task[int]] = set()
 
+    @property
+    def backlog(self) -> int:
+        """Frames of the same sink that wait on disk; those on their first flight may yet be acknowledged."""
+        return min(self._delivery.backlog, self._delivery.commits.state.frames)
+
     async def dead(self, limit: int) -> list[Entry]:
         """The oldest dead letters, so many at most.
 

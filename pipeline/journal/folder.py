@@ -43,7 +43,7 @@ def explain(error: Exception, folder: Path) -> str:
             if shutil.disk_usage(folder).free < _NO_ROOM:
                 return "disk full"
         return "input/output error: a limit on the file's size, or the medium is broken"
-    return text or type(error).__name__
+    return getattr(error, "strerror", None) or text or type(error).__name__
 
 
 def lock(folder: Path) -> filelock.BaseFileLock:

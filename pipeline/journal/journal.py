@@ -20,7 +20,7 @@ from pipeline.errors import JournalError, JournalForeign
 from pipeline.journal import folder as journal_folder
 from pipeline.journal.file import State, Store
 from pipeline.journal.folder import explain
-from pipeline.journal.options import Compression, JournalOptions, Order, WhenFull
+from pipeline.journal.options import Compression, JournalOptions, Order, WhenFull, same_receiver
 from pipeline.journal.records import Batch, DeadLetter, Record, decode_batch, split
 
 __all__ = [
@@ -156,7 +156,7 @@ class Journal:
             JournalForeign: it holds frames for another one.
         """
         state = self.state
-        if state.receiver and _broker(state.receiver) != _broker(receiver) and state.frames:
+        if state.receiver and not same_receiver(state.receiver, receiver) and state.frames:
             raise JournalForeign(str(self.folder), state.receiver, receiver)
         state.receiver = receiver
 
@@ -331,8 +331,3 @@ class Journal:
         if store.state.frames or store.state.kept_bytes:
             with store.write():
                 store.state.age = max(store.state.age, age)
-
-
-def _broker(receiver: str) -> str:
-    """The receiver, whether its connection is encrypted or not."""
-    return "mqtt://" + receiver.removeprefix("mqtts://") if receiver.startswith("mqtts://") else receiver

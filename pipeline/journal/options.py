@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
 
-from pipeline.operator import Flow, Options
+from pipeline.operator import Claim, Flow, Options
 from pipeline.units import Duration, Size
 
-__all__ = ["Compression", "JournalOptions", "Order", "WhenFull"]
+__all__ = ["Compression", "JournalClaim", "JournalOptions", "Order", "WhenFull", "same_receiver"]
 
 _RECORD = 24
 """Bytes a frame around its payload on disk."""
@@ -38,6 +40,31 @@ class Compression(StrEnum):
     ZSTD = "zstd"
 
 
+@dataclass(frozen=True, kw_only=True)
+class JournalClaim(Claim):
+    """A journal that a sink will open: what the engine looks at before a changed graph takes over.
+
+    Attributes:
+        receiver: who its frames are for, such as `mqtts://host:8883`.
+    """
+
+    receiver: str = field(repr=False)  # a host that is wrong may hold a password, and claims are shown
+
+    @property
+    def folder(self) -> Path:
+        """Where it is, absolute."""
+        return Path(self.key)
+
+
+def same_receiver(one: str, other: str) -> bool:
+    """Whether frames for one may go to the other: a broker is the same, encrypted or not."""
+    return _broker(one) == _broker(other)
+
+
+def _broker(receiver: str) -> str:
+    return "mqtt://" + receiver.removeprefix("mqtts://") if receiver.startswith("mqtts://") else receiver
+
+
 class JournalOptions(Options):
     """Where and how frames are kept until the receiver has acknowledged them."""
 
@@ -61,6 +88,11 @@ class JournalOptions(Options):
         Duration, Meta(description="keep acknowledged frames this long, to send them again by hand", ge=0)
     ] = Duration(0.0)
     compression: Annotated[Compression, Meta(description="less disk for more CPU")] = Compression.NONE
+
+    def claim(self, receiver: str) -> JournalClaim:
+        """What a sink with the option `journal` claims for it."""
+        key = str(Path(self.path).resolve())
+        return JournalClaim(what="journal", key=key, path=("journal", "path"), receiver=receiver)
 
     def forecast(self, flow: Flow) -> tuple[tuple[str, str], ...]:
         """How long the journal holds what comes (frames a second, bytes of one), as `check` shows it."""

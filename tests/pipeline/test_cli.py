@@ -246,3 +246,23 @@ def test_check_fix_keeps_the_file_where_it_can_not_be_written(
     assert code == 1
     assert "can't be written: No space left on device; nothing was mended" in err
     assert file.read_bytes() == b"a:\n\tb: 1\n"
+
+
+@pytest.mark.parametrize("folder", ["/proc/nope", "taken/below"])
+def test_check_warns_of_a_journal_that_cant_be_written_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+) -> None:
+    """With the place in the file; where it can be made nothing is said, and nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in PLANT.items():
+        monkeypatch.setenv(name, value)
+    line1 = str(shipped_graphs()["line1"].resolve())
+    (tmp_path / "taken").touch()
+    code, _, told = run(capsys, "check", line1)
+    assert (code, "can't be written" in told) == (0, False)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    monkeypatch.setenv("DATA_DIR", folder)
+    code, _, told = run(capsys, "check", line1)
+    assert code == 0
+    assert "warning: node 'broker' (mqtt): journal.path: the journal '" in told
+    assert "can't be written here: " in told

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+import re
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +25,9 @@ from pipeline.config.http import Http
 from pipeline.errors import ConfigurationError, JournalLocked, PartFailed, Problem, UsageError
 from pipeline.frame import Frame
 from pipeline.graph import Graph
+from pipeline.journal.folder import lock
+from pipeline.journal.records import Record
+from pipeline.journal.tools import add, summary
 from pipeline.lifetime import Lifetime
 from pipeline.operator import NodeKind
 from tests.parts.broker import Broker, Published
@@ -167,6 +173,155 @@ def test_a_bad_file_is_refused_with_all_its_problems_and_nothing_else_happens(tm
     (refusal,) = events(log, "graph file refused, the running graph goes on")
     assert refusal["problems"] == ["line1.yaml:3:1: wrong 3", "line1.yaml:14:1: wrong 14"]
     assert len(events(log, "started")) == 1
+
+
+def record() -> Record:
+    """A frame of another sink."""
+    return Record(0, b"{}", "plc/acme/press1", 1, "full", "acme/press1", 1.7e9, b"{}")
+
+
+@contextlib.contextmanager
+def not_to_be_opened(folder: Path, why: str) -> Iterator[Path]:
+    """A data folder whose journal can't be opened, and still can't at the end."""
+    journal = folder / "line1" / "broker"
+    if why == "locked":
+        held = lock(journal)
+        yield folder
+        held.release()
+    elif why == "foreign":
+        add(str(journal), [record()], "mqtts://elsewhere:8883")
+        yield folder
+        assert summary(str(journal)).frames == 1
+    elif why == "a file":
+        folder.write_text("", encoding="utf-8")
+        yield folder
+    else:
+        yield Path("/proc/nope/x")
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        ("unwritable", "can't be written: .*name another path"),
+        ("locked", "is open in another process; stop that one"),
+        ("foreign", "holds frames for mqtts://elsewhere:8883, but the sink sends to mqtts://broker:8883"),
+        ("a file", "a file is in the way"),
+    ],
+)
+def test_a_journal_that_cant_be_opened_is_told_while_the_old_graph_goes_on(tmp_path: Path, why: str, told: str) -> None:
+    """Refused before anything ends: not a tick is missed, and nothing is left on the disk."""
+    with not_to_be_opened(tmp_path / "new", why) as folder:
+
+        def story(plant: Plant) -> Callable[[], Any]:
+            async def play() -> None:
+                await asyncio.sleep(2)
+                plant.graph = line1(folder)
+                plant.lifetime.reload()
+                await asyncio.sleep(2)
+
+            return play
+
+        frames, log = played(tmp_path / "old", story)
+    whole(frames)
+    assert all(later.json["ts"] - earlier.json["ts"] < 0.15 for earlier, later in pairwise(frames))
+    (refusal,) = events(log, "graph file refused, the running graph goes on")
+    (problem,) = refusal["problems"]
+    assert re.search(rf"^line1.yaml:\d+: broker \(mqtt\): .*{told}", problem)
+    assert len(events(log, "started")) == 1
+
+
+def test_a_refused_journal_leaves_no_folder_behind(tmp_path: Path) -> None:
+    """One sink's journal is good, the page's address is not: the folders made to look are gone again."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        http = Http(listen=f"127.0.0.1:{taken.getsockname()[1]}")
+
+        def story(plant: Plant) -> Callable[[], Any]:
+            async def play() -> None:
+                plant.graph = replace(line1(tmp_path / "new"), http=http)
+                plant.lifetime.reload()
+                await asyncio.sleep(2)
+
+            return play
+
+        _, log = played(tmp_path / "old", story)
+    assert len(events(log, "graph file refused, the running graph goes on")) == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_another_broker_for_a_journal_with_a_backlog_is_refused(tmp_path: Path) -> None:
+    """The running graph has the journal open; its frames would not go to the new receiver."""
+
+    def story(plant: Plant) -> Callable[[], Any]:
+        async def play() -> None:
+            await asyncio.sleep(2)
+            plant.broker.mute = True
+            plant.broker.cut()
+            await asyncio.sleep(5)
+            plant.graph = line1(tmp_path, MQTT_BROKER="other")
+            plant.lifetime.reload()
+            await asyncio.sleep(1)
+            plant.broker.mute = False
+            await asyncio.sleep(30)
+
+        return play
+
+    frames, log = played(tmp_path, story)
+    (refusal,) = events(log, "graph file refused, the running graph goes on")
+    assert re.search(
+        r"holds \d+ frames for mqtts://broker:8883, but the sink would send to mqtts://other", refusal["problems"][0]
+    )
+    assert len(events(log, "started")) == 1
+    arrived = {frame.json["seq"] for frame in frames}
+    assert arrived == set(range(len(arrived)))
+
+
+def test_a_backlog_that_a_moved_journal_leaves_is_told(tmp_path: Path) -> None:
+    """As many frames as the old folder has; they are sent when the path comes back. An empty one is not."""
+
+    def story(plant: Plant) -> Callable[[], Any]:
+        async def play() -> None:
+            await asyncio.sleep(2)
+            plant.graph = line1(tmp_path / "second")
+            plant.lifetime.reload()
+            await asyncio.sleep(2)
+            plant.broker.mute = True
+            plant.broker.cut()
+            await asyncio.sleep(5)
+            plant.graph = line1(tmp_path / "third")
+            plant.lifetime.reload()
+            await asyncio.sleep(5)
+            left.append(summary(str(tmp_path / "second" / "line1" / "broker")).frames)
+            plant.broker.mute = False
+            plant.graph = line1(tmp_path / "second")
+            plant.lifetime.reload()
+            await asyncio.sleep(30)
+
+        return play
+
+    left: list[int] = []
+    frames, log = played(tmp_path / "first", story)
+    told = [line["problem"] for line in events(log, "journal left behind")]
+    place = re.escape(str(tmp_path / "second" / "line1" / "broker"))
+    assert left[0] > 20
+    assert re.match(rf"{left[0]} frames for mqtts://broker:8883 stay in {place}; give a sink that path again", told[0])
+    assert all("first" not in sentence.split("stay in")[1] for sentence in told)
+    assert any(frame.json.get("replayed") for frame in frames)
+
+
+def test_a_change_asked_for_before_anything_runs_is_taken(tmp_path: Path) -> None:
+    """SIGHUP while the first graph still starts: the file as it is then counts."""
+
+    async def main(loop: VirtualLoop) -> list[Published]:
+        plant = Plant(loop, tmp_path)
+        plant.graph = line1(tmp_path, MQTT_TOPIC="new/{plc_id}")
+        plant.lifetime.reload()
+        return await plant.run(functools.partial(asyncio.sleep, 5))
+
+    with capture_logs() as log:
+        frames = run_virtual(main)
+    whole(frames)
+    assert frames[-1].topic == "new/press1"
+    assert len(events(log, "started")) == 2
 
 
 def lived(graphs: list[Graph], seconds: float) -> tuple[float, list[Any]]:
