@@ -14,6 +14,7 @@ import click
 
 import pipeline.commands
 from pipeline.errors import ConfigurationError, PipelineError, UsageError, nearest
+from pipeline.hangup import hangup
 
 __all__ = ["cli", "graph_file", "main", "shipped_graphs"]
 
@@ -39,9 +40,12 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
+        if name == "run":
+            hangup.hold()
         if name in self.list_commands(ctx) or name.startswith("-"):
             return super().resolve_command(ctx, args)
         if Path(name).suffix in _GRAPH_SUFFIXES or Path(name).exists() or name in shipped_graphs():
+            hangup.hold()
             return "run", self.get_command(ctx, "run"), args
         near = nearest(name, [*self.list_commands(ctx), *shipped_graphs()])
         raise click.UsageError(f"no command or graph file '{name}'" + (f"; did you mean '{near}'?" if near else ""))

@@ -17,6 +17,7 @@ from pipeline.cli import graph_file
 from pipeline.clock import Clock
 from pipeline.config import load
 from pipeline.graph import Graph
+from pipeline.hangup import hangup
 from pipeline.lifetime import Lifetime
 from pipeline.process import new_loop
 
@@ -82,7 +83,6 @@ async def _main(graph: Graph, read: Callable[[], Graph], watched: Path | None) -
 
 def _on_signals(loop: asyncio.AbstractEventLoop, lifetime: Lifetime) -> None:
     stops = itertools.count()
-    terminal = os.isatty(0)
 
     def stopping() -> None:
         if next(stops):
@@ -90,9 +90,9 @@ def _on_signals(loop: asyncio.AbstractEventLoop, lifetime: Lifetime) -> None:
         structlog.get_logger().info("stopping", hint="a second signal ends at once")
         lifetime.stop()
 
-    def hangup() -> None:
+    def hung_up() -> None:
         # The kernel sends the same signal when the terminal is closed: then nobody is there who would stop us.
-        if terminal and not os.isatty(0):
+        if hangup.terminal and not os.isatty(0):
             stopping()
         else:
             lifetime.reload()
@@ -103,5 +103,7 @@ def _on_signals(loop: asyncio.AbstractEventLoop, lifetime: Lifetime) -> None:
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping))
     if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, hangup)
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
+        if hangup.came:
+            hung_up()
         loop.add_signal_handler(signal.SIGUSR1, lifetime.snapshot)

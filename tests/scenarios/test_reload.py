@@ -106,6 +106,48 @@ def test_a_watched_demo_takes_a_change_by_itself(demo, tmp_path):
         assert "Traceback" not in pipeline.log
 
 
+def test_sighup_while_the_graph_still_starts_is_taken(demo, tmp_path):
+    """It comes right after the file was read: the process goes on, and the file as it is by then counts."""
+    file, log = tmp_path / "demo.yaml", tmp_path / "log"
+    file.write_text((ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _CHANGED_AFTER_READING, str(file)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **demo, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or log.read_bytes().count(b'"started"') == 2, "the change")
+        process.terminate()
+        assert process.wait(20) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    lines = [json.loads(text) for text in log.read_text().splitlines() if text.startswith("{")]
+    assert [line["graph"] for line in lines if line["event"] == "started"] == ["demo", "changed"]
+
+
+_CHANGED_AFTER_READING = """
+import os, pathlib, signal, sys
+import pipeline.config
+from pipeline.cli import main
+
+def load(path, environment, read=pipeline.config.load):
+    graph = read(path, environment)
+    text = path.read_text()
+    if "name: demo" in text:
+        path.write_text(text.replace("name: demo", "name: changed"))
+        os.kill(os.getpid(), signal.SIGHUP)
+    return graph
+
+pipeline.config.load = load
+main(["run", sys.argv[1]])
+"""
+
+
 def test_a_closed_terminal_ends_the_pipeline_in_order(demo, tmp_path):
     """The same signal, but nobody is there any more who could stop it."""
     log = tmp_path / "log"
