@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import uvicorn
-from h11 import IDLE
+from h11 import IDLE, SEND_RESPONSE
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
@@ -161,6 +161,13 @@ class _Protocol(H11Protocol):
             self._asking.start()
         else:
             self._asking.stop()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; within an answer that is under way nothing else may be said."""
+        if self.conn.our_state in (IDLE, SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

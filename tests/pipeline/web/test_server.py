@@ -235,6 +235,25 @@ def test_the_loop_is_not_held_by_a_scrape_of_twenty_thousand_series():
     asyncio.run(main())
 
 
+def test_what_is_no_request_within_an_answer_ends_the_connection():
+    """A body goes wrong while the answer is under way: no second answer into the first, no error in the loop."""
+
+    async def main():
+        wrong = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+        async with serving() as port:
+            reader, writer = await connected(port)
+            writer.write(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            writer.write(b"no length\r\n")
+            rest = await asyncio.wait_for(reader.read(), 10)
+            assert b"HTTP/1.1 400" not in rest
+            writer.close()
+        assert wrong == []
+
+    asyncio.run(main())
+
+
 def test_signals_and_library_logs_are_left_alone(capfd):
     """The pipeline has its own; uvicorn must not take Ctrl-C, nor write a line a request."""
     before = signal.getsignal(signal.SIGINT)
