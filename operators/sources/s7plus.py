@@ -27,6 +27,10 @@ tried again after 10 s to 5 min; the others keep flowing. Memory: what is read, 
 connects, logs in and reads the program again, with back-off for ever. One session per PLC. Nothing is ever written to
 a PLC.
 
+Without `tls` a password goes only to older CPUs, which secure the session with a key of their own; other CPUs are never
+sent it, and refuse what it would have opened. `record` and the flight recorder keep nothing of this source: a session
+can't be played again.
+
 The protocol does not tell with a value whether the program has changed since the symbols were looked up. So blocks and
 types are looked at every `refresh`, and after a download the symbols are looked up anew; until then a symbol that was
 moved may give what stands in its old place. With `subscribe: true` the CPU sends what changes, one small question per
@@ -162,6 +166,7 @@ class S7Plus(Options, kw_only=True):
         yield from check_symbol_blocks(self.blocks)
         yield from check_symbol_tags(self.tags)
         yield from check_timezone(self.timezone)
+        yield from _check_login(self)
         yield from _check_tls(self)
 
     def each(self) -> list[S7PlusPlc]:
@@ -297,6 +302,19 @@ def _check_plcs(options: S7Plus) -> Iterator[Finding]:
         yield from check_fixed(plc.tags, (*path, "tags"))
 
 
+def _check_login(options: S7Plus) -> Iterator[Finding]:
+    if options.username and not options.password:
+        yield Finding(path=("username",), message="needs `password` beside it")
+    if options.tls is not None and options.tls.enabled:
+        return
+    if options.username:
+        yield Finding(path=("username",), message="users log in over TLS only", hint="set `tls`")
+    elif options.password:
+        message = "is not sent without TLS, but to older CPUs that secure the session with a key of their own"
+        hint = "set `tls: {fingerprint: …}`, or remove the password"
+        yield Finding(path=("password",), message=message, hint=hint, severity=Severity.WARNING)
+
+
 def _check_tls(options: S7Plus) -> Iterator[Finding]:
     tls = options.tls
     pins = [(("plcs", index, "fingerprint"), plc.fingerprint) for index, plc in enumerate(options.plcs)]
@@ -306,10 +324,6 @@ def _check_tls(options: S7Plus) -> Iterator[Finding]:
         if pin and not _FINGERPRINT.fullmatch(re.sub(r"[\s:-]", "", pin)):
             message = "this is no SHA-256: 64 hexadecimal digits"
             yield Finding(path=path, message=message, hint="openssl x509 -noout -fingerprint -sha256")
-    if options.username and not options.password:
-        yield Finding(path=("username",), message="needs `password` beside it")
-    if options.username and (tls is None or not tls.enabled):
-        yield Finding(path=("username",), message="users log in over TLS only", hint="set `tls`")
     if tls is None or not tls.enabled:
         return
     if tls.key_file and not tls.cert_file:

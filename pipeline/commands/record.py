@@ -48,7 +48,8 @@ __all__ = ["command", "record"]
 def command(file: str, output: Path | None, span: str | None, frames: Path | None, as_test: Path | None) -> None:
     """Record what the PLCs of a graph answer, as it comes. Services and sources run, transforms and sinks don't.
 
-    Each PLC needs a free connection: a pipeline that runs already has its own.
+    Each PLC needs a free connection: a pipeline that runs already has its own. Only sources of type s7 can be recorded:
+    of s7plus and mqtt nothing is kept.
 
     \b
     Examples:
@@ -90,7 +91,8 @@ def record(graph: Graph, output: Path, seconds: float = math.inf, frames: Path |
         raise UsageError(f"'{output}' is there already; a recording is never written over")
     sources = graph.of(NodeKind.SOURCE)
     if not any(node.operator.is_playable for node in sources):
-        raise UsageError(f"graph '{graph.name}' has no source whose answers can be recorded")
+        types = ", ".join(dict.fromkeys(node.operator.name for node in sources)) or "none"
+        raise UsageError(f"graph '{graph.name}' has no source whose answers can be recorded (its types: {types})")
     nodes = {node.name: node for node in (*graph.of(NodeKind.SERVICE), *sources)}
     if frames is not None:
         frames.unlink(missing_ok=True)

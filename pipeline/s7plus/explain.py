@@ -18,6 +18,7 @@ _NO_TLS = (
 _CERTIFICATE = "give its SHA-256 as tls.fingerprint, or the certificate's authority as tls.ca_file"
 _PASSWORD = "correct `password` (and `username`): TIA Portal, Protection & Security, Access level or users"  # noqa: S105
 _LEVEL = "give a `password`, or allow HMI access without one (TIA Portal: Protection & Security, Access level)"
+_UNSENT = "`password` was not sent, since the session has no TLS: set `tls: {fingerprint: …}`"
 _SESSION = "the CPU must speak S7CommPlus: S7-1200 from firmware 4.0, S7-1500; for others use `type: s7`"
 _VISIBLE = "is it accessible from HMI (TIA Portal: the block's columns)?"
 _NO_LEVEL = 4
@@ -85,8 +86,14 @@ def is_locked(level: int | None) -> bool:
     return level is not None and level >= _NO_LEVEL
 
 
-def refused_item(code: int, level: int | None) -> Denied:
-    """Why a symbol has no value, of the PLC's code (signed) and the session's access level."""
+def refused_item(code: int, level: int | None, *, unsent: bool = False) -> Denied:
+    """Why a symbol has no value, of the PLC's code (signed) and the session's access level.
+
+    Args:
+        code: what the PLC gives instead of a value.
+        level: the session's; None where the PLC tells none.
+        unsent: a password was given, but this session is none that takes it.
+    """
     if is_locked(level):
-        return Denied(code, "access denied", f"code {code}, access level {level}", _LEVEL)
+        return Denied(code, "access denied", f"code {code}, access level {level}", _UNSENT if unsent else _LEVEL)
     return Denied(code, f"refused by the PLC (code {code})", "", _VISIBLE)

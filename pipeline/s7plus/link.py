@@ -232,7 +232,8 @@ class Link(AsyncClient):
 
     def refusal(self, code: int) -> Denied:
         """Why the PLC gives no value."""
-        return refused_item(code, self.protection_level)
+        unsent = bool(self._door.password) and not self.tls_active and self._session_key is None
+        return refused_item(code, self.protection_level, unsent=unsent)
 
     # subscriptions
 

@@ -624,6 +624,19 @@ def test_tls_and_login_are_explained_by_the_option_to_change(identity, port, tls
         assert (details["tls"], details["certificate"]) == (True, digest)
 
 
+def test_a_password_that_was_not_sent_is_told_with_the_refusal(port):
+    """A CPU that is locked, and a session without TLS: another password would not help."""
+    plc = make_plc()
+    plc.level, plc.password = 4, "segredo"
+    plc.start("127.0.0.1", port)
+    try:
+        frame, reason, _ = first_frame(port, password=Secret("segredo"))
+    finally:
+        plc.stop()
+    assert frame.error == "access denied"
+    assert "`password` was not sent" in reason
+
+
 GRAPH = """\
 name: line
 sources:
@@ -681,6 +694,8 @@ def mistakes(tmp_path, **wrong):
         ({"tls": "{fingerprint: abc}"}, "this is no SHA-256"),
         ({"tls": "{insecure: true, key_file: k}"}, "needs cert_file beside it"),
         ({"tls": "{enabled: false}"}, "users log in over TLS only"),
+        ({"tls": "null", "username": "''"}, "warning: node 'press' (s7plus): password: is not sent without TLS"),
+        ({"tls": "{enabled: false}", "username": "''"}, "password: is not sent without TLS"),
         ({"password": "''"}, "needs `password` beside it"),
         ({"more": "timezone: Brasil"}, "unknown time zone 'Brasil'"),
         ({"more": "plcs: [{address: a}]"}, "a single PLC beside the list"),
