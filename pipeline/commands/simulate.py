@@ -37,7 +37,7 @@ def command(file: str, listen: str, port: int, pdu: int, seed: int) -> None:
       pipeline simulate configs/db500.yaml --pdu 240     the machines of DB500, as a small PLC
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     log.configure(os.environ.get("LOG_LEVEL", "info"))
-    graph = load(graph_file(file), os.environ)
+    graph = load(graph_file(file), os.environ, only="blocks")
     # Operators are met by their type and options alone: a command imports them no more than the engine does.
     simulator = find(NodeKind.SERVICE, "s7_simulator")
     simulated_block = get_args(get_type_hints(simulator.options)["dbs"])[0]

@@ -61,24 +61,25 @@ _STAND_INS = ("1", "1s", "1MiB", "100", "name", "127.0.0.1", "http://127.0.0.1")
 class Binder:
     """Binds values to types for one node."""
 
-    def __init__(self, environ: Mapping[str, str], report: Report, *, need_variables: bool = True) -> None:
+    def __init__(self, environ: Mapping[str, str], report: Report, *, need_variables: bool | str = True) -> None:
         """Make a binder.
 
         Args:
             environ: the variables.
             report: told of every mistake.
-            need_variables: False for a disabled node, whose missing variables are no mistakes.
+            need_variables: False for a disabled node, whose missing variables are no mistakes; or the one option
+                for which they are.
         """
         self._environ = environ
         self._report = report
         self._need_variables = need_variables
         self.stand_ins: list[OptionPath] = []
-        """Options of a disabled node that lack a variable: their values only stand in for it."""
+        """Options that lack a variable which is not needed: their values only stand in for it."""
 
     def value(self, hint: Any, value: Value, path: OptionPath = ()) -> Any:
         """The value as the type that `hint` asks for, or `FAILED` when that has been reported."""
         base, metas = unwrap(hint)
-        if not self._need_variables and isinstance(value, Scalar) and "single value" in shapes(base):
+        if not self._needs_variables(path) and isinstance(value, Scalar) and "single value" in shapes(base):
             missing = self._missing(base, value)
             if missing:
                 return self._stand_in(hint, value, path, missing)
@@ -137,6 +138,9 @@ class Binder:
                 self._fail(record, path, str(error))
             return FAILED
 
+    def _needs_variables(self, path: OptionPath) -> bool:
+        return self._need_variables is True or path[:1] == (self._need_variables,)
+
     def _missing(self, base: Any, scalar: Scalar) -> tuple[str, ...]:
         """The variables that a scalar lacks; one that can't be understood is told when it is bound."""
         types_ = {unwrap(member)[0] for member in members(base)}
@@ -157,7 +161,7 @@ class Binder:
         return FAILED
 
     def text(self, scalar: Scalar, path: OptionPath = ()) -> Text | Failed:
-        """A scalar with its variables filled in; missing ones are reported unless the node is disabled."""
+        """A scalar with its variables filled in; missing ones are reported where they are needed."""
         return self._filled(scalar, scalar.text, path)
 
     def _filled(self, scalar: Scalar, text: str, path: OptionPath) -> Text | Failed:
@@ -167,7 +171,7 @@ class Binder:
             self._fail(scalar, path, str(error))
             return FAILED
         if result.missing:
-            for name in result.missing if self._need_variables else ():
+            for name in result.missing if self._needs_variables(path) else ():
                 hint = f"set it, or give a default here: ${{{name}:-…}}"
                 self._fail(scalar, path, f"environment variable {name} is not set", hint)
             return FAILED

@@ -41,12 +41,14 @@ GraphName = Annotated[
 ]
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Graph:
+def load(path: Path, environ: Mapping[str, str], *, only: str = "") -> Graph:
     """Read, check and bind a graph file. Opens nothing besides the file.
 
     Args:
         path: the file.
         environ: what `${NAME}` is filled in from.
+        only: an option of sources. Then they are all that is read beside the layouts, and no other option of theirs
+            needs its variables: values stand in for them.
 
     Raises:
         ConfigurationError: with all mistakes at once, each with its place.
@@ -60,10 +62,10 @@ def load(path: Path, environ: Mapping[str, str]) -> Graph:
         problems = Problems(str(path))
         problems.mishap(mishap)
         raise ConfigurationError(problems.all)
-    return load_text(text, path, environ)
+    return load_text(text, path, environ, only=only)
 
 
-def load_text(text: str, path: Path, environ: Mapping[str, str]) -> Graph:
+def load_text(text: str, path: Path, environ: Mapping[str, str], *, only: str = "") -> Graph:
     """The same for a text, as if it stood in the file `path`.
 
     Raises:
@@ -75,7 +77,7 @@ def load_text(text: str, path: Path, environ: Mapping[str, str]) -> Graph:
         problems.mishap(mishap)
     graph = None
     if isinstance(parsed.root, Record):
-        graph = _Loader(parsed.root, path, environ, problems).graph()
+        graph = _Loader(parsed.root, path, environ, problems, only).graph()
     elif parsed.root is not None:
         problems.add(parsed.root, "a graph file is made of `key: value` lines", f"its keys: {', '.join(TOP_KEYS)}")
     elif not parsed.mishaps:
@@ -88,11 +90,13 @@ def load_text(text: str, path: Path, environ: Mapping[str, str]) -> Graph:
 class _Loader:
     """Loads one document."""
 
-    def __init__(self, root: Record, path: Path, environ: Mapping[str, str], problems: Problems) -> None:
+    def __init__(self, root: Record, path: Path, environ: Mapping[str, str], problems: Problems, only: str) -> None:
         self._root = root
         self._path = path
         self._environ = environ
         self._problems = problems
+        self._only = only
+        self._needed = only or True  # which variables of an enabled source
         self._broken: set[str] = set()  # layouts that are declared and wrong
 
     def graph(self) -> Graph | None:
@@ -103,6 +107,8 @@ class _Loader:
                 hint = f"did you mean '{similar}'?" if similar else f"allowed: {', '.join(TOP_KEYS)}"
                 self._problems.add(_place(key, entry), f"unknown key '{key}'", hint)
         name = self._name()
+        if self._only:
+            return self._sources(name)
         http = self._top("http", Http, name)
         recorder = self._top("recorder", RecorderOptions, name) or RecorderOptions()
         layouts = self._layouts()
@@ -130,6 +136,16 @@ class _Loader:
             nodes=nodes,
             warnings=self._problems.all,
         )
+
+    def _sources(self, name: str) -> Graph | None:
+        """The graph's sources alone, not checked against one another."""
+        layouts = self._layouts()
+        drafts = list(self._section(NodeKind.SOURCE))
+        for draft in drafts:
+            self._check(draft, self._scope(name, draft, layouts))
+        if self._problems.errors:
+            return None
+        return Graph(name=name, path=self._path, layouts=layouts, nodes={draft.name: _node(draft) for draft in drafts})
 
     def _name(self) -> str:
         place: Value = Scalar(self._path.stem, 1, 1, plain=False)
@@ -203,7 +219,7 @@ class _Loader:
             return
         errors = self._problems.errors
         report = self._problems.reporter(draft.name, draft.type)
-        binder = Binder(self._environ, report, need_variables=draft.enabled)
+        binder = Binder(self._environ, report, need_variables=draft.enabled and self._needed)
         own = {key: entry for key, entry in entries.items() if key not in NODE_KEYS}
         record = Record(own, draft.place.line, draft.place.column)
         options = binder.options(draft.operator.options, record, also=NODE_KEYS)
@@ -272,7 +288,7 @@ class _Loader:
                         self._problems, place, finding.message, finding.hint, path=path, severity=finding.severity
                     )
         draft.sound = draft.options is not None and self._problems.errors == errors
-        if draft.stand_ins and draft.options is not None:
+        if draft.stand_ins and draft.options is not None and not self._only:
             draft.options = Options()  # values that stand in are for checking only
 
     def _is_consequence(self, record: Record, finding: Finding, prefix: OptionPath = ()) -> bool:

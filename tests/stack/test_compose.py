@@ -1,7 +1,11 @@
 """`infra/compose.yaml` as Docker Compose itself understands it, with what `infra/setup` has made; without an engine."""
 
+import os
 import re
+import shlex
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +92,30 @@ def test_each_service_is_pinned_watched_bounded_and_nobody_in_particular(everyth
     memory = {name: int(service["mem_limit"]) for name, service in everything.items()}
     for more in ({"edge"}, {"demo-edge", "plc"}):
         assert sum(memory[name] for name in PLATFORM | more) <= GB
+
+
+@pytest.mark.real("netns")
+@pytest.mark.parametrize("by_hand", [False, True], ids=["service", "by hand"])
+def test_the_simulated_press_answers_with_what_its_service_is_given(everything, plant, tmp_path, by_hand):
+    """Its command with the image's and its own variables, or those of `.env`; then its health check, and a read."""
+    text = (ROOT / "infra" / "Dockerfile").read_text(encoding="utf-8")
+    image = dict(word.split("=", 1) for word in re.findall(r"^ENV (.*)$", text, re.MULTILINE)[-1].split())
+    own = plant.env if by_hand else everything["plc"].get("environment", {})
+    environment = {**image, **own, "PATH": os.environ["PATH"], "PIPELINE": f"{sys.executable} -m pipeline"}
+    _, *check = everything["plc"]["healthcheck"]["test"]
+    script = f"""
+        ip link set lo up
+        $PIPELINE {shlex.join(everything["plc"]["command"])} 2>log & plc=$!
+        trap 'kill $plc; wait $plc; cat log' EXIT
+        until grep -q listens log; do kill -0 $plc || exit 1; done
+        {shlex.join([sys.executable, *check[1:]])} && $PIPELINE probe 127.0.0.1:1102 --db 1 --for 1s --json
+    """
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    environment["PYTHONPATH"] = str(ROOT)
+    command = ["unshare", "--net", "bash", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"size": 14' in done.stdout, done.stdout
 
 
 def test_who_waits_for_whom(everything):

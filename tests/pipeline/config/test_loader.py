@@ -115,6 +115,20 @@ def test_missing_variables_are_named_but_not_for_disabled_nodes(problems):
     ]
 
 
+def test_the_blocks_alone_need_no_variable_of_anything_else():
+    """No address, broker, or login of the page; the blocks' own variables are asked for, and layouts checked."""
+    text = LINE1.replace("{db: 1, layout: press}", '{db: "${DB}", layout: press}')
+    assert text != LINE1
+    outside = {"METRICS_HOST": "0.0.0.0"}  # noqa: S104 - nothing listens
+    graph = load_text(text, Path("x.yaml"), {**outside, "DB": "7"}, only="blocks")
+    assert [block.db for block in graph.nodes["press"].options.blocks] == [7]
+    assert (list(graph.nodes), graph.http) == (["press"], None)
+    for wrong, told in ((text, "blocks[0].db: environment variable DB"), (LINE1.replace("size: 14", "size: 13"), "13")):
+        with pytest.raises(ConfigurationError) as caught:
+            load_text(wrong, Path("x.yaml"), outside, only="blocks")
+        assert [told in str(problem) for problem in caught.value.problems] == [True]
+
+
 def test_a_disabled_node_is_checked(problems):
     """Only variables may miss; the rest of a disabled node must be right."""
     text = LINE1.replace("db: 101", "db: x").replace("allow:", "alow:")
