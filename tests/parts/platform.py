@@ -57,8 +57,9 @@ class PlatformBroker(Mosquitto):
             "listener 8884": f"listener {self.mutual_port} 127.0.0.1",
         }
         self._lay(infra / "mosquitto" / "mosquitto.conf", self._config, places)
-        ports = {"listener 1883": f"listener {self.plain_port}", "listener 9001": f"listener {self.web_port}"}
-        plain = infra / "mosquitto" / "conf.d.debian" / "plain.conf"
+        wanted = {"listener 1883": self.plain_port, "listener 9001": self.web_port}
+        ports = {line: f"listener {port} 127.0.0.1" for line, port in wanted.items()}
+        plain = infra / "mosquitto" / "conf.d.docker" / "plain.conf"
         self._lay(plain, infra / "broker" / "conf.d" / "plain.conf", ports)
 
     @staticmethod
@@ -69,6 +70,9 @@ class PlatformBroker(Mosquitto):
             assert old in text, f"{source} has no {old}"
             text = text.replace(old, str(new))
         target.write_text(text, encoding="utf-8")
+
+    def _awaited(self) -> list[int]:
+        return [*super()._awaited(), self.web_port]  # which opens after the others
 
     @property
     def database(self) -> Path:
