@@ -144,6 +144,11 @@ def _analytics(stack: Stack, parts: ExitStack, folder) -> None:
         "mov/dados/sensor_01",
         json.dumps({"timestamp": now, "tags": SENSORS, "fields": {"temperatura_c": 31.5, "umidade": 60}}),
     )
+    texts = {"temperatura_c": 30.5, "temperatura_nota": "fria", "txt": "oi"}
+    odd = [{"timestamp": now, "tags": SENSORS | {"dispositivo": "sensor_02"}, "fields": texts}]
+    odd.append({"timestamp": now, "tags": SENSORS | {"dispositivo": "sensor_03"}, "fields": {"temperatura_c": "30,5"}})
+    for each in odd:
+        stack.publish(f"mov/dados/{each['tags']['dispositivo']}", json.dumps(each))
     stored = 'from(bucket: "mov_dados") |> range(start: -1h) |> filter(fn: (r) => r._measurement == "insights")'
     wait_until(lambda: stack.query(stored, "mov_industria"), "a verdict", 30)
 
@@ -229,6 +234,20 @@ def test_figures_are_right(told):
     assert [row["_value"] for row in told.rows(panel("OEE"), plc="press2")] == [0.6]
     for title in ("Good parts", "Counters", "Production per minute", "Scrap rate"):
         assert {row["plc_id"] for row in told.rows(panel(title))} >= {"press2", "10.0.0.3", "10.0.0.4"}, title
+
+
+def test_a_sensor_that_sends_text_hides_no_other(told):
+    """A text of its own, and one where all others have a number, with what Telegraf sets beside it."""
+    fields = {"temperatura_c_text", "type_conflict", "temperatura_nota", "txt"}
+    stored = 'from(bucket: "mov_dados") |> range(start: -1h) |> keep(columns: ["_time", "_field"])'
+    wait_until(lambda: {row["_field"] for row in told.stack.query(stored, "mov_industria")} >= fields, "texts", 30)
+    readings = {("sensor_01", "temperatura_c", 31.5), ("sensor_02", "temperatura_c", 30.5)}
+    for title, more in (("Temperatures", set()), ("All values", {("sensor_01", "umidade", 60.0)})):
+        rows = told.rows(panel(title, "sensors"))
+        found = {(row["dispositivo"], row["signal"], row["_value"]) for row in rows if row["signal"] != "type_conflict"}
+        assert found == readings | more, title
+    rows = told.rows(panel("Temperature", "sensors"))
+    assert {(row["dispositivo"], row["_value"]) for row in rows} == {(device, value) for device, _, value in readings}
 
 
 def test_the_fleet_tells_who_answers_and_who_fails(told):
