@@ -207,15 +207,10 @@ class Mosquitto:
         assert self._process is not None
         assert self._process.poll() is None, self.log
         try:
-            for port in self._awaited():
-                socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(("127.0.0.1", self.plain_port), 1).close()
         except OSError:
             return False
         return True
-
-    def _awaited(self) -> list[int]:
-        """Ports without which it has not started."""
-        return [self.plain_port]
 
     def stop(self) -> None:
         """SIGTERM: it says goodbye to its clients and saves its database."""

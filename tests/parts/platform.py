@@ -71,9 +71,6 @@ class PlatformBroker(Mosquitto):
             text = text.replace(old, str(new))
         target.write_text(text, encoding="utf-8")
 
-    def _awaited(self) -> list[int]:
-        return [*super()._awaited(), self.web_port]  # which opens after the others
-
     @property
     def database(self) -> Path:
         """The file that sessions and what waits for them are saved in."""

@@ -284,6 +284,11 @@ def test_browsers_come_in_by_websockets(plant, broker):
             web.sendall(bytes([0x82, 0x80 | len(packet)]) + bytes(4) + packet)
             return stream.read(6)[5]
 
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", broker.web_port)) == 0
+
+    wait_until(listens, "WebSockets, which open after the other listeners")
     assert connack(password(plant, "sensors")) == 0
     assert connack("wrong") == 5
 
