@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from ruamel.yaml import YAML
 
 from pipeline.cli import shipped_graphs
 from pipeline.commands.test import run_job
@@ -112,6 +113,16 @@ def test_every_shipped_graph_is_right(path):
     assert [str(warning) for warning in graph.warnings] == []
     for source in graph.of(NodeKind.SOURCE):
         assert {node.name for node in graph.of(NodeKind.SINK)} & graph.downstream(source.name)
+
+
+@each_config
+def test_every_shipped_graph_that_publishes_to_the_platform_keeps_what_nobody_stores(path):
+    """And goes to the common topic of those without a name only as long as a plant allows it."""
+    sinks = YAML(typ="safe").load(path).get("sinks", {})
+    for sink in sinks.values():
+        if sink["type"] == "mqtt" and sink["host"] == "${MQTT_BROKER}":
+            assert sink.get("require_subscriber") is True
+            assert sink.get("fallback") == "${MQTT_FALLBACK:-allow}"
 
 
 @each_config
