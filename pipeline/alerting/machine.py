@@ -61,9 +61,10 @@ class _Series(msgspec.Struct):
         ts: time of the latest frame.
         fires: the level is one that fires.
         since: frame's time of the first that fired.
-        noticed: wall clock when that was noticed.
+        noticed: wall clock when the level now was first seen, without another in between.
+        reached: wall clock since when it has been at each firing level or a worse one.
         announced: the level that was told last, "" when nobody was told or the end was told too.
-        told: wall clock of the latest notice of firing, 0 without.
+        told: wall clock of the latest notice, 0 without.
     """
 
     labels: dict[str, str]
@@ -73,6 +74,7 @@ class _Series(msgspec.Struct):
     fires: bool = False
     since: float = 0.0
     noticed: float = 0.0
+    reached: dict[str, float] = {}
     announced: str = ""
     told: float = 0.0
 
@@ -90,8 +92,9 @@ class Rules:
 
     Attributes:
         firing: levels that fire, as texts, the worst last.
-        hold: a level must last this long before it is told.
-        cooldown: pause after a notice before the series may fire anew; a worse level is told at once.
+        hold: a level must last this long before it is told; of one that goes up and down, the least it has been at.
+        cooldown: pause after a notice, of firing or of its end, before the series may fire anew; a worse level than the
+            one that was told does not wait for it.
         repeat: what still fires is told again after this; 0: never.
         limit: series at most.
     """
@@ -158,8 +161,11 @@ class Machine:
         if ts < series.ts:
             return  # late: what came after it has been judged
         if fires and not series.fires:
-            series.since, series.noticed = ts, now
+            series.since = ts
         if (fires, text) != (series.fires, series.value):
+            series.noticed = now
+            upto = self._rules.firing[: self._rank(text) + 1]
+            series.reached = {level: series.reached.get(level, now) for level in upto}
             self.version += 1
         series.fires, series.value, series.ts, series.values = fires, text, ts, dict(values)
         yield from self._settle(key, series, now)
@@ -173,34 +179,43 @@ class Machine:
         rules = self._rules
         # A clock that was set back must not silence anybody.
         series.told, series.noticed = min(series.told, now), min(series.noticed, now)
+        series.reached = {level: min(since, now) for level, since in series.reached.items()}
         rested = not series.told or now - series.told >= rules.cooldown
         if series.fires:
-            if series.announced == series.value:
-                due = bool(rules.repeat) and now - series.told >= rules.repeat
+            level = self._lasting(series, now)
+            if level == series.announced:
+                due = bool(level and rules.repeat) and now - series.told >= rules.repeat
             else:
-                worse = bool(series.announced) and self._rank(series.value) > self._rank(series.announced)
-                due = (rested or worse) and now - series.noticed >= rules.hold
+                due = rested or (bool(series.announced) and self._rank(level) > self._rank(series.announced))
             if due:
-                series.announced, series.told = series.value, now
+                series.announced, series.told = level, now
                 self.version += 1
-                yield self._notice(Status.FIRING, series, now)
+                yield self._notice(Status.FIRING, level, series, now)
         elif series.announced:
-            series.announced = ""
+            series.announced, series.told = "", now
             self.version += 1
-            yield self._notice(Status.RESOLVED, series, now)
+            yield self._notice(Status.RESOLVED, series.value, series, now)
         elif rested:
             del self._series[key]
             self.version += 1
+
+    def _lasting(self, series: _Series, now: float) -> str:
+        """The level that has lasted; until the one now has, the worst it has been at least, or what was told."""
+        hold = self._rules.hold
+        if now - series.noticed >= hold:
+            return series.value
+        held = [level for level, since in series.reached.items() if now - since >= hold]
+        return max((*held, series.announced), key=self._rank)
 
     def _rank(self, level: str) -> int:
         """How bad a level is; one that a changed graph does not know any more is the least."""
         return self._rules.firing.index(level) if level in self._rules.firing else -1
 
-    def _notice(self, status: Status, series: _Series, now: float) -> Notice:
+    def _notice(self, status: Status, level: str, series: _Series, now: float) -> Notice:
         return Notice(
             status=status,
             labels=series.labels,
-            value=series.value,
+            value=level,
             values=series.values,
             since=series.since,
             until=0.0 if status is Status.FIRING else series.ts,

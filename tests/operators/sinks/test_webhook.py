@@ -265,6 +265,42 @@ def test_a_series_that_flutters_is_told_once_in_the_cooldown(tmp_path):
     play(tmp_path, script, cooldown=Duration(300))
 
 
+def test_each_level_must_last_before_it_is_told(tmp_path):
+    """A worse one too; of a series that goes up and down all the time, the least that it has been at."""
+
+    async def script(on: Stage) -> None:
+        await on.keep("ALTO", 40)
+        assert notices(on.receiver) == [("firing", "ALTO")]
+        await on.keep("CRITICO", 20)
+        await on.keep("ALTO", 20)
+        assert len(on.receiver.taken) == 1
+        await on.keep("CRITICO", 20)
+        assert len(on.receiver.taken) == 1
+        await on.keep("CRITICO", 20)
+        assert notices(on.receiver)[1:] == [("firing", "CRITICO")]
+        await on.keep("Normal", 600)
+        for _ in range(3):
+            await on.keep("ALTO", 10)
+            await on.keep("CRITICO", 10)
+        assert notices(on.receiver)[3:] == [("firing", "ALTO")]
+
+    play(tmp_path, script, hold=Duration(30))
+
+
+def test_the_cooldown_counts_from_the_end_too(tmp_path):
+    """An alert that was long, and fires anew soon after its end."""
+
+    async def script(on: Stage) -> None:
+        await on.keep("CRITICO", 600)
+        await on.keep("Normal", 60)
+        await on.keep("CRITICO", 230)
+        assert notices(on.receiver) == [("firing", "CRITICO"), ("resolved", "Normal")]
+        await on.keep("CRITICO", 30)
+        assert notices(on.receiver)[2:] == [("firing", "CRITICO")]
+
+    play(tmp_path, script, cooldown=Duration(300))
+
+
 def test_what_still_fires_is_told_again(tmp_path):
     """Every `repeat`, with the same beginning."""
 
