@@ -44,6 +44,8 @@ __all__ = ["Threshold", "threshold"]
 
 _TAGS = 150
 """Bytes of a frame without values, about."""
+_TICKS = 10
+"""So often within `every` it is looked what is to be repeated; half of such a step early is in time."""
 
 
 class Threshold(Options):
@@ -159,13 +161,18 @@ class _Judge:
 
 
 class _Standing:
-    """The verdict that stands for a series, and for how many ticks it has."""
+    """The verdict that stands for a series, when its frame was judged, and when it was told last; monotonic seconds."""
 
-    __slots__ = ("level", "ticks")
+    __slots__ = ("judged", "level", "told")
 
     def __init__(self) -> None:
         self.level: str | None = None
-        self.ticks = 0
+        self.judged = self.told = 0.0
+
+    def is_due(self, now: float, options: Threshold) -> bool:
+        """Whether the verdict is to be told again."""
+        early = options.every / _TICKS / 2
+        return now - self.told >= options.every - early and now - self.judged <= options.recent + early
 
 
 def _frames(options: Threshold, context: Context) -> Transform:
@@ -185,22 +192,25 @@ def _frames(options: Threshold, context: Context) -> Transform:
                     return
                 if options.every and not judge.is_late:
                     known = standing.get(frame.origin) or standing.setdefault(frame.origin, _Standing())
-                    known.level, known.ticks = level, 0
+                    known.level = level
+                    known.judged = known.told = context.clock.monotonic()
                 values = {} if level is None else {options.result: level}
                 bad = None if reason is None else {options.result: reason}
                 observer.on_next(verdicts.frame(frame.origin, frame.ts, values, bad))
 
             def repeat(missed: int) -> None:
+                del missed
+                now = context.clock.monotonic()
                 for origin, known in standing.items():
-                    known.ticks += missed + 1
-                    if known.level is not None and 1 < known.ticks <= 1 + options.recent / options.every:
+                    if known.level is not None and known.is_due(now, options):
+                        known.told = now
                         values = {options.result: known.level}
                         observer.on_next(verdicts.frame(origin, context.clock.wall(), values))
 
             subscription = frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
             if not options.every:
                 return subscription
-            return CompositeDisposable(Disposable(context.clock.tick(options.every, repeat)), subscription)
+            return CompositeDisposable(Disposable(context.clock.tick(options.every / _TICKS, repeat)), subscription)
 
         return Straight(subscribe)
 

@@ -1,5 +1,6 @@
 """Levels: which verdict a value gets, when it changes, and what is never judged."""
 
+import itertools
 import math
 
 import pytest
@@ -144,10 +145,20 @@ def test_a_standing_verdict_is_repeated_while_its_series_is_not_silent():
     script = [(1, data(PRESS, ts=1, t=31)), (25, data(PRESS, ts=25, t=30)), (26, data(SAW, ts=26, t="x"))]
     seen = play(threshold, options, script, until=200)
     said = [(when, frame.values["status_calculado"]) for when, frame in seen if frame.origin.plc_id == "press"]
-    assert said == [(1, "CRITICO"), (20, "CRITICO"), (25, "Normal"), (40, "Normal"), (50, "Normal"), (60, "Normal")]
-    assert seen[1][1].ts == 1_731_800_020
+    assert said == [(1, "CRITICO"), (11, "CRITICO"), (21, "CRITICO")] + [(n, "Normal") for n in (25, 35, 45, 55)]
+    assert seen[1][1].ts == 1_731_800_011
     assert len({frame.origin for _, frame in seen}) == 2
     assert len(seen) == len(said) + 1
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.04, 0.3, 0.5, 0.96, 4.0, 9.96])
+def test_a_repetition_comes_after_the_period_wherever_the_reading_fell(offset):
+    """The looks are common to all series; a reading just after one waits no second period."""
+    options = Threshold(field="t", levels=SEED.levels, every=Duration(10), recent=Duration(60))
+    seen = play(threshold, options, [(offset, data(PRESS, ts=1, t=31))], until=45)
+    times = [when for when, _ in seen]
+    assert len(times) >= 4
+    assert all(9.4 <= late - early <= 10.6 for early, late in itertools.pairwise(times))
 
 
 def test_ends_pass_and_subscriptions_are_their_own():
