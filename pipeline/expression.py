@@ -22,6 +22,18 @@ FUNCTIONS = MappingProxyType({"abs": abs, "min": min, "max": max, "round": round
 OF_FRAME = ("ts", "kind", "measurement", "ip", "db", "tenant_id", "plc_id", "error", "values", "tags", "bad")
 """What names mean besides values and tags; `values["a b"]` reaches names that are no words."""
 _SIMPLE = (bool, int, float, str)
+_REFUSED: dict[type[ast.AST], str] = {
+    ast.Attribute: "attributes and methods",
+    ast.Lambda: "functions of your own",
+    ast.ListComp: "loops",
+    ast.GeneratorExp: "loops",
+    ast.DictComp: "loops",
+    ast.SetComp: "loops",
+    ast.NamedExpr: "assignments",
+}
+"""What Python has and an expression has not, as people call it."""
+_PARTS = (ast.boolop, ast.expr_context)
+"""Nodes without a meaning of their own."""
 
 
 class Expression:
@@ -36,7 +48,7 @@ class Expression:
         """Parse.
 
         Raises:
-            ValueError: it is no expression; the message says why and where.
+            ValueError: it is no expression, or one that no frame can give a value; the message says why and where.
         """
         self.text = text
         try:
@@ -54,8 +66,37 @@ class Expression:
         if unknown:
             raise ValueError(f"'{text}': there is no function {unknown[0]}(); there are {', '.join(FUNCTIONS)}")
         self._evaluator = EvalWithCompoundTypes(functions=dict(FUNCTIONS), allowed_attrs={})
-        for loop in (ast.ListComp, ast.GeneratorExp, ast.DictComp):
-            self._evaluator.nodes.pop(loop, None)
+        for refused in _REFUSED:
+            self._evaluator.nodes.pop(refused, None)
+        self._refuse(tree.body)
+        try:
+            if self._is_constant(tree.body, called):
+                self.evaluate({})
+        except RecursionError:
+            raise ValueError(f"'{text[:40]}…' is nested too deeply") from None
+
+    def _refuse(self, body: ast.expr) -> None:
+        """Raise for what is Python and can't be evaluated, whatever a frame has."""
+        known = (*self._evaluator.nodes, *self._evaluator.operators, *_PARTS)
+        for node in ast.walk(body):
+            if not isinstance(node, known):
+                what = _REFUSED.get(type(node)) or f"{type(node).__name__} (`{ast.unparse(node)}`)"
+                raise ValueError(f"'{self.text}': there are no {what} in expressions")  # noqa: TRY004 - of the text
+            if isinstance(node, ast.Call) and not isinstance(node.func, ast.Name):
+                raise ValueError(f"'{self.text}': only functions can be called: {', '.join(FUNCTIONS)}")  # noqa: TRY004
+
+    def _is_constant(self, node: ast.AST, called: set[int]) -> bool:
+        """Whether no frame changes it; raise for a part of that kind that has no value."""
+        parts = list(ast.iter_child_nodes(node))
+        constant = [part for part in parts if self._is_constant(part, called)]
+        if isinstance(node, ast.Name):
+            return id(node) in called
+        if len(constant) == len(parts):
+            return True
+        for part in constant:
+            if isinstance(part, ast.expr) and id(part) not in called:
+                self._value(part, {})
+        return False
 
     def evaluate(self, names: Mapping[str, Any]) -> Any:
         """What it gives.
@@ -66,14 +107,17 @@ class Expression:
         Raises:
             ValueError: it has no value: a name is missing, types don't fit, a division by zero, or too much work.
         """
-        self._evaluator.names = names
-        try:
-            value = self._evaluator.eval(self.text, previously_parsed=self._tree)
-        except (InvalidExpression, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-            raise ValueError(f"'{self.text}': {error}") from error
+        value = self._value(self._tree, names)
         if not isinstance(value, _SIMPLE):
             raise ValueError(f"'{self.text}': gives neither number, text nor boolean")  # noqa: TRY004 - by its value
         return value
+
+    def _value(self, part: ast.expr, names: Mapping[str, Any]) -> Any:
+        self._evaluator.names = names
+        try:
+            return self._evaluator.eval(self.text, previously_parsed=part)
+        except (InvalidExpression, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"'{self.text}': {error}") from error
 
     def matches(self, frame: Frame) -> bool:
         """Whether it is true of a frame; without a value it is not."""

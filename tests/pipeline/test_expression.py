@@ -26,6 +26,8 @@ FRAME = data(PRESS, AI_Corrente=5.5, contador_bom=7, maquina_ligada=True, texto=
         ("texto > 5", False),
         ("contador_bom / 0 > 1", False),
         ("'missing' in values", False),
+        ("texto[0:1] == 'o' and round(AI_Corrente * 2 ** 3, 1) == 44", True),
+        ("f'{area}/{plc_id}' == 'linha1/press1' and maquina_ligada is True", True),
     ],
 )
 def test_a_frame_matches_or_not(text, matches):
@@ -50,6 +52,17 @@ def test_a_failure_can_be_looked_for():
         ("import os", "is no expression"),
         ("open('x')", r"there is no function open\(\); there are abs, "),
         ("-" * 9000 + "1", "is nested too deeply"),
+        ("().__class__", "there are no attributes and methods in expressions"),
+        ("AI_Corrente.real > 1", "there are no attributes"),
+        ("texto.upper()", "there are no attributes|only functions can be called"),
+        ("lambda: 1", "there are no functions of your own"),
+        ("(lambda: 1)()", "only functions can be called|functions of your own"),
+        ("[x for x in (1,)]", "there are no loops"),
+        ("AI_Corrente in {n for n in values}", "there are no loops"),
+        ("AI_Corrente @ 2", "there are no MatMult"),
+        ("9**9**9**9", "^'9"),
+        ("maquina_ligada and AI_Corrente > 1 / 0", "division by zero"),
+        ("(1, 2)", "gives neither number, text nor boolean"),
     ],
 )
 def test_what_is_no_expression_is_told_before_any_frame(text, words):

@@ -56,7 +56,7 @@ def test_results_stand_beside_the_values_and_numbers_are_floats(text, values, ex
         ("a * 1e308", {"a": 1e10}, None, "'a * 1e308': gives no finite number"),
         ("a * 10", {"a": 10**400}, None, "'a * 10': gives no finite number"),
         ("a + 1", {"a": math.nan}, None, "'a + 1': gives no finite number"),
-        ("9 ** 9 ** 9", {}, None, "'9 ** 9 ** 9': "),
+        ("a ** 9 ** 9", {"a": 9}, None, "'a ** 9 ** 9': "),
         ("values", {}, None, "'values': gives neither number, text nor boolean"),
         ("r + 1", {"r": 1}, None, None),
     ],
