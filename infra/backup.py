@@ -1,6 +1,6 @@
 """Keeps InfluxDB and Grafana: makes backups while they run, checks them, puts them back.
 
-infra/backup now [influxdb|grafana]   one of each, checked, then those of more than BACKUP_DAYS (7) days removed
+infra/backup now [influxdb|grafana]   one of each, checked, then old ones removed: see BACKUP_DAYS
 infra/backup daily                    the same once a day, for ever; what the container does
 infra/backup list                     what there is
 infra/backup verify [FILE ...]        reads all of them, and compares each file with its checksum
@@ -8,6 +8,8 @@ infra/backup restore FILE             a backup in the place of what there is; as
 infra/backup restore FILE --bucket processo --as processo_restored    one bucket, beside what there is
 infra/backup fresh                    exit code 1 when the latest is older than 26 hours
 
+Those older than BACKUP_DAYS (7) days are removed, but never the newest seven that are good. One whose date is still to
+come is of a wrong clock: it is shown, and is never the latest nor removed.
 FILE may also be influxdb or grafana: the latest of its kind. They lie in infra/backups (BACKUP_DIR), names in UTC.
 Variables come from the environment, else from infra/.env: INFLUX_URL, INFLUX_TOKEN (the operator token), INFLUX_ORG,
 INFLUX_BUCKET, GRAFANA_URL, GRAFANA_DATA (infra/data/grafana), BACKUP_DAYS. The platform's secrets (.env, secrets/) are
@@ -18,6 +20,7 @@ It needs Python 3.9.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import signal
 import sys
@@ -94,7 +97,7 @@ def _make(keeper: Keeper, kinds: Sequence[str]) -> bool:
             made = keeper.make(kind)
         except MISTAKES as error:
             good = False
-            _fail(f"no backup of {kind}: {error}")
+            _fail(f"no backup of {kind}: {error}{_room(keeper, error)}")
         else:
             _say(f"{made.path}: {_size(made)}, {time.monotonic() - start:.1f} s, read back and good")
     try:
@@ -105,18 +108,31 @@ def _make(keeper: Keeper, kinds: Sequence[str]) -> bool:
     return good
 
 
+def _room(keeper: Keeper, error: Exception) -> str:
+    """What to do where the disk is the reason."""
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"; make room where {keeper.folder} lies, or choose another folder by BACKUP_DIR"
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        return (
+            f"; {keeper.folder} must be writable and the data readable for who runs this: see its owner and the mount"
+        )
+    return f"; backups go to {keeper.folder} (BACKUP_DIR)"
+
+
 def _daily(keeper: Keeper, _: argparse.Namespace) -> int:
     over = threading.Event()
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: over.set())
     while not over.is_set():
-        latest = {each.kind: each.made for each in archive.archives(keeper.folder)}
-        due = [kind for kind in KINDS if time.time() - latest.get(kind, 0) >= _DAY]
+        latest = archive.latest(keeper.folder)
+        due = [kind for kind in KINDS if kind not in latest or time.time() - latest[kind].made >= _DAY]
         if due and not _make(keeper, due):
             pause = _AGAIN
         else:
-            made = {each.kind: each.made for each in archive.archives(keeper.folder)}
-            pause = max(min(made[kind] for kind in KINDS) + _DAY - time.time(), 1.0)
+            made = [each.made for each in archive.latest(keeper.folder).values()]
+            pause = max(min(made, default=0.0) + _DAY - time.time(), 1.0)
         _say(f"the next one in {pause / 60:.0f} min")
         over.wait(pause)
     return 0
@@ -161,10 +177,14 @@ def _verify_one(each: Archive) -> bool:
 
 
 def _fresh(keeper: Keeper, _: argparse.Namespace) -> int:
-    latest = {each.kind: each.made for each in archive.archives(keeper.folder)}
-    old = [kind for kind in KINDS if time.time() - latest.get(kind, 0) > _OLDEST]
+    latest = archive.latest(keeper.folder)
+    old = [kind for kind in KINDS if kind not in latest or time.time() - latest[kind].made > _OLDEST]
     for kind in KINDS:
-        _say(f"{kind}: {_age(latest[kind]) if kind in latest else 'no backup'}{', too old' if kind in old else ''}")
+        age = _age(latest[kind].made) if kind in latest else "no backup"
+        _say(f"{kind}: {age}{', too old' if kind in old else ''}")
+    for each in archive.archives(keeper.folder):
+        if each.ahead:
+            _say(f"{each.path.name} does not count: {_age(each.made)}")
     return 1 if old else 0
 
 
@@ -198,9 +218,13 @@ def _size(each: Archive) -> str:
 
 
 def _age(made: float) -> str:
-    hours = max(0.0, time.time() - made) / 3600
+    seconds = time.time() - made
+    hours = abs(seconds) / 3600
     since = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours" if hours >= 2 else f"{hours * 60:.0f} min"  # noqa: PLR2004
-    return f"{since} ago ({datetime.fromtimestamp(made, timezone.utc):%Y-%m-%d %H:%M:%S} UTC)"
+    moment = f"{datetime.fromtimestamp(made, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    if seconds < -60:  # noqa: PLR2004 - a minute
+        return f"{since} in the future ({moment}): the clock was wrong then, or is now"
+    return f"{since} ago ({moment})"
 
 
 def _say(text: str) -> None:

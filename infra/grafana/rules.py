@@ -215,8 +215,10 @@ union(tables: [counted(start: -1d, stop: -15m, what: "before"), counted(start: -
 
 _BACKUP = """import "array"
 
-// A day, and two hours in which it may be made. What was never made has no row of its own.
+// A day, and two hours in which it may be made. What was never made has no row of its own. One of the future is of a
+// wrong clock.
 oldest = 93600.0
+future = -300.0
 made = from(bucket: v.defaultBucket)
     |> range(start: -30d)
     |> filter(fn: (r) => r._measurement == "backup" and r._field == "last_success")
@@ -228,8 +230,8 @@ never = array.from(rows: [{kind: "influxdb", made: 0.0}, {kind: "grafana", made:
 union(tables: [made, never])
     |> group(columns: ["kind"])
     |> max(column: "made")
-    |> map(fn: (r) => ({kind: r.kind, _value:
-        if float(v: int(v: now())) / 1000000000.0 - r.made > oldest then 1.0 else 0.0}))
+    |> map(fn: (r) => ({kind: r.kind, age: float(v: int(v: now())) / 1000000000.0 - r.made}))
+    |> map(fn: (r) => ({kind: r.kind, _value: if r.age > oldest or r.age < future then 1.0 else 0.0}))
     |> group()"""
 
 RULES = (
@@ -329,7 +331,7 @@ RULES = (
         _BACKUP,
         "30m",
         "warning",
-        "no {{ .Labels.kind }} backup for more than a day",
+        "no {{ .Labels.kind }} backup for more than a day, or its date is still to come",
         "`infra/backup now` says what keeps it from being made.",
         "fleet",
     ),

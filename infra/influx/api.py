@@ -17,6 +17,8 @@ __all__ = ["Api", "InfluxError", "Refused"]
 _TIMEOUT = 30.0
 _PAUSE = 0.5
 _SHOWN = 300
+_PAGE = 100
+"""As many as InfluxDB gives at once."""
 _CHUNK = 1 << 18
 _LONG = 600.0
 """Seconds that a large file may keep silent; the server prepares a shard before it sends the first byte."""
@@ -94,6 +96,19 @@ class Api:
             InfluxError: no answer, or a refusal (`Refused`).
         """
         return self.call("GET", path + ("?" + urlencode(query) if query else ""))
+
+    def listed(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """All that a path such as `/api/v2/buckets` lists, page by page.
+
+        Raises:
+            InfluxError: no answer, or a refusal (`Refused`).
+        """
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.get(path, **query, limit=str(_PAGE), offset=str(len(found)))[path.rpartition("/")[2]]
+            found += page
+            if len(page) < _PAGE:
+                return found
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """What one call answers; {} where the answer is empty.

@@ -151,7 +151,7 @@ class Platform:
     def _ours(self) -> bool:
         """Learn the organisations and buckets there are; make the organisations that are missing."""
         try:
-            self._orgs = {org["name"]: org["id"] for org in self._api.get("/api/v2/orgs", limit="100")["orgs"]}
+            self._orgs = {org["name"]: org["id"] for org in self._api.listed("/api/v2/orgs")}
         except Refused as error:
             if error.status == _UNAUTHORIZED:
                 raise ProvisionError(
@@ -165,7 +165,7 @@ class Platform:
         if not {self._org, _SENSORS[0]} <= set(self._orgs):
             return False
         for org in (self._org, _SENSORS[0]):
-            for bucket in self._api.get("/api/v2/buckets", orgID=self._orgs[org], limit="100")["buckets"]:
+            for bucket in self._api.listed("/api/v2/buckets", orgID=self._orgs[org]):
                 self._buckets[bucket["name"]] = (bucket["id"], self._orgs[org])
         return True
 

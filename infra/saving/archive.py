@@ -6,6 +6,7 @@ that name is complete: it is written under another one, read back, and renamed o
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -23,7 +24,20 @@ from typing import IO, Any
 
 from provision.work import PRIVATE, Work
 
-__all__ = ["KINDS", "MANIFEST", "Archive", "Damaged", "Member", "Writer", "archives", "check", "walk", "write"]
+__all__ = [
+    "KINDS",
+    "MANIFEST",
+    "Archive",
+    "Damaged",
+    "Member",
+    "Writer",
+    "archives",
+    "check",
+    "latest",
+    "prune",
+    "walk",
+    "write",
+]
 
 KINDS = ("influxdb", "grafana")
 MANIFEST = "manifest.json"
@@ -34,6 +48,10 @@ _CHUNK = 1 << 18
 _QUICK = 1
 """Of gzip's levels: what InfluxDB hands over is packed already."""
 _STALE = 86400.0
+_AHEAD = 300.0
+"""Seconds that an archive may be of the future: clocks are put right by a little."""
+_LEAST = 7
+_DAY = 86400
 _WIDEST = 64 << 20
 """A manifest is small: this much is no manifest, but a file that wants our memory."""
 
@@ -55,6 +73,11 @@ class Archive:
     made: float
     kind: str
     path: Path
+
+    @property
+    def ahead(self) -> bool:
+        """Whether its time is still to come: the clock was wrong when it was made, or is now."""
+        return self.made > time.time() + _AHEAD
 
     @staticmethod
     def of(path: Path) -> Archive | None:
@@ -129,6 +152,38 @@ def archives(folder: Path, kind: str = "") -> list[Archive]:
     return sorted(each for each in found if each is not None and kind in {"", each.kind})
 
 
+def latest(folder: Path) -> dict[str, Archive]:
+    """The newest of each kind; one of the future is none, whatever the disk has of it."""
+    return {each.kind: each for each in archives(folder) if not each.ahead}
+
+
+def prune(folder: Path, kind: str, days: int) -> None:
+    """Remove what is older than so many days, but never the newest seven that are good (`days`, where that is less).
+
+    A clock that runs ahead makes everything else old, so age alone would empty the folder. Archives of the future are
+    neither counted nor removed.
+
+    Raises:
+        OSError: one can't be removed.
+    """
+    oldest, kept = time.time() - days * _DAY, 0
+    for each in reversed(archives(folder, kind)):
+        if each.ahead:
+            continue
+        if each.made >= oldest or (kept < min(days, _LEAST) and _good(each.path)):
+            kept += 1
+        else:
+            each.path.unlink()
+
+
+def _good(path: Path) -> bool:
+    try:
+        check(path)
+    except Damaged:
+        return False
+    return True
+
+
 def write(folder: Path, kind: str, fill: Callable[[Writer], dict[str, Any]], work: Work) -> Archive:
     """Make an archive, read it back, and give it its name: before that there is none.
 
@@ -173,8 +228,11 @@ def walk(path: Path) -> Iterator[Iterator[Member]]:
         OSError: there is no such file.
     """
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r|gz") as tar:
-            yield _members(tar)
+        with gzip.open(path) as file:
+            with tarfile.open(fileobj=file, mode="r|") as tar:
+                yield _members(tar)
+            while file.read(_CHUNK):  # to the checksum at its very end
+                pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

@@ -23,7 +23,8 @@ __all__ = ["DATABASE", "GrafanaError", "restore", "save"]
 
 DATABASE = "grafana.db"
 _TABLES = ("dashboard", "data_source", "alert_rule", "user", "org")
-_LEFT_OUT = {"log"}
+_LEFT_OUT = {"log", MANIFEST}
+"""The manifest is an older archive's, where one was unpacked by hand."""
 _WAIT = 20.0
 """Seconds that Grafana may hold its database."""
 
@@ -96,7 +97,7 @@ def restore(folder: Path, archive: Path, work: Work) -> Path | None:
     Raises:
         OSError: something can't be written.
     """
-    work.folder(folder)
+    _folder(folder, work)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
         unpacked = Path(scratch)
         with walk(archive) as members:
@@ -117,10 +118,17 @@ def _move(unpacked: Path, folder: Path, work: Work) -> Path | None:
         (folder / DATABASE).replace(old)
     for rest in folder.glob(f"{DATABASE}-*"):  # a journal of the old database would be taken for the new one's
         rest.unlink()
+    (folder / MANIFEST).unlink(missing_ok=True)
     for path in sorted(unpacked.rglob("*")):
         target = folder / path.relative_to(unpacked)
         if path.is_dir():
-            work.folder(target)
+            _folder(target, work)
         else:
             path.replace(target)
     return old
+
+
+def _folder(path: Path, work: Work) -> None:
+    """Grafana's, also where somebody else has made it: it writes into it."""
+    work.folder(path)
+    work.owner.take(path)

@@ -227,10 +227,10 @@ def _chosen(archive: Path, buckets: list[dict[str, Any]], wanted: str) -> dict[s
 
 
 def _make(api: Api, bucket: dict[str, Any], org: str, name: str) -> dict[str, Any]:
-    orgs = {each["name"]: each["id"] for each in api.get("/api/v2/orgs", limit="100")["orgs"]}
+    orgs = {each["name"]: each["id"] for each in api.listed("/api/v2/orgs")}
     if org not in orgs:
         raise InfluxError(f"{api.url} has no organisation {org}; make it first: python infra/influx/setup.py")
-    if name in {each["name"] for each in api.get("/api/v2/buckets", orgID=orgs[org], limit="100")["buckets"]}:
+    if name in {each["name"] for each in api.listed("/api/v2/buckets", orgID=orgs[org])}:
         raise InfluxError(f"{org} has a bucket {name} already; give another name by --as, or remove that one first")
     policies = [{**policy, "duration": 0} for policy in bucket["retentionPolicies"]]
     body = {**bucket, "organizationID": orgs[org], "bucketName": name, "retentionPolicies": policies}

@@ -22,7 +22,6 @@ __all__ = ["MISTAKES", "Keeper", "number"]
 
 MISTAKES = (InfluxError, ProvisionError, Damaged, grafana.GrafanaError, OSError)
 """What may go wrong; each message says what to do."""
-_DAY = 86400
 _Buckets = dict[str, "tuple[str, str]"]
 
 
@@ -52,7 +51,7 @@ class Keeper:
         self._days = int(days)
 
     def make(self, kind: str) -> Archive:
-        """Make a backup; then remove those that are too old, which the new one outlives.
+        """Make a backup; then remove those that are too old, as `archive.prune` has it.
 
         Raises:
             Exception: one of `MISTAKES`; then nothing was removed, and there is no new one.
@@ -60,9 +59,7 @@ class Keeper:
         self.work.folder(self.folder)
         fill = self._save_influxdb if kind == "influxdb" else lambda writer: grafana.save(self._grafana, writer)
         made = archive.write(self.folder, kind, fill, self.work)
-        for old in archive.archives(self.folder, kind):
-            if old.made < made.made - self._days * _DAY:
-                old.path.unlink()
+        archive.prune(self.folder, kind, self._days)
         return made
 
     def tell(self) -> None:
@@ -71,10 +68,9 @@ class Keeper:
         Raises:
             InfluxError: it can't be written.
         """
-        latest = {each.kind: each for each in archive.archives(self.folder)}
         lines = [
             f"backup,kind={kind} last_success={int(each.made)}i,bytes={each.path.stat().st_size}i"
-            for kind, each in latest.items()
+            for kind, each in archive.latest(self.folder).items()
         ]
         if lines:
             self._api().write("\n".join(lines), self._values.get("INFLUX_ORG") or "planta", self._bucket)
@@ -86,10 +82,12 @@ class Keeper:
             ProvisionError: there is none.
         """
         if text in KINDS:
-            found = archive.archives(self.folder, text)
-            if not found:
-                raise ProvisionError(f"{self.folder} has no backup of {text}")
-            return found[-1]
+            found = archive.latest(self.folder).get(text)
+            if found is None:
+                ahead = archive.archives(self.folder, text)
+                why = f" but those of the future, such as {ahead[-1].path.name}; give the name of one" if ahead else ""
+                raise ProvisionError(f"{self.folder} has no backup of {text}{why}")
+            return found
         for path in (Path(text), self.folder / text):
             meant = Archive.of(path)
             if meant is not None and path.is_file():
@@ -160,8 +158,8 @@ class Keeper:
         api = self._api()
         buckets: _Buckets = {}
         dropping = set()
-        for org in api.get("/api/v2/orgs", limit="100")["orgs"]:
-            for bucket in api.get("/api/v2/buckets", orgID=org["id"], limit="100")["buckets"]:
+        for org in api.listed("/api/v2/orgs"):
+            for bucket in api.listed("/api/v2/buckets", orgID=org["id"]):
                 buckets[f"{org['name']}/{bucket['name']}"] = (org["name"], bucket["id"])
                 if any(rule["everySeconds"] for rule in bucket["retentionRules"]):
                     dropping.add(f"{org['name']}/{bucket['name']}")
@@ -189,18 +187,20 @@ class Keeper:
         """Points now and in the manifest, bucket by bucket.
 
         Raises:
-            Damaged: there are fewer in one that drops nothing.
+            Damaged: there are fewer in one that drops nothing, or one is not there.
         """
         until = datetime.fromisoformat(manifest["counted_until"])
         found = influxdb.counted(self._api(), {name: buckets[name] for name in wanted if name in buckets}, until)
         lines, lost = [], []
         for name, count in wanted.items():
             have = found.get(name)
-            lines.append(f"{name}: {number(have)} points, {number(count)} when the backup began")
-            if count is not None and have is not None and have < count and name not in dropping:
+            there = f"{number(have)} points" if name in buckets else "not there"
+            lines.append(f"{name}: {there}, {number(count)} when the backup began")
+            fewer = count is not None and have is not None and have < count and name not in dropping
+            if fewer or name not in buckets:
                 lost.append(name)
         if lost:
-            raise Damaged("\n".join([*lines, f"fewer points than in the backup: {', '.join(lost)}; run it again"]))
+            raise Damaged("\n".join([*lines, f"less than in the backup: {', '.join(lost)}; run it again"]))
         return lines
 
 

@@ -3,11 +3,16 @@
 import io
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -91,14 +96,19 @@ def plant() -> Iterator[Plant]:
         yield made
 
 
-def backup(plant: Plant, answers: dict[str, Any], *arguments: str, code: int = 0) -> str:
+def backup(plant: Plant, answers: dict[str, Any], *arguments: str, code: int = 0, **more: str) -> str:
     """Run `infra/backup` against that database; what it said."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Database)
     server.answers = answers  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        environment = {**os.environ, "INFLUX_URL": f"http://127.0.0.1:{server.server_port}", "INFLUX_TOKEN": TOKEN}
+        environment = {
+            **os.environ,
+            "INFLUX_URL": f"http://127.0.0.1:{server.server_port}",
+            "INFLUX_TOKEN": TOKEN,
+            **more,
+        }
         command = [sys.executable, str(plant.infra / "backup.py"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     finally:
@@ -184,3 +194,90 @@ def test_what_is_asked_for_and_not_there_is_told_in_one_line(plant, arguments, s
     told = backup(plant, {}, *arguments, code=1)
     assert said in told
     assert told.count("\n") == 1
+
+
+DAY = 86400
+
+
+def age(plant: Plant, kind: str, *days: float) -> list[Path]:
+    """Copies of a good archive of a kind, as old as that; negative is the future. It itself is there no longer."""
+    good = [path for path in archives(plant) if path.name.startswith(kind)][-1]
+    made = []
+    for each in days:
+        when = datetime.fromtimestamp(time.time() - each * DAY, UTC)
+        path = good.with_name(f"{kind}_{when:%Y%m%d_%H%M%S}.tar.gz")
+        shutil.copy(good, path)
+        made.append(path)
+    good.unlink()
+    return made
+
+
+def test_a_date_to_come_is_told_and_is_never_the_latest(plant):
+    """Of a clock that ran ahead: it is not fresh, nothing is restored from it unasked, and InfluxDB is not told."""
+    backup(plant, {}, "now", "influxdb")
+    age(plant, "influxdb", -1000)
+    said = backup(plant, {}, "fresh", code=1)
+    assert "influxdb: no backup, too old" in said
+    assert "does not count: 1000 days in the future" in said
+    assert "in the future" in backup(plant, {}, "list")
+    assert "those of the future" in backup(plant, {}, "restore", "influxdb", "--yes", code=1)
+    backup(plant, {}, "now", "influxdb")
+    assert len(archives(plant)) == 2
+    assert "influxdb: 0 min ago" in backup(plant, {}, "fresh", code=1)
+
+
+def test_old_ones_go_but_never_the_newest_seven_good_ones(plant):
+    """A clock far ahead makes all others old; what is damaged does not count."""
+    backup(plant, {}, "now", "influxdb")
+    old = age(plant, "influxdb", *(100 + n for n in range(9)))
+    old[1].write_bytes(b"damaged")
+    backup(plant, {}, "now", "influxdb")
+    there = archives(plant)
+    assert [path in there for path in old] == [True, False, True, True, True, True, True, False, False]
+
+
+def test_with_enough_young_ones_age_alone_decides(plant):
+    """Ten of this week, two older."""
+    backup(plant, {}, "now", "influxdb")
+    made = age(plant, "influxdb", *(n / 2 for n in range(1, 11)), 8, 9)
+    young, old = made[:10], made[10:]
+    backup(plant, {}, "now", "influxdb")
+    assert set(young) <= set(archives(plant))
+    assert not set(old) & set(archives(plant))
+
+
+@pytest.mark.parametrize("end", [b"\0" * 8, b""], ids=["another checksum", "none"])
+def test_the_checksum_at_the_very_end_is_read(plant, end):
+    """Everything before is as it was."""
+    backup(plant, {}, "now", "influxdb")
+    (path,) = archives(plant)
+    path.write_bytes(path.read_bytes()[:-8] + end)
+    assert path.name in backup(plant, {}, "verify", code=1)
+
+
+def test_grafana_unpacked_by_hand_is_backed_up_again(plant):
+    """The archive's manifest lies in the data folder then: it is no part of the next, and a restore removes it."""
+    data = plant.infra / "data" / "grafana"
+    data.mkdir(parents=True)
+    with closing(sqlite3.connect(data / "grafana.db")) as made:
+        made.execute("CREATE TABLE dashboard (id)")
+    backup(plant, {}, "now", "grafana")
+    (first,) = archives(plant)
+    with tarfile.open(first) as tar:
+        tar.extractall(data, filter="data")
+    assert (data / "manifest.json").is_file()
+    (data / "plugins").mkdir()
+    backup(plant, {}, "now", "grafana")
+    backup(plant, {}, "verify")
+    here = {"GRAFANA_URL": "http://127.0.0.1:1"}
+    backup(plant, {}, "restore", "grafana", "--yes", **here)
+    assert not (data / "manifest.json").exists()
+    with closing(sqlite3.connect(data / "grafana.db")) as restored:
+        assert restored.execute("SELECT count(*) FROM dashboard").fetchone() == (0,)
+
+
+def test_where_backups_can_not_be_written_the_folder_is_told(plant, tmp_path):
+    """A file is in its way."""
+    place = tmp_path / "place"
+    place.write_text("")
+    assert f"backups go to {place} (BACKUP_DIR)" in backup(plant, {}, "now", "influxdb", code=1, BACKUP_DIR=str(place))
