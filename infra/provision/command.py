@@ -28,7 +28,7 @@ def provide(places: Places, work: Work, env: Mapping[str, str]) -> None:
     """
     for folder in (places.secrets, places.influx, places.authority, places.broker):
         work.folder(folder)
-    for name in DATA:
+    for name in ("data", *DATA):
         work.folder(places.root / name)
     authority = Authority(places, work)
     authority.make()
@@ -37,6 +37,7 @@ def provide(places: Places, work: Work, env: Mapping[str, str]) -> None:
         authority.issue(places.clients / env[variable], env[variable])
     tenants.renew(places, work)
     broker_files(places, work, env)
+    work.private(places.secrets)
 
 
 def broker_names(env: Mapping[str, str]) -> list[str]:

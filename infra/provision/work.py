@@ -46,6 +46,12 @@ class Work:
         else:
             self._tighten(path, FOLDER)
 
+    def private(self, folder: Path) -> None:
+        """Nobody else may read what lies in a folder and below it, but for copies of the authority's certificate."""
+        for path in sorted(folder.rglob("*")):
+            if path.name != "ca.crt" and not path.is_symlink():
+                self._tighten(path, FOLDER if path.is_dir() else PRIVATE)
+
     def file(self, path: Path, text: str, what: str, mode: int = PRIVATE) -> None:
         """A file of exactly this text; one that has it already is left alone.
 

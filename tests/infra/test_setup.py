@@ -251,6 +251,15 @@ def test_a_name_of_the_broker_gets_into_its_certificate_and_stays_there(plant):
     ("spoil", "told"),
     [
         (lambda infra: (infra / ".env").chmod(0o644), "tighten the rights"),
+        (lambda infra: (infra / "secrets" / "authority" / "ca.key").chmod(0o644), "ca.key from 644 to 600"),
+        (lambda infra: (infra / "secrets" / "mosquitto" / "tls.key").chmod(0o640), "tls.key from 640 to 600"),
+        (lambda infra: (infra / "secrets" / "clients" / "telegraf").chmod(0o755), "telegraf from 755 to 700"),
+        (
+            lambda infra: (infra / "secrets" / "clients" / "telegraf" / "tls.key").chmod(0o644),
+            "tls.key from 644 to 600",
+        ),
+        (lambda infra: (infra / "data").chmod(0o755), "data from 755 to 700"),
+        (lambda infra: (infra / "data" / "influxdb").chmod(0o755), "influxdb from 755 to 700"),
         (lambda infra: (infra / "secrets" / "mosquitto" / "tls.key").unlink(), "certificate of mosquitto-broker"),
         (lambda infra: (infra / "secrets" / "mosquitto" / "acl").write_text("topic #"), "access list"),
         (lambda infra: (infra / "data" / "grafana").rmdir(), "make folder"),
@@ -261,7 +270,19 @@ def test_a_name_of_the_broker_gets_into_its_certificate_and_stays_there(plant):
             "passwords",
         ),
     ],
-    ids=["rights", "key", "acl", "folder", "password by hand"],
+    ids=[
+        "rights",
+        "authority",
+        "broker",
+        "client",
+        "client's key",
+        "data",
+        "database",
+        "key",
+        "acl",
+        "folder",
+        "password by hand",
+    ],
 )
 def test_what_has_gone_wrong_is_found_and_mended(plant, spoil, told):
     """`--check` says it and exits with 1, the same command without it mends it."""
