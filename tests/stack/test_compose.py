@@ -90,8 +90,8 @@ def test_each_service_is_pinned_watched_bounded_and_nobody_in_particular(everyth
         assert service["logging"] == {"driver": "json-file", "options": {"max-file": "5", "max-size": "10m"}}, name
         assert ("healthcheck" in service) or name in ONCE or service.get("build"), name
     memory = {name: int(service["mem_limit"]) for name, service in everything.items()}
-    for more in ({"edge"}, {"demo-edge", "plc"}):
-        assert sum(memory[name] for name in PLATFORM | more) <= GB
+    assert set(memory) == PLATFORM | {"edge", "demo-edge", "plc"}
+    assert sum(memory.values()) <= GB
 
 
 @pytest.mark.real("netns")
