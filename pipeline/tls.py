@@ -63,7 +63,9 @@ def make_context(options: TlsOptions) -> ssl.SSLContext | None:
         try:
             context.load_verify_locations(options.ca_file)
         except ssl.SSLError as error:
-            raise LinkError("tls", f"ca_file '{options.ca_file}' is not a PEM certificate ({_text(error)})") from error
+            advice = "give the authority's certificate, a text that begins with -----BEGIN CERTIFICATE-----"
+            detail = f"ca_file '{options.ca_file}' is not a PEM certificate ({_text(error)})"
+            raise LinkError("tls", detail, advice) from error
     if options.cert_file:
         try:
             # The empty password keeps an encrypted key from asking on the terminal.

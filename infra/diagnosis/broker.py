@@ -166,7 +166,8 @@ def _stored(platform: Platform, ts: float, start: float) -> Finding:
             break
         time.sleep(0.2)
     advice = (
-        "between broker and database: Telegraf's log names the reason (401: its token; 404: its bucket); to see what "
+        "between broker and database: does Telegraf run? docker compose -f infra/compose.yaml ps telegraf; its log "
+        "names the reason (401: its token; 404: its bucket; no line at all: it is stopped or hangs); to see what "
         "it makes of frames set TELEGRAF_DEBUG_FILE=/tmp/telegraf_out.lp and look at that file in its container"
     )
     return Finding("frame", "influxdb", PROBLEM, missed, advice)

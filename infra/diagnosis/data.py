@@ -16,6 +16,8 @@ _ABOUT = "heartbeat|read_failed|error|seq|boot|replayed|bad|tenant_claimed|plc_c
 _SLOW = 250.0
 """Milliseconds of a read, as the alert has it."""
 _ANY = 'filter(fn: (r) => r._measurement =~ /^s7_/ and (not exists r.tenant_id or r.tenant_id != "doctor"))'
+_TRUE = 'filter(fn: (r) => r._field != "heartbeat" or string(v: r._value) != "0")'
+"""Without the heartbeat 0 that an edge's doctor sends, whether its graph runs or not."""
 _BY_PLC = 'group(columns: ["tenant_id", "plc_id", "ip", "db"])'
 _MOMENTS = f'keep(columns: ["tenant_id", "plc_id", "ip", "db", "_time"]) |> {_BY_PLC}'
 
@@ -61,8 +63,8 @@ def examine(platform: Platform) -> Iterator[Finding]:
 
 def _silence(asker: _Asker) -> Iterator[Finding]:
     """PLCs that spoke within a day and are silent for five minutes."""
-    since_a_day = _seen(asker.frames("-1d", f'last() |> {_MOMENTS} |> max(column: "_time")'))
-    now = _seen(asker.frames("-5m", f'last() |> {_MOMENTS} |> max(column: "_time")'))
+    latest = f'last() |> {_TRUE} |> {_MOMENTS} |> max(column: "_time")'
+    since_a_day, now = (_seen(asker.frames(since, latest)) for since in ("-1d", "-5m"))
     advice = (
         "at the edge: python -m pipeline doctor FILE tells its topic (so does its log: 'MQTT publish topic resolved'), "
         "login, access list and PLC; then the steps above, from broker to InfluxDB"
@@ -105,9 +107,8 @@ def _double(asker: _Asker) -> Iterator[Finding]:
 
 def _heartbeats_only(asker: _Asker) -> Iterator[Finding]:
     """Frames come, but none with a value: the edge is well, its PLC is not."""
-    alive = _seen(
-        asker.frames("-10m", f"filter(fn: (r) => r._field =~ /^(heartbeat|read_failed)$/) |> last() |> {_MOMENTS}")
-    )
+    beats = "filter(fn: (r) => r._field =~ /^(heartbeat|read_failed)$/)"
+    alive = _seen(asker.frames("-10m", f"{beats} |> last() |> {_TRUE} |> {_MOMENTS}"))
     valued = _seen(asker.frames("-10m", f"filter(fn: (r) => r._field !~ /^({_ABOUT})$/) |> last() |> {_MOMENTS}"))
     errors = asker.frames(
         "-10m",
@@ -160,7 +161,7 @@ def _set_aside(asker: _Asker) -> Iterator[Finding]:
 
 def _latency(asker: _Asker) -> Iterator[Finding]:
     for row in asker.figures("-5m", f"{_metric('plc_read_latency_ms')} |> mean()"):
-        value = float(row["_value"])
+        value = _number(row)
         if value > _SLOW:
             advice = "network or PLC are slow: cable, switch, the CPU's cycle time; or raise POLL_INTERVAL (`every`)"
             yield Finding("data", "latency", WARNING, f"{_edge(row)}: a read takes {value:.0f} ms", advice)
@@ -168,7 +169,7 @@ def _latency(asker: _Asker) -> Iterator[Finding]:
 
 def _backlog(asker: _Asker) -> Iterator[Finding]:
     for row in asker.figures("-5m", f"{_metric('edge_backlog_size')} |> derivative(unit: 1m) |> mean()"):
-        growth = float(row["_value"])
+        growth = _number(row)
         if growth > 0:
             advice = (
                 "the broker acknowledges less than comes: plc_publish_fail_total, the edge's log, network, login, "
@@ -177,6 +178,11 @@ def _backlog(asker: _Asker) -> Iterator[Finding]:
             yield Finding(
                 "data", "backlog", PROBLEM, f"{_edge(row)}: {growth:.0f} more frames wait each minute", advice
             )
+
+
+def _number(row: dict[str, str]) -> float:
+    """Its value; 0 where there is none, such as the growth of a single sample."""
+    return float(row["_value"] or 0)
 
 
 def _metric(name: str) -> str:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from diagnosis.finding import GOOD, NOTE, PROBLEM, WARNING, Finding
 from diagnosis.platform import Platform
@@ -13,7 +14,7 @@ from provision.command import provide
 from provision.environment import Environment
 from provision.places import Owner
 from provision.work import ProvisionError, Work
-from saving.archive import KINDS, archives
+from saving.archive import KINDS, archives, latest
 
 __all__ = ["examine"]
 
@@ -31,9 +32,7 @@ def examine(platform: Platform) -> Iterator[Finding]:
     mark = PROBLEM if free < _FULL else WARNING if free < _NEARLY_FULL else GOOD
     advice = "" if mark == GOOD else "make room: InfluxDB and the broker refuse when the disk is full"
     yield Finding("machine", "disk", mark, f"{usage.free / 1e9:.1f} GB of {usage.total / 1e9:.1f} GB are free", advice)
-    latest = {each.kind: each.made for each in archives(platform.places.root / "backups")}
-    for kind in KINDS:
-        yield _backup(kind, latest.get(kind))
+    yield from _backups(Path(platform.values.get("BACKUP_DIR") or platform.places.root / "backups"))
 
 
 def _files(platform: Platform) -> Finding:
@@ -65,6 +64,18 @@ def _clock() -> Finding:
     if said == "no":
         return Finding("machine", "clock", WARNING, f"{now}, follows no time server", "timedatectl set-ntp true")
     return Finding("machine", "clock", NOTE, f"{now}; whether it follows a time server is not told", "compare it")
+
+
+def _backups(folder: Path) -> Iterator[Finding]:
+    made = latest(folder)
+    for kind in KINDS:
+        yield _backup(kind, made[kind].made if kind in made else None)
+    for each in archives(folder):
+        if each.ahead:
+            advice = (
+                "the clock was wrong then, or is now; it counts for nothing: rename it to its true time, or remove it"
+            )
+            yield Finding("machine", "backup", WARNING, f"{each.path} is of the future", advice)
 
 
 def _backup(kind: str, made: float | None) -> Finding:

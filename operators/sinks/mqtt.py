@@ -23,7 +23,7 @@ from pipeline.actor import Mailbox
 from pipeline.codecs import CODECS, Envelope
 from pipeline.delivery.delivery import Delivery
 from pipeline.errors import Finding, Severity
-from pipeline.frame import Frame, Origin
+from pipeline.frame import Frame, Kind, Origin
 from pipeline.hosts import is_host
 from pipeline.journal.options import JournalOptions
 from pipeline.mqtt.options import BrokerOptions, Version, make_client_id
@@ -146,6 +146,10 @@ def _says(options: MqttOptions, scope: Scope) -> Iterable[Channel]:
     yield Channel(server=options.place, levels=levels_of_template(options.topic), path=("topic",))
 
 
+_CANARY = {"heartbeat": 0}
+"""A graph's own heartbeats are 1: nothing lives because its doctor was here."""
+
+
 @mqtt.diagnose
 async def _diagnose(options: MqttOptions, situation: Situation) -> AsyncIterator[Diagnosis]:
     from pipeline.diagnosis import Diagnosis, Mark  # noqa: PLC0415 - a running graph needs none
@@ -156,7 +160,7 @@ async def _diagnose(options: MqttOptions, situation: Situation) -> AsyncIterator
         topic, own = resolve(options.topic, origin)
         if topic in canaries:
             continue
-        canaries[topic] = Frame.heartbeat(origin, situation.clock.wall())
+        canaries[topic] = Frame(Kind.HEARTBEAT, situation.clock.wall(), origin, _CANARY)
         who = origin.plc_id or origin.ip
         if own:
             yield Diagnosis(what="topic", mark=Mark.GOOD, found=f"frames of {who} go to {topic}", part=topic)

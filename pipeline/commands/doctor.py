@@ -152,7 +152,14 @@ def _journal(path: Path) -> Iterator[Diagnosis]:
     there = next(each for each in (path, *path.parents) if each.exists())
     usage = shutil.disk_usage(there)
     found = f"{Size(usage.free)} free of {Size(usage.total)}"
-    if not os.access(there, os.W_OK):
+    if not there.is_dir():
+        advice = f"{path} can't be made: move that file away, or set DATA_DIR or the node's `path` to another folder"
+        yield Diagnosis(what="disk", mark=Mark.PROBLEM, found=f"{there} is a file, no folder", advice=advice)
+        return
+    if os.statvfs(there).f_flag & os.ST_RDONLY:
+        advice = f"mount it writable, or keep {path} on another disk"
+        yield Diagnosis(what="disk", mark=Mark.PROBLEM, found=f"{there} is on a read-only disk", advice=advice)
+    elif not os.access(there, os.W_OK):
         advice = "give the folder to the user who runs the pipeline"
         yield Diagnosis(what="disk", mark=Mark.PROBLEM, found=f"{there} can't be written", advice=advice)
     elif usage.free < usage.total * _LEAST_ROOM:

@@ -1,7 +1,7 @@
 """The way of a frame to its broker, step by step: name, TCP, TLS, login, and a canary on each topic.
 
-The canary is a heartbeat frame on the topic of the PLC's own frames. It is published with MQTT 5 whatever `protocol`
-says, since MQTT 3.1.1 acknowledges what its access list denies.
+The canary is a frame on the topic of the PLC's own frames, with the heartbeat 0. It is published with MQTT 5 whatever
+`protocol` says, since MQTT 3.1.1 acknowledges what its access list denies.
 """
 
 from __future__ import annotations

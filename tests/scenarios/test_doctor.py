@@ -82,7 +82,7 @@ def problems(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def test_a_healthy_line_has_no_problem(patient):
-    """Each step is told; the certificate of two days is a warning; one heartbeat was published on the PLC's topic."""
+    """Each step is told; the certificate of two days is a warning; a heartbeat of 0 was sent on the PLC's topic."""
     found = patient.doctor(0)
     assert problems(found) == []
     assert "frames of press1 go to plc/acme/press1" in finding(found, "broker", "topic", "good")
@@ -93,7 +93,7 @@ def test_a_healthy_line_has_no_problem(patient):
     for node, what in (("press", "connection"), ("press", "read"), ("broker", "name"), ("broker", "disk")):
         finding(found, node, what, "good")
     wait_until(lambda: patient.stored.on("plc/acme/press1"), "the canary")
-    assert json.loads(patient.stored.on("plc/acme/press1")[0].body)["values"] == {"heartbeat": 1}
+    assert json.loads(patient.stored.on("plc/acme/press1")[0].body)["values"] == {"heartbeat": 0}
     assert "publish" not in {each["what"] for each in patient.doctor(0, "--no-canary")}
     assert len(patient.stored.on("plc/acme/press1")) == 1
 
@@ -108,6 +108,8 @@ CASES = {
     "plain": ({"MQTT_TLS": "false"}, "broker", "login", "problem", "tls: {enabled: true}"),
     "authority": ({"MQTT_CA_FILE": "strangers"}, "broker", "TLS", "problem", "give the authority's certificate"),
     "authority missing": ({"MQTT_CA_FILE": "/nowhere/ca.crt"}, "broker", "TLS", "problem", "check the path"),
+    "authority no PEM": ({"MQTT_CA_FILE": "text"}, "broker", "TLS", "problem", "-----BEGIN CERTIFICATE-----"),
+    "file in the way": ({"DATA_DIR": "text/data"}, "broker", "disk", "problem", "move that file away"),
     "plc port": ({"PLC_PORT": "1"}, "press", "connection", "problem", "start the PLC"),
 }
 
@@ -116,6 +118,7 @@ CASES = {
 def test_what_is_wrong_is_found_where_it_is(patient, case):
     """One thing is wrong: its own finding says so and what to do."""
     changes, node, what, mark, said = CASES[case]
+    (patient.folder / "text").write_text("no certificate and no folder", encoding="utf-8")
     changes = {name: patient.wrong_authority() if value == "strangers" else value for name, value in changes.items()}
     assert said in finding(patient.doctor(1, **changes), node, what, mark)
 

@@ -176,12 +176,14 @@ def test_what_the_data_say(running, tmp_path):
     running.publish("plc/acme/off", frame(now, '{"heartbeat": 1, "read_failed": true}', ', "error": "timeout"'))
     running.publish("plc/acme/stands", *(frame(now - n) for n in range(0, 900, 60)))
     running.publish("plc/acme/ahead", frame(now + 7200))
+    running.publish("plc/acme/visited", frame(now, '{"heartbeat": 0}'))
     running.publish("plc/acme/broken", "no JSON at all")
     lines = [
         f"prometheus,tenant=acme,plc=slow plc_read_latency_ms={300 + n} {int(now) - 60 + n}\n"
         f"prometheus,tenant=acme,plc=stuck edge_backlog_size={n * 10} {int(now) - 60 + n}"
         for n in range(50)
     ]
+    lines.append(f"prometheus,edge=novo,node=b edge_backlog_size=3 {int(now) - 60}")
     running.influx.write("\n".join(lines), running.token, "processo", precision="s")
     wait_until(lambda: running.points("processo_raw", "stands"), "stored")
     wait_until(lambda: running.points("processo_raw", "ahead"), "stored")
@@ -197,8 +199,9 @@ def test_what_the_data_say(running, tmp_path):
     assert "acme/stands DB1: contador_bom stands still" in counters
     assert "acme/well" not in counters
     assert "acme/ahead DB1: frames of" in finding(found, "data", "clock", "problem")
-    assert "no JSON object" in finding(found, "data", "rejected", "warning")
+    assert "no JSON" in finding(found, "data", "rejected", "warning")
     assert "acme/slow: a read takes 3" in finding(found, "data", "latency", "warning")
+    assert "visited" not in str(found), "an edge's doctor was there, and no edge"
     assert "acme/stuck: 600 more frames" in finding(found, "data", "backlog", "problem")
 
 
@@ -224,6 +227,19 @@ def test_a_frame_that_does_not_arrive_names_the_hop(running, telegraf):
     said = finding(found, "frame", "influxdb", "problem")
     assert "did not come within" in said
     assert "TELEGRAF_DEBUG_FILE=" in said
+    assert "does Telegraf run?" in said
+
+
+def test_backups_are_looked_for_where_they_are(stack, tmp_path):
+    """BACKUP_DIR; one of a date to come counts for nothing."""
+    now = time.strftime("%Y%m%d_%H%M%S", time.gmtime())
+    for name in (f"grafana_{now}", "influxdb_20990101_000000"):
+        (tmp_path / f"{name}.tar.gz").touch()
+    found = doctor(stack, 1, BACKUP_DIR=str(tmp_path), MQTT_PORT="1", INFLUX_URL="http://127.0.0.1:1")
+    assert "grafana: 0 hours old" in finding(found, "machine", "backup", "good")
+    told = finding(found, "machine", "backup", "warning")
+    assert "there is no backup of influxdb" in told
+    assert "influxdb_20990101_000000.tar.gz is of the future" in told
 
 
 def test_people_are_shown_the_same(stack, tmp_path):
