@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -202,10 +204,34 @@ def test_a_failed_backup_leaves_the_good_one_and_an_old_one_goes_only_after_a_ne
     assert "too old" in backup(stack, "fresh", code=1)
     backup(stack, "now", "influxdb", BACKUP_DAYS="100000")
     assert len(names(stack)) == 4
-    backup(stack, "now", "influxdb")
+    backup(stack, "now", "influxdb", BACKUP_DAYS="1")
     assert not [name for name in names(stack) if "_2020" in name]
     listed = json.loads(backup(stack, "list", "--json"))
     assert {each["file"] for each in listed} | {"notes.txt"} == set(names(stack))
+
+
+def test_buckets_beyond_the_first_hundred_are_compared_too(stack, kept):
+    """InfluxDB lists a hundred at once."""
+    (folder(stack) / kept).unlink()
+
+    def call(method: str, path: str, body: object = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Token {stack.token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(stack.influx.url + path, data, headers, method=method)  # noqa: S310 - ours
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - ours
+            text = answer.read()
+        return json.loads(text) if text else {}
+
+    org = call("POST", "/api/v2/orgs", {"name": "many"})["id"]
+    for n in range(105):
+        call("POST", "/api/v2/buckets", {"orgID": org, "name": f"b{n}", "retentionRules": []})
+    try:
+        backup(stack, "now", "influxdb")
+        said = backup(stack, "restore", "influxdb", "--yes")
+    finally:
+        call("DELETE", f"/api/v2/orgs/{org}")
+    assert said.count("many/b") == 105
+    assert "not there" not in said
 
 
 class Answering(BaseHTTPRequestHandler):
