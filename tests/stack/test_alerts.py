@@ -150,6 +150,9 @@ CASES = {
     "dropped: again after a restart": Case("dropped", dropped(7, 2), [{**BROKER, "reason": "full"}]),
     "backup: both this night": Case("backup", backups(influxdb=20, grafana=20), []),
     "backup: one is old": Case("backup", backups(influxdb=28, grafana=20), [{"kind": "influxdb"}]),
+    "backup: one is of the future": Case(
+        "backup", [f"backup,kind=influxdb last_success={NOW + 90000:.0f}i", *backups(grafana=3)], [{"kind": "influxdb"}]
+    ),
     "backup: one was never made": Case("backup", backups(influxdb=3), [{"kind": "grafana"}]),
     "backup: none at all": Case("backup", [], [{"kind": "grafana"}, {"kind": "influxdb"}]),
 }
