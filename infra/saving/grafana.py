@@ -69,7 +69,8 @@ def _copy(database: Path, copy: Path) -> dict[str, Any]:
             rows = {each: _count(target, each) for each in _TABLES if each in there}
             return {"rows": rows, "migrations": _count(target, "migration_log") if "migration_log" in there else 0}
     except sqlite3.Error as error:
-        raise GrafanaError(f"{database} can't be copied: {error}") from None
+        room = "; make room there" if "full" in str(error) else ""
+        raise GrafanaError(f"{database} can't be copied into {copy.parent.parent}: {error}{room}") from None
 
 
 def _count(database: sqlite3.Connection, table: str) -> int:
