@@ -8,7 +8,7 @@ infra/backup restore FILE             a backup in the place of what there is; as
 infra/backup restore FILE --bucket processo --as processo_restored    one bucket, beside what there is
 infra/backup fresh                    exit code 1 when the latest is older than 26 hours
 
-Those older than BACKUP_DAYS (7) days are removed, but never the newest seven that are good. One whose date is still to
+Those older than BACKUP_DAYS (7) days are removed, but never the newest two that are good. One whose date is still to
 come is of a wrong clock: it is shown, and is never the latest nor removed.
 FILE may also be influxdb or grafana: the latest of its kind. They lie in infra/backups (BACKUP_DIR), names in UTC.
 Variables come from the environment, else from infra/.env: INFLUX_URL, INFLUX_TOKEN (the operator token), INFLUX_ORG,

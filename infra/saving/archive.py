@@ -50,7 +50,7 @@ _QUICK = 1
 _STALE = 86400.0
 _AHEAD = 300.0
 """Seconds that an archive may be of the future: clocks are put right by a little."""
-_LEAST = 7
+_LEAST = 2
 _DAY = 86400
 _WIDEST = 64 << 20
 """A manifest is small: this much is no manifest, but a file that wants our memory."""
@@ -158,9 +158,9 @@ def latest(folder: Path) -> dict[str, Archive]:
 
 
 def prune(folder: Path, kind: str, days: int) -> None:
-    """Remove what is older than so many days, but never the newest seven that are good (`days`, where that is less).
+    """Remove what is older than so many days, but never the newest two that are good.
 
-    A clock that runs ahead makes everything else old, so age alone would empty the folder. Archives of the future are
+    A clock that runs ahead makes everything else old: beside its own archive the one before stays. Archives of the future are
     neither counted nor removed.
 
     Raises:
@@ -170,7 +170,7 @@ def prune(folder: Path, kind: str, days: int) -> None:
     for each in reversed(archives(folder, kind)):
         if each.ahead:
             continue
-        if each.made >= oldest or (kept < min(days, _LEAST) and _good(each.path)):
+        if each.made >= oldest or (kept < _LEAST and _good(each.path)):
             kept += 1
         else:
             each.path.unlink()
