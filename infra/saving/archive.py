@@ -160,8 +160,8 @@ def latest(folder: Path) -> dict[str, Archive]:
 def prune(folder: Path, kind: str, days: int) -> None:
     """Remove what is older than so many days, but never the newest two that are good.
 
-    A clock that runs ahead makes everything else old: beside its own archive the one before stays. Archives of the future are
-    neither counted nor removed.
+    A clock that runs ahead makes everything else old: beside its own archive the one before stays. Archives of the
+    future are neither counted nor removed.
 
     Raises:
         OSError: one can't be removed.
