@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 __all__ = [
+    "NOT_INSTALLED",
     "ConfigurationError",
     "Finding",
     "JournalError",
@@ -53,6 +54,10 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
     names = {name.lower(): name for name in allowed}
     matches = difflib.get_close_matches(found.lower(), names, n=1, cutoff=0.6)
     return names[matches[0]] if matches else ""
+
+
+NOT_INSTALLED = "is not installed"
+"""How a finding ends that says which package of an extra is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import click
 
 from pipeline import log
 from pipeline.cli import graph_file
-from pipeline.errors import ConfigurationError, PipelineError, Problem, UsageError
+from pipeline.errors import NOT_INSTALLED, ConfigurationError, PipelineError, Problem, UsageError
 from pipeline.testing.cast import check_job
 from pipeline.testing.judge import Failure, judge
 from pipeline.testing.load import Job, find_suites, load_jobs
@@ -58,7 +58,7 @@ def command(paths: tuple[Path, ...], words: str, junit: Path | None) -> int:
         click.echo(f"{count} problem{'s' if count != 1 else ''}, no test was run", err=True)
         return _BROKEN
     chosen = [job for job in jobs if words.lower() in f"{job.path} {job.name}".lower()]
-    if not chosen:
+    if words and not chosen:
         raise UsageError(f"no case has '{words}' in its file or name; there are {len(jobs)}")
     results = []
     for job in chosen:
@@ -99,7 +99,11 @@ def _jobs(paths: tuple[Path, ...]) -> list[Job]:
         try:
             jobs += load_jobs(path, check_job)
         except ConfigurationError as error:
-            problems += error.problems
+            if lacking := [problem for problem in error.problems if NOT_INSTALLED in problem.message]:
+                # What was not installed can't be tested; that is no mistake of the files.
+                click.echo(f"{path}: skipped: {lacking[0].message}", err=True)
+            else:
+                problems += error.problems
     if problems:
         raise ConfigurationError(dict.fromkeys(problems))
     return jobs

@@ -360,3 +360,20 @@ def test_the_example_of_the_help_and_of_the_readme_pass(tested, tmp_path):
     text = "\n".join(line.removeprefix("      ") for line in block.splitlines())
     assert tested(text, path="line1.test.yaml")[0] == 0
     assert Path("line1.test.yaml").is_file()
+
+
+def test_what_lacks_a_package_is_skipped_and_the_others_run(monkeypatch, capfd):
+    """Without the extra the shipped graph that needs it can't be tested; that is told, and is no failure."""
+    monkeypatch.setattr("operators.sources.s7plus.find_spec", lambda _: None)
+    assert main_code("test", str(ROOT / "configs" / "s7plus.yaml"), str(ROOT / "configs" / "mirror.yaml")) == 0
+    out, err = capfd.readouterr()
+    assert "s7plus.test.yaml: skipped: the package s7commplus is not installed" in err
+    assert "mirror.test.yaml" in out
+    assert "s7plus" not in out
+
+
+def main_code(*arguments):
+    """The exit code of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code
