@@ -21,7 +21,7 @@ from pipeline.codecs import FrameJson
 from pipeline.config.layouts import Layout, Naming
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Extent, Frame, Kind, Origin, Scalar
-from pipeline.hosts import check_host, is_host
+from pipeline.hosts import is_host
 from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Options, Scope, source
 from pipeline.recording.tape import Tape
 from pipeline.retry import Retry
@@ -38,7 +38,7 @@ from pipeline.s7.wanted import (
     Wanted,
     check_blocks,
     check_cpu,
-    check_fixed,
+    check_plcs,
     check_tags,
     check_timezone,
     want_block,
@@ -133,7 +133,7 @@ class S7(Options, kw_only=True):
 
     def check(self, scope: Scope) -> Iterator[Finding]:
         """Mistakes of PLCs, blocks and tags."""
-        yield from _check_plcs(self)
+        yield from check_plcs(self)
         if not self.blocks and not self.tags and self.cpu is None:
             hint = "give `blocks` with layouts, or single `tags` with addresses"
             yield Finding(path=(), message="there is nothing to read", hint=hint)
@@ -358,23 +358,3 @@ def _typical_text(leaf: Leaf) -> Scalar:
     if leaf.type.is_number:
         return 1234
     return "x" * (leaf.length // 2 if leaf.type.width else len("2024-02-29T23:59:59.123"))
-
-
-def _check_plcs(options: S7) -> Iterator[Finding]:
-    if options.plcs and options.address:
-        yield Finding(path=("address",), message="a single PLC beside the list `plcs`", hint="write it into the list")
-    if not options.plcs and not options.address:
-        hint = "address: 192.168.0.121, or a list `plcs`"
-        yield Finding(path=("address",), message="no PLC is named", hint=hint)
-        return
-    names: dict[str, int] = {}
-    for index, plc in enumerate(options.each()):
-        path: tuple[str | int, ...] = ("plcs", index) if options.plcs else ()
-        wrong = list(check_host(plc.address, (*path, "address"), "write it as 192.168.0.121"))
-        yield from wrong
-        # A name that is a wrong address is not shown: it may hold a password.
-        if not wrong and names.setdefault(plc.name, index) != index:
-            message = f"'{plc.name}' is also the name of plcs[{names[plc.name]}]"
-            option = "plc_id" if plc.plc_id else "address"
-            yield Finding(path=(*path, option), message=message, hint="give each PLC its own `plc_id`")
-        yield from check_fixed(plc.tags, (*path, "tags"))

@@ -55,10 +55,10 @@ from reactivex import Observable
 from pipeline.codecs import FrameJson
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Frame, Kind, Origin
-from pipeline.hosts import check_host, is_host
+from pipeline.hosts import is_host
 from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Options, Scope, source
 from pipeline.retry import Retry
-from pipeline.s7.wanted import EVERY, check_fixed, check_timezone
+from pipeline.s7.wanted import EVERY, check_plcs, check_timezone
 from pipeline.s7plus.wanted import (
     SymbolBlockOptions,
     SymbolNaming,
@@ -159,7 +159,7 @@ class S7Plus(Options, kw_only=True):
         if find_spec("s7commplus") is None:
             hint = "pip install 'retrofit-pipeline[s7plus]', in a checkout pip install '.[s7plus]'"
             yield Finding(path=("type",), message="the package s7commplus is not installed", hint=hint)
-        yield from _check_plcs(self)
+        yield from check_plcs(self)
         if not self.blocks and not self.tags:
             hint = "give `blocks` or `tags` with symbols; `browse --s7plus ADDRESS` lists them"
             yield Finding(path=(), message="there is nothing to read", hint=hint)
@@ -280,26 +280,6 @@ def _origin(wanted: WantedSymbols, plc: S7PlusPlc, options: S7Plus) -> Origin:
         tags={**plc.tags, **wanted.tags},
         units=wanted.units,
     )
-
-
-def _check_plcs(options: S7Plus) -> Iterator[Finding]:
-    if options.plcs and options.address:
-        yield Finding(path=("address",), message="a single PLC beside the list `plcs`", hint="write it into the list")
-    if not options.plcs and not options.address:
-        hint = "address: 192.168.0.121, or a list `plcs`"
-        yield Finding(path=("address",), message="no PLC is named", hint=hint)
-        return
-    names: dict[str, int] = {}
-    for index, plc in enumerate(options.each()):
-        path: tuple[str | int, ...] = ("plcs", index) if options.plcs else ()
-        wrong = list(check_host(plc.address, (*path, "address"), "write it as 192.168.0.121"))
-        yield from wrong
-        # A name that is a wrong address is not shown: it may hold a password.
-        if not wrong and names.setdefault(plc.name, index) != index:
-            message = f"'{plc.name}' is also the name of plcs[{names[plc.name]}]"
-            option = "plc_id" if plc.plc_id else "address"
-            yield Finding(path=(*path, option), message=message, hint="give each PLC its own `plc_id`")
-        yield from check_fixed(plc.tags, (*path, "tags"))
 
 
 def _check_login(options: S7Plus) -> Iterator[Finding]:

@@ -188,7 +188,7 @@ class ProbeApp(App[None]):
 
     def _show_candidates(self, at: int) -> None:
         table = self.query_one("#candidates", DataTable)
-        row = table.cursor_row
+        marked = self._marked()
         over = self.analysis.over(at)
         self._shown = self.analysis.at(at)
         if over is not None and over not in self._shown:
@@ -199,8 +199,14 @@ class ProbeApp(App[None]):
             what = each.guess.what + (f", {each.guess.unit}?" if each.guess.unit else "")
             cells = (each.reading.place, each.reading.type, _short(each.value), what, f"{each.score:.2f}")
             table.add_row(*(Text(cell, style=style) for cell in cells))
-        if self._shown:
-            table.move_cursor(row=min(row, len(self._shown) - 1))
+        # The mark stays on what it stood on: an analysis that ends before Enter may bring another order.
+        rows = [each.reading for each in self._shown]
+        if marked is not None and marked.reading in rows:
+            table.move_cursor(row=rows.index(marked.reading))
+
+    def _marked(self) -> Candidate | None:
+        row = self.query_one("#candidates", DataTable).cursor_row
+        return self._shown[row] if row < len(self._shown) else None
 
     def _show_fields(self) -> None:
         lines = Text(f"Accepted fields: {len(self.fields)}\n", style="bold")
@@ -226,11 +232,10 @@ class ProbeApp(App[None]):
 
     def action_accept(self) -> None:
         """Ask for the name of the candidate that is marked."""
-        table = self.query_one("#candidates", DataTable)
-        if not self._shown:
+        self._candidate = self._marked()
+        if self._candidate is None:
             self.notify("nothing begins at this byte: it has always been zero")
             return
-        self._candidate = self._shown[min(table.cursor_row, len(self._shown) - 1)]
         reading = self._candidate.reading
         old = self.fields.get((reading.byte, reading.bit))
         box = self.query_one("#name", Input)

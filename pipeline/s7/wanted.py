@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from pipeline.config.layouts import RESERVED, Layout, Naming
 from pipeline.errors import Finding, nearest
+from pipeline.hosts import check_host
 from pipeline.operator import Options
 from pipeline.s7.address import ADDRESS_SCHEMA, Address, Area, parse_address
 from pipeline.s7.decode import Leaf, leaves_of
@@ -29,6 +30,7 @@ __all__ = [
     "check_blocks",
     "check_cpu",
     "check_fixed",
+    "check_plcs",
     "check_tags",
     "check_timezone",
     "want_block",
@@ -284,3 +286,24 @@ def _tag(value: TagOptions | str) -> TagOptions:
 
 def _with_zone(leaf: Leaf, timezone: str) -> Leaf:
     return replace(leaf, timezone=timezone) if timezone and leaf.type.takes == "timezone" else leaf
+
+
+def check_plcs(options: Any) -> Iterator[Finding]:
+    """What is wrong with how a source names its PLCs: `address`, or a list `plcs`, each with a name of its own."""
+    if options.plcs and options.address:
+        yield Finding(path=("address",), message="a single PLC beside the list `plcs`", hint="write it into the list")
+    if not options.plcs and not options.address:
+        hint = "address: 192.168.0.121, or a list `plcs`"
+        yield Finding(path=("address",), message="no PLC is named", hint=hint)
+        return
+    names: dict[str, int] = {}
+    for index, plc in enumerate(options.each()):
+        path: tuple[str | int, ...] = ("plcs", index) if options.plcs else ()
+        wrong = list(check_host(plc.address, (*path, "address"), "write it as 192.168.0.121"))
+        yield from wrong
+        # A name that is a wrong address is not shown: it may hold a password.
+        if not wrong and names.setdefault(plc.name, index) != index:
+            message = f"'{plc.name}' is also the name of plcs[{names[plc.name]}]"
+            option = "plc_id" if plc.plc_id else "address"
+            yield Finding(path=(*path, option), message=message, hint="give each PLC its own `plc_id`")
+        yield from check_fixed(plc.tags, (*path, "tags"))

@@ -45,6 +45,11 @@ async def until(pilot, condition):
             await pilot.pause(0.01)
 
 
+def idle(app):
+    """Whether no analysis runs that could still change the candidates: only the look goes on."""
+    return sum(worker.is_running for worker in app.workers) <= 1
+
+
 def press_samples(leaves):
     """The simulated press."""
     return simulated(leaves, 14, 60)
@@ -60,7 +65,7 @@ def test_a_field_is_found_named_and_exported(press):
 
     async def script(app, pilot):
         app.analyse()
-        await until(pilot, lambda: len(app.analysis.chosen) >= 5)
+        await until(pilot, lambda: len(app.analysis.chosen) >= 5 and idle(app))
         await pilot.press(*["right"] * 10)
         assert app.query_one(ByteGrid).cursor == 10
         await until(pilot, lambda: app.query_one(DataTable).row_count > 1)
@@ -89,7 +94,7 @@ def test_another_candidate_takes_the_place_of_what_it_overlaps(press):
 
     async def script(app, pilot):
         app.analyse()
-        await until(pilot, lambda: len(app.analysis.chosen) >= 5)
+        await until(pilot, lambda: len(app.analysis.chosen) >= 5 and idle(app))
         await pilot.press("A", "end", "home", *["right"] * 2, "tab", "down", "enter")
         other = app._candidate.reading
         assert other.type != "REAL"
