@@ -71,10 +71,10 @@ def make_app(http: Http, running: Running, *, loopback: bool, history: History |
     """
     has_login = bool(http.token or http.users)
     turn = asyncio.Lock()
-    views = _Views(running, Exposition(running, http.last_values), turn, has_login=has_login)
     board, history = Board(running), history or History(running)
     hello = {"graph": running.graph.name, "version": _files()[1], "login": has_login}
     live = Live(running, board, history, hello)
+    views = _Views(running, Exposition(running, http.last_values), live, turn, has_login=has_login)
     charts = Charts(running, board, history, turn)
     routes = [
         Route("/", views.page),
@@ -103,8 +103,11 @@ def make_app(http: Http, running: Running, *, loopback: bool, history: History |
 class _Views:
     """One method a route."""
 
-    def __init__(self, running: Running, exposition: Exposition, turn: asyncio.Lock, *, has_login: bool) -> None:
+    def __init__(
+        self, running: Running, exposition: Exposition, live: Live, turn: asyncio.Lock, *, has_login: bool
+    ) -> None:
         self._running = running
+        self._live = live
         self._has_login = has_login
         self._exposition = exposition
         self._turn = turn
@@ -114,7 +117,7 @@ class _Views:
         chosen = language(request.cookies.get("lang", ""), request.headers.get("accept-language", ""))
         if asked:
             chosen = language(asked)
-        text = page(self._running, chosen, request.cookies.get("theme", ""), _files()[1])
+        text = page(self._running, chosen, request.cookies.get("theme", ""), _files()[1], self._live.first())
         response = Response(text, media_type="text/html; charset=utf-8", headers={"Content-Language": chosen})
         response.headers["Vary"] = "Accept-Language, Cookie"
         if asked:

@@ -12,6 +12,7 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 from starlette.datastructures import QueryParams
@@ -32,6 +33,8 @@ __all__ = ["SHOWN", "Live"]
 SHOWN = 8
 """Values on a card; the block's own view shows all."""
 
+_FIRST = 12
+"""Blocks whose values come with the document itself."""
 _MOST = 16
 """Pages at once."""
 _SERIES = 12
@@ -121,8 +124,8 @@ class _Page:
             except ValueError:
                 continue
 
-    def news(self) -> bytes | None:
-        """The next event; None when there is nothing to tell."""
+    def news(self) -> dict[str, object] | None:
+        """What the next event tells; None when there is nothing to tell."""
         running, board = self._running, self._board
         board.refresh()
         told: dict[str, object] = {}
@@ -147,7 +150,7 @@ class _Page:
             return None
         self._spoken = moment
         told["t"] = round(running.clock.wall(), 3)
-        return b"data: " + _encode(told) + b"\n\n"
+        return told
 
     def _slow(self) -> Iterator[tuple[str, object]]:
         if "nodes" in self._shows:
@@ -238,6 +241,15 @@ class Live:
             return PlainTextResponse(f"{_MOST} pages are open already; close one\n", 503)
         return StreamingResponse(self._events(), media_type="text/event-stream")
 
+    def first(self) -> bytes:
+        """What a page shows until its stream is open, as that stream's first events would tell it, without the past."""
+        page = _Page(self._running, self._board, self._history)
+        told = page.news() or {}
+        page.show(QueryParams(w=",".join(map(str, range(_FIRST)))))
+        told |= page.news() or {}
+        told["seen"] = [{**seen, "sparks": {}} for seen in cast("list[dict[str, object]]", told.get("seen", []))]
+        return _encode({"hello": self._greeting(""), **told})
+
     async def show(self, request: Request) -> Response:
         """The page shows something else."""
         page = self._pages.get(request.path_params["id"])
@@ -253,17 +265,19 @@ class Live:
             return (clock.next_tick(self._board.shortest) + _AFTER - clock.loop.time() - _LEAST) % pace + _LEAST
         return pace
 
+    def _greeting(self, page: str) -> dict[str, object]:
+        running, period = self._running, self._history.period
+        return {**self._hello, "id": page, "boot": running.boot, "started": running.started, "period": period}
+
     async def _events(self) -> AsyncIterator[bytes]:
         page = _Page(self._running, self._board, self._history)
         self._pages[page.id] = page
-        running = self._running
-        hello = {**self._hello, "id": page.id, "boot": running.boot, "started": running.started}
-        hello["period"] = self._history.period
+        hello = {"hello": self._greeting(page.id), "t": self._running.clock.wall()}
         try:
-            yield b"retry: 1000\ndata: " + _encode({"hello": hello, "t": running.clock.wall()}) + b"\n\n"
+            yield b"retry: 1000\ndata: " + _encode(hello) + b"\n\n"
             while True:
                 if news := page.news():
-                    yield news
+                    yield b"data: " + _encode(news) + b"\n\n"
                 page.wake.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):

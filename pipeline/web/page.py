@@ -38,7 +38,7 @@ def language(*accepted: str) -> str:
     return "pt-BR" if best == "pt" else "en"
 
 
-def page(running: Running, chosen: str, theme: str, version: str) -> str:
+def page(running: Running, chosen: str, theme: str, version: str, first: bytes) -> str:
     """The document.
 
     Args:
@@ -46,12 +46,12 @@ def page(running: Running, chosen: str, theme: str, version: str) -> str:
         chosen: the language, from `language`.
         theme: `light`, `dark`, or else what the browser prefers.
         version: of the static files.
+        first: what the page shows before its stream is open, as JSON.
     """
     t = translator(chosen)
     static = f"/static/{version}"
     name = escape(running.graph.name)
-    # In a script element of another type than script a browser runs nothing; only `<` could end it.
-    words = json.dumps(WORDS[chosen], ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    words = _data("words", json.dumps(WORDS[chosen], ensure_ascii=False, separators=(",", ":")))
     tabs = "".join(f'<a href="#{view}" id="tab-{view}">{t(view)}</a>' for view in VIEWS)
     preload = "".join(f'<link rel="modulepreload" href="{static}/{module}.js">' for module in _MODULES)
     return (
@@ -69,5 +69,11 @@ def page(running: Running, chosen: str, theme: str, version: str) -> str:
         f'<main id="view" tabindex="-1"><noscript><p class="empty">{t("This page needs JavaScript.")} '
         '<a href="/api/last">/api/last</a></p></noscript></main>'
         '<div id="said" role="status" aria-live="polite"></div>'
-        f'<script type="application/json" id="words">{words}</script></body></html>\n'
+        f"{words}{_data('first', first.decode())}</body></html>\n"
     )
+
+
+def _data(name: str, json_text: str) -> str:
+    """JSON in a script element of another type than script, of which a browser runs nothing; only `<` could end it."""
+    harmless = json_text.replace("<", "\\u003c")
+    return f'<script type="application/json" id="{name}">{harmless}</script>'

@@ -98,7 +98,7 @@ def visit(browser, pipeline):
     """Open pages by `visit("/#graph", locale="pt-BR")`; at the end none may have had an error or broken the policy."""
     contexts, wrong = [], []
 
-    def start(path="/", **options):
+    def start(path="/", *, unanswered="", **options):
         credentials = {"username": "token", "password": TOKEN}
         context = browser.new_context(http_credentials=credentials, **{"locale": "en-US", **options})
         contexts.append(context)
@@ -107,6 +107,8 @@ def visit(browser, pipeline):
         page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.add_init_script("addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.blockedURI))")
+        if unanswered:
+            page.route(unanswered, lambda _: None)
         page.goto(pipeline.url + path)
         return page
 
@@ -143,6 +145,14 @@ def test_the_overview_shows_values_that_move_and_says_what_to_do(visit):
     assert page.text_content("#health") != "All is well"
     page.get_by_role("button", name="failing 1").click()
     page.wait_for_selector("#block-0", state="hidden")
+
+
+def test_the_first_look_shows_values_without_waiting_for_the_stream(visit):
+    """The document brings them: no empty page, no "connecting", though the stream is never answered."""
+    page = visit(unanswered="**/api/live")
+    page.wait_for_selector("#block-0 tr >> text=AI_Corrente")
+    assert re.search(r"\d", page.locator("#block-0 tr", has_text="AI_Corrente").locator(".value").text_content())
+    assert "attention" in page.locator("#health").text_content()
 
 
 def test_a_block_opens_whole_and_is_searched_and_closed_by_keyboard(visit):

@@ -1,6 +1,6 @@
 // The page: its views, header and keys. Each view is a module with `show(place, rest)`, which returns the way out.
 import { h, lang, put, say, span, svg, t } from "./dom.js";
-import { now, on, open, state, want, watch } from "./live.js";
+import { begin, now, on, open, state, want, watch } from "./live.js";
 
 const VIEWS = ["overview", "graph", "charts", "journal", "log", "config"];
 const THEMES = ["automatic", "light", "dark"];
@@ -149,5 +149,6 @@ addEventListener("hashchange", route);
 addEventListener("keydown", keys);
 addEventListener("visibilitychange", () => document.hidden || watch());
 setInterval(tick, 1000);
-route();
+await route();
+begin();
 open();

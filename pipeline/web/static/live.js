@@ -32,7 +32,7 @@ export function want(changes) {
 }
 
 async function send() {
-  if (!state.hello || !state.connected) return;
+  if (!state.hello?.id || !state.connected) return;
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(wanted)) {
     if (key === "c") for (const line of value()) query.append("c", line);
@@ -44,6 +44,11 @@ async function send() {
   } catch {
     // The stream tells of the lost connection.
   }
+}
+
+/** Show what the document itself brought. */
+export function begin() {
+  receive(JSON.parse(document.getElementById("first").textContent));
 }
 
 /** Open the stream, and keep it open. */

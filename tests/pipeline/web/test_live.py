@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import msgspec
 import pytest
 from starlette.datastructures import QueryParams
 
@@ -34,7 +35,7 @@ class Looking:
         self.view.wall += seconds
         self.view.time += seconds
         told = self.page.news()
-        return None if told is None else json.loads(told.removeprefix(b"data: "))
+        return None if told is None else json.loads(msgspec.json.encode(told, enc_hook=str))
 
 
 def test_a_block_in_sight_is_told_whole_then_by_what_has_changed():

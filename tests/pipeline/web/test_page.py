@@ -11,7 +11,8 @@ from pipeline.actor import State
 from pipeline.operator import NodeKind
 from pipeline.web import page, words
 from pipeline.web.page import VIEWS, language
-from tests.parts.web import Watched, ask
+from tests.parts.engine import data
+from tests.parts.web import NOW, Watched, ask
 
 STATIC = Path(page.__file__).parent / "static"
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=y>&amp;"
@@ -50,7 +51,7 @@ def test_nothing_that_a_file_names_becomes_markup_or_script():
     assert reader.open == []
     assert "".join(reader.words).count(HOSTILE) == 2
     scripts = [attributes for tag, attributes in reader.tags if tag == "script"]
-    assert [script["type"] for script in scripts] == ["module", "application/json"]
+    assert [script["type"] for script in scripts] == ["module", "application/json", "application/json"]
     assert not any(name.startswith("on") or name == "style" for _, attributes in reader.tags for name in attributes)
 
 
@@ -87,6 +88,21 @@ def test_a_chosen_language_and_theme_are_kept():
     odd = ask(view, "/?lang=<x>", headers={"Cookie": 'lang=<x>; theme="><x>'})
     assert '<html lang="en">' in odd.text
     assert "<x>" not in odd.text
+
+
+def test_the_document_brings_the_latest_values_and_no_value_can_end_it():
+    """What the stream would tell at first, without the past: there is nothing to wait for, and no stream to act on."""
+    view = Watched()
+    view.latest[view.press] = data(view.press, NOW, name="</script><b>", level=1.5)
+    html = ask(view, "/").text
+    (text,) = re.findall(r'<script type="application/json" id="first">(.*?)</script>', html)
+    first = json.loads(text)
+    assert (first["hello"]["id"], first["hello"]["boot"]) == ("", view.boot)
+    assert [block["n"] for block in first["blocks"]] == ["acme/press1"]
+    assert [(seen["n"], seen["v"], seen["sparks"]) for seen in first["seen"]] == [
+        (["name", "level"], ["</script><b>", 1.5], {})
+    ]
+    assert "<b>" not in html
 
 
 def test_every_text_of_the_page_has_its_portuguese():
