@@ -223,7 +223,8 @@ def decode(body: bytes | str, origins: dict[object, Origin]) -> tuple[str, Frame
         origins: those met so far, to be handed in again: frames of one block share theirs.
 
     Raises:
-        msgspec.MsgspecError: it is no such object.
+        ValueError: it is no such object, or not UTF-8.
+        RecursionError: it is nested too deeply.
     """
     found = _read(body)
     measurement = found.measurement or ("s7_tags" if found.db is None else f"s7_db{found.db}")

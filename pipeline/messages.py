@@ -134,7 +134,7 @@ def read_ours(series: Series) -> Read:
         del now
         try:
             _, frame = decode(body, series)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:  # texts that are not UTF-8 are no errors of msgspec's own
             if _is_status(body):
                 return None
             raise Malformed(str(error)) from error
@@ -163,7 +163,7 @@ def read_mov(series: Series, measurement: str) -> Read:
     def read(body: bytes, now: float) -> Frame:
         try:
             found = decoder.decode(body)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:  # texts that are not UTF-8 are no errors of msgspec's own
             raise Malformed(str(error)) from error
         ts = now if found.timestamp is None else _time(found.timestamp, TimeFormat.RFC3339)
         return _frame(series.of(found.measurement or measurement, _tags(found.tags)), ts, found.fields)
@@ -186,7 +186,7 @@ def read_json(series: Series, measurement: str, mapping: MessageMapping) -> Read
     def read(body: bytes, now: float) -> Frame:
         try:
             found = msgspec.json.decode(body)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:  # texts that are not UTF-8 are no errors of msgspec's own
             raise Malformed(str(error)) from error
         when = now
         if ts:
@@ -305,6 +305,6 @@ class _Status(msgspec.Struct):
 def _is_status(body: bytes) -> bool:
     try:
         msgspec.json.decode(body, type=_Status)
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):
         return False
     return True

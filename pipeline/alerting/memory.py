@@ -22,7 +22,7 @@ def load(path: Path) -> tuple[Saved, str]:
         return msgspec.json.decode(path.read_bytes(), type=Saved), ""
     except FileNotFoundError:
         return Saved(), ""
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:  # texts that are not UTF-8 are no errors of msgspec's own
         aside = path.with_suffix(f"{path.suffix}.damaged")
         path.replace(aside)
         return Saved(), f"{path} is damaged ({error}) and was moved to {aside}; alerts that still fire are told again"

@@ -225,6 +225,8 @@ def test_a_broker_that_forgot_the_session_gives_what_it_has():
         (b'{"ts":1731800000123,"values":{"a":1}}', "1731800000123 is no time in seconds since 1970"),
         (b'{"ts":-1,"values":{"a":1}}', "is no time"),
         (b"\xff\xfe", "JSON is malformed"),
+        (b'{"ts":1,"values":{"a":"\xff"}}', "can't decode byte 0xff"),
+        (b'{"other":' + b"[" * 5000, "maximum recursion depth"),
     ],
 )
 def test_a_malformed_message_is_counted_shown_acknowledged_and_stops_nobody(body, reason):
