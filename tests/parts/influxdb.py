@@ -204,13 +204,17 @@ class InfluxDB:
         runs = f"/api/v2/tasks/{found[0]['id']}/runs"
         run = self.call("POST", runs, {}, token)["id"]
 
+        ended = ""
+
         def over() -> bool:
-            # For a moment between running and having run the server knows nothing of it.
+            # For a moment between running and having run the server knows nothing of it, even after it said the end.
+            nonlocal ended
             status, text = self.ask("GET", f"{runs}/{run}", token=token)
-            return status == 200 and json.loads(text)["status"] not in {"scheduled", "started"}
+            ended = json.loads(text)["status"] if status == 200 else ""
+            return ended not in {"", "scheduled", "started"}
 
         wait_until(over, f"task {name} is over", 60)
-        if self.call("GET", f"{runs}/{run}", token=token)["status"] != "success":
+        if ended != "success":
             raise AssertionError(self.call("GET", f"{runs}/{run}/logs", token=token)["events"][-1]["message"])
 
     def write(self, lines: str, token: str, bucket: str, org: str = "planta", precision: str = "ns") -> None:
