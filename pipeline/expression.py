@@ -1,23 +1,28 @@
 """Expressions over a frame's values, as people write them: `AI_Corrente > 5 and maquina_ligada`.
 
 Python's operators on numbers, texts and booleans, and a few functions; evaluated by simpleeval, which knows no
-attributes, no loops and no assignments, and refuses powers and texts that would fill the memory.
+attributes, no loops and no assignments. Whatever stands in a frame, it takes neither long nor much: sizes are bounded
+(`arithmetic.py`), and a format is written out.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from simpleeval import EvalWithCompoundTypes, InvalidExpression
 
+from pipeline.arithmetic import BOUNDED, bounded_round
 from pipeline.frame import Frame
 
 __all__ = ["FUNCTIONS", "OF_FRAME", "Expression", "names_of"]
 
-FUNCTIONS = MappingProxyType({"abs": abs, "min": min, "max": max, "round": round, "int": int, "float": float})
+_WIDE = re.compile(r"\d{3}")
+"""In a format: 100 places or more."""
+FUNCTIONS = MappingProxyType({"abs": abs, "min": min, "max": max, "round": bounded_round, "int": int, "float": float})
 """What an expression may call."""
 OF_FRAME = ("ts", "kind", "measurement", "ip", "db", "tenant_id", "plc_id", "error", "values", "tags", "bad")
 """What names mean besides values and tags; `values["a b"]` reaches names that are no words."""
@@ -66,6 +71,7 @@ class Expression:
         if unknown:
             raise ValueError(f"'{text}': there is no function {unknown[0]}(); there are {', '.join(FUNCTIONS)}")
         self._evaluator = EvalWithCompoundTypes(functions=dict(FUNCTIONS), allowed_attrs={})
+        self._evaluator.operators = {**self._evaluator.operators, **BOUNDED}
         for refused in _REFUSED:
             self._evaluator.nodes.pop(refused, None)
         self._refuse(tree.body)
@@ -84,6 +90,10 @@ class Expression:
                 raise ValueError(f"'{self.text}': there are no {what} in expressions")  # noqa: TRY004 - of the text
             if isinstance(node, ast.Call) and not isinstance(node.func, ast.Name):
                 raise ValueError(f"'{self.text}': only functions can be called: {', '.join(FUNCTIONS)}")  # noqa: TRY004
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and _is_text(node.left):
+                raise ValueError(f"'{self.text}': % is the remainder of two numbers; write texts as f'{{name}}'")
+            if isinstance(node, ast.FormattedValue) and node.format_spec and _is_wide(node.format_spec):
+                raise ValueError(f"'{self.text}': a format is written out, with fewer than 100 places: {{name:.2f}}")
 
     def _is_constant(self, node: ast.AST, called: set[int]) -> bool:
         """Whether no frame changes it; raise for a part of that kind that has no value."""
@@ -125,6 +135,16 @@ class Expression:
             return bool(self.evaluate(names_of(frame)))
         except ValueError:
             return False
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
+
+
+def _is_wide(spec: ast.expr) -> bool:
+    """Whether a format comes from a frame, or makes much of little."""
+    parts = spec.values if isinstance(spec, ast.JoinedStr) else [spec]
+    return any(not isinstance(part, ast.Constant) or _WIDE.search(str(part.value)) for part in parts)
 
 
 def names_of(frame: Frame) -> dict[str, Any]:

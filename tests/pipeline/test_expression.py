@@ -63,6 +63,11 @@ def test_a_failure_can_be_looked_for():
         ("9**9**9**9", "^'9"),
         ("maquina_ligada and AI_Corrente > 1 / 0", "division by zero"),
         ("(1, 2)", "gives neither number, text nor boolean"),
+        ("'%1000000000d' % 5", "% is the remainder of two numbers"),
+        ("'%d' % contador_bom", "% is the remainder of two numbers"),
+        ("f'{5:900000000d}'", "a format is written out, with fewer than 100 places"),
+        ("f'{contador_bom:{texto}}'", "a format is written out"),
+        ("round(1, -999999999)", "nothing is rounded to more than 400 digits"),
     ],
 )
 def test_what_is_no_expression_is_told_before_any_frame(text, words):
@@ -92,6 +97,53 @@ def test_nothing_but_values_can_be_reached_and_nothing_grows(text):
     """No attributes, no loops, no powers that fill the memory; a value is a number, a text or a boolean."""
     with pytest.raises(ValueError, match=r"^'"):
         Expression(text).evaluate(names_of(FRAME))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("text % 2", "a text is no number"),
+        ("text ** text", "a text is no number"),
+        ("n ** n", "an integer of more than 1024 bits"),
+        ("-n ** 99", "an integer of more than 1024 bits"),
+        ("n << n", "an integer of more than 1024 bits"),
+        ("n * big", "an integer of more than 1024 bits"),
+        ("long * n", "a text of more than 100000 characters"),
+        ("long + long", "a text of more than 100000 characters"),
+        ("((1, 2) * n) * n == 0", "tuple is no number"),
+        ("round(n, -n)", "nothing is rounded to more than 400 digits"),
+        ("round(big)", "an integer of more than 1024 bits"),
+        ("[n] + [n]", "list is no number"),
+    ],
+)
+def test_nothing_that_a_frame_brings_takes_long_or_much(text, words):
+    """Texts that are formats, numbers that make others of millions of digits: no value, and the reason."""
+    names = {"text": "%900000000d", "n": 1_999_999, "big": 1 << 5000, "long": "x" * 90_000}
+    with pytest.raises(ValueError, match=words):
+        Expression(text).evaluate(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("n % 2", 1),
+        ("x % 1", 0.5),
+        ("-7 // 2", -4),
+        ("2 ** 10", 1024),
+        ("2 ** -1", 0.5),
+        ("(-1) ** n", -1),
+        ("n ** 0.5 > 1414", True),
+        ("1 << 4 >> 2", 4),
+        ("'ab' * 2 + 'c'", "ababc"),
+        ("f'{x:.2f}'", "5.50"),
+        ("round(x * 3, 1)", 16.5),
+        ("True + True", 2),
+        ("'a' in values | tags", True),
+    ],
+)
+def test_arithmetic_is_pythons(text, value):
+    """Within the bounds."""
+    assert Expression(text).evaluate({"n": 1_999_999, "x": 5.5, "values": {"a": 1}, "tags": {}}) == value
 
 
 def test_names_are_known_before_any_frame():
