@@ -1,9 +1,10 @@
 """Adds values that are calculated from a frame's others: `potencia: "AI_Corrente * 380 * 1.732"`.
 
 Expressions are Python's operators on numbers, texts and booleans (`+ - * / // % **`, comparisons, `and or not`, `a if b
-else c`) and `abs min max round int float`; `%` is the remainder of numbers, and texts are written `f"{temp:.1f}"`. Names are the frame's values, its tags, and `ts`, `ip`, `db`, `tenant_id`,
-`plc_id`, `measurement`; `values["a b"]` reaches a name that is no word. They are worked out in the order of the file,
-so that one may use the results before it; one that has the name of a value takes its place.
+else c`) and `abs min max round int float`; `%` is the remainder of numbers, and texts are written `f"{temp:.1f}"`.
+Names are the frame's values, its tags, and `ts`, `ip`, `db`, `tenant_id`, `plc_id`, `measurement`; `values["a b"]`
+reaches a name that is no word. They are worked out in the order of the file, so that one may use the results before it;
+one that has the name of a value takes its place.
 
 A number is always given as a float, so that a result never changes its type; comparisons give booleans. What can't be
 worked out (a value is missing or bad, a division by zero, no finite number) is absent and named in `bad` with the
