@@ -41,7 +41,8 @@ class Actor:
         reason: why, when the state is not `running`; what to do, where known.
         since: wall clock, seconds, of the last change.
         was_running: True once it has been running: a source has read, a sink was connected.
-        errors: exceptions of its own code, counted.
+        errors: how often it got into trouble, and exceptions of its own code, counted.
+        frames: that have left a source, or this part of it; 0 for all others.
         drops: frames given up, by reason.
         last_errors: the latest reasons with their wall clock, oldest first.
     """
@@ -54,6 +55,7 @@ class Actor:
         self.since = clock.wall()
         self.was_running = False
         self.errors = 0
+        self.frames = 0
         self.drops: dict[str, int] = {}
         self.last_errors: deque[tuple[float, str]] = deque(maxlen=10)
         self._clock = clock
@@ -69,10 +71,17 @@ class Actor:
         self.was_running = self.was_running or state is State.RUNNING
         if reason and state is not State.STOPPED:
             self.last_errors.append((self.since, reason))
+            self.errors += 1
         if state in {State.DEGRADED, State.BACKING_OFF} or (reason and state is State.STARTING):
             self._log.warning("state changed", state=state.value, previous=previous.value, reason=reason)
         elif state is not previous:
             self._log.info("state changed", state=state.value, previous=previous.value)
+
+    def fail(self, reason: str) -> None:
+        """Back off for an error. It counts also when it is the same again, and nothing was well in between."""
+        if (State.BACKING_OFF, reason) == (self.state, self.reason):
+            self.errors += 1
+        self.become(State.BACKING_OFF, reason)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count frames that are given up, by a constant reason; the log tells the first, then at most once a minute."""

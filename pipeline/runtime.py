@@ -49,6 +49,7 @@ class _Reader:
         ended: Callable[[], None],
     ) -> None:
         self._context = context
+        self._actor = context.actor
         self._stream = stream
         self._push = port.push
         self._told = failed
@@ -75,6 +76,7 @@ class _Reader:
         self._subscription = self._stream.subscribe(self._receive, failed, completed, scheduler=scheduler)
 
     def _receive(self, frame: Frame) -> None:
+        self._actor.frames += 1
         if self._silent and frame.kind is not FAILURE:
             # A source that says nothing of its state runs as soon as it gives data.
             self._silent = False
@@ -396,16 +398,16 @@ class Runtime:
 
     def _failed(self, context: Context, error: Exception, backoff: Backoff) -> float | None:
         """Count and tell an actor's failure; the pause before the next attempt, None when the graph ends by it."""
-        context.actor.errors += 1
         if isinstance(error, PipelineError):
             context.log.error("actor failed", error=str(error))
         else:
             context.log.error("actor failed by a defect of its code", error=repr(error), exc_info=error)
         if isinstance(error, PipelineError) and error.fatal:
+            context.actor.errors += 1
             context.actor.become(State.STOPPED, str(error))
             self._end(error)
             return None
-        context.actor.become(State.BACKING_OFF, str(error) or repr(error))
+        context.actor.fail(str(error) or repr(error))
         return backoff.fail()
 
     def _receiver_failed(self, name: str, error: Exception) -> None:

@@ -231,6 +231,7 @@ def describe_actor(actor: Actor, details: Details) -> dict[str, object]:
         "since": actor.since,
         "was_running": actor.was_running,
         "errors": actor.errors,
+        "frames": actor.frames if actor.kind is NodeKind.SOURCE else None,
         "drops": dict(actor.drops),
         "last_errors": [{"ts": ts, "reason": reason} for ts, reason in actor.last_errors],
         "details": details,

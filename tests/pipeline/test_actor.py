@@ -87,7 +87,7 @@ def test_who_waits_for_a_receiver_wakes_up_at_the_end() -> None:
 
 
 def test_states_remember_why_and_since_when() -> None:
-    """A change is kept with its reason and time; repeating it changes nothing."""
+    """A change is kept with its reason and time, and counted; repeating it changes nothing, failing anew counts."""
 
     async def main(loop: VirtualLoop) -> None:
         actor = make_context(loop).actor
@@ -98,10 +98,12 @@ def test_states_remember_why_and_since_when() -> None:
         await asyncio.sleep(5)
         actor.become(State.BACKING_OFF, "connection refused")
         assert (actor.since, list(actor.last_errors)) == (since, [(since, "connection refused")])
-        assert not actor.was_running
+        assert (actor.was_running, actor.errors) == (False, 1)
+        actor.fail("connection refused")
+        assert (actor.errors, actor.since) == (2, since)
         actor.become(State.RUNNING)
         assert actor.was_running
-        assert actor.reason == ""
+        assert (actor.reason, actor.errors) == ("", 2)
 
     run_virtual(main)
 

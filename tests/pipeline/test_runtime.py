@@ -167,6 +167,21 @@ def test_a_failing_source_backs_off_and_returns() -> None:
     assert len(seen) == 1
     assert "no such device" in runtime.actors["press"].last_errors[0][1]
     assert states(runtime)["press"] == "running"
+    assert runtime.actors["press"].errors == 3
+
+
+def test_each_part_of_a_source_counts_its_frames() -> None:
+    """Who looks at one PLC of several sees how many it has given; the node's port has the sum."""
+
+    def build(_: Any, context: Context) -> Any:
+        every = {"one": 1.0, "two": 2.0}
+        return {n: context.part(n).ticks(each).pipe(ops.map(lambda _: data(PRESS))) for n, each in every.items()}
+
+    graph = make_graph(node(NodeKind.SOURCE, "press", build), node(NodeKind.SINK, "sink", collector([]), "press"))
+    runtime = run_virtual(lambda loop: run_graph(loop, graph, 9.5))
+    frames = {name: actor.frames for name, actor in runtime.actors.items()}
+    assert frames == {"press/one": 10, "press/two": 5, "sink": 0}
+    assert runtime.ports["press"].frames == 15
 
 
 def test_a_failing_sink_restarts_and_its_mailbox_keeps_what_came() -> None:

@@ -73,15 +73,18 @@ def test_the_graph_tells_nodes_states_counters_and_details():
     view = Watched()
     view.become("broker", State.DEGRADED, "window full")
     view.actors["broker"].drops["mailbox_full"] = 3
+    view.actors["press/press1"].frames = 7
     view.details = {"broker": lambda: {"backlog": 7, "path": Severity.ERROR}, "frames": lambda: {"x": 1 / 0}}
     view.ports["press"].push(view.latest[view.press])
     answer = ask(view, "/api/graph").json()
     nodes = {found["name"]: found for found in answer["nodes"]}
     assert answer["edges"] == [["press", "frames"], ["frames", "broker"]]
     assert (nodes["press"]["section"], nodes["press"]["frames"], nodes["broker"]["from"]) == ("sources", 1, ["frames"])
-    assert nodes["press"]["actors"][0]["name"] == "press/press1"
+    press = nodes["press"]["actors"][0]
+    assert (press["name"], press["frames"], press["errors"]) == ("press/press1", 7, 0)
     broker = nodes["broker"]["actors"][0]
     assert (broker["state"], broker["reason"], broker["drops"]) == ("degraded", "window full", {"mailbox_full": 3})
+    assert (broker["frames"], broker["errors"]) == (None, 1)
     assert broker["details"] == {"backlog": 7, "path": "error"}
     assert "ZeroDivisionError" in nodes["frames"]["actors"][0]["details"]["error"]
 
