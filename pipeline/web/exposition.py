@@ -60,7 +60,9 @@ class Exposition(Collector):
         states = GaugeMetricFamily(
             "edge_node_state", "1 for the state that a part is in, 0 for the others.", labels=["node", "state"]
         )
-        errors = CounterMetricFamily("edge_node_errors", "How often a part got into trouble, and exceptions of its own code.", labels=["node"])
+        errors = CounterMetricFamily(
+            "edge_node_errors", "How often a part got into trouble, and exceptions of its own code.", labels=["node"]
+        )
         drops = CounterMetricFamily(
             "edge_frames_dropped", "Frames given up, by the reason why.", labels=["node", "reason"]
         )
