@@ -1,14 +1,18 @@
 """Counters of a PLC as what was counted: through overflows, resets and hours without a read.
 
-A counter that grows has counted the difference. One that has fallen has either passed its end or was set back:
+A counter that grows has counted the difference, when that is at most `most`, or as much for each minute of the time
+between two readings that are farther apart: what was made during an outage counts. One that has fallen, or has grown by
+more than that, has passed its end, was set back, or was read wrongly:
 
 - an INT goes from 32767 to -32768 where the program simply adds, or to 0 where it guards; a UINT from 65535, a DINT
   from 2147483647, a UDINT from 4294967295;
 - it passed its end when the way over that end is at most `most`; the shortest such way counts;
+- when it goes on from what it showed before the last such jump, that jump was one wrong reading, and what was counted
+  since then counts;
 - else it was set back to 0, and what it shows now was counted since, when that is at most `most`;
 - else somebody has set it to another number, and nothing was counted.
 
-So nothing is invented: a fall never counts more than `most`.
+So nothing is invented: a jump never counts more than `most`, or what was counted since the reading before it.
 """
 
 from __future__ import annotations
@@ -25,9 +29,11 @@ __all__ = ["MOST", "Counter", "Most", "Pulses", "Wrap", "number_of"]
 MOST = 1000
 Most = Annotated[
     int,
-    Meta(description="when a counter has fallen: the most it can have counted since the frame before", ge=1),
+    Meta(
+        description="the most that a counter can count between two frames; a minute, where they are farther apart", ge=1
+    ),
 ]
-"""The option that tells an overflow or reset from a number that somebody has set."""
+"""The option that tells counting, overflow and reset from wrong readings, and from numbers that somebody has set."""
 
 
 class Wrap(StrEnum):
@@ -56,32 +62,54 @@ class Counter:
     """What one counter has counted.
 
     Attributes:
-        last: what it showed last; None before the first time.
+        last: what it showed last, and when, seconds; None before the first time.
+        before: the same of the reading before the latest jump, when that was the last reading or the one before it.
+        jumped: whether the last reading was more than could have been counted, so that nothing was.
     """
 
-    __slots__ = ("_ends", "_most", "last")
+    __slots__ = ("_ends", "_most", "before", "jumped", "last")
 
     def __init__(self, wrap: Wrap = Wrap.AUTO, most: int = MOST) -> None:
-        self.last: float | None = None
+        self.last: tuple[float, float] | None = None
+        self.before: tuple[float, float] | None = None
+        self.jumped = False
         self._ends = _ENDS[wrap]
         self._most = most
 
-    def step(self, value: float) -> float:
+    def step(self, value: float, ts: float) -> float:
         """What was counted since the last time, 0 the first time.
 
         Args:
             value: what it shows now.
+            ts: when, in seconds.
         """
-        last, self.last = self.last, value
-        if last is None or value == last:
+        last, self.last = self.last, (value, ts)
+        self.jumped = False
+        if last is None:
             return 0
-        if value > last:
-            return value - last
-        ways = [top - last + value - floor for top, floor in self._ends if top > last and value >= floor]
-        way = min(ways, default=self._most + 1)
-        if way <= self._most:
+        before, self.before = self.before, None
+        if self._counts(last, value, ts):
+            return value - last[0]
+        shown = last[0]
+        way = min(
+            (top - shown + value - floor for top, floor in self._ends if top > shown >= value >= floor), default=None
+        )
+        if way is not None and way <= self._most:
             return way
-        return value if 0 <= value <= self._most else 0
+        if before is not None and self._counts(before, value, ts):
+            return value - before[0]
+        self.before = last
+        if 0 <= value <= self._most:
+            return value
+        self.jumped = value > shown
+        return 0
+
+    def _counts(self, since: tuple[float, float], value: float, ts: float) -> bool:
+        """Whether it may simply have counted since a reading."""
+        most = self._most * max(1.0, (ts - since[1]) / 60)
+        if since[0] < 0 <= value <= self._most:
+            most = self._most  # else a reset of an INT that has passed its end
+        return 0 <= value - since[0] <= most
 
 
 class Pulses:
@@ -92,8 +120,9 @@ class Pulses:
     def __init__(self) -> None:
         self.last: float | None = None
 
-    def step(self, value: float) -> float:
+    def step(self, value: float, ts: float) -> float:
         """1 when the bit has just been set, else 0; a bit that is set at first sight may have been so for long."""
+        del ts
         last, self.last = self.last, value
         return 1 if value and last is not None and not last else 0
 

@@ -244,4 +244,4 @@ class _Machine:
         if counter is None:
             made = Pulses() if isinstance(value, bool) else Counter(signal.wrap, signal.most)
             counter = self._counters[name] = made
-        return counter.step(number)
+        return counter.step(number, frame.ts)

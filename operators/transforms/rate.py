@@ -3,11 +3,12 @@
 The rate is what was counted in the latest `window`, over the true time between the two frames that stand at its ends;
 `window: 0s` takes the time between two frames. Until a window has passed since a counter's first frame there is none.
 What a counter shows is read as a PLC counts (`pipeline/counters.py`): an overflow goes on counting, a reset begins at
-0, and no fall counts more than `most`. What was counted while reads failed is kept, and spread over the whole time from
-the last frame before to the first one after, so a gap invents no production and hides none.
+0, and no jump counts more than `most`, down or up, so that one wrong reading counts nothing. What was counted while
+reads failed is kept, and spread over the whole time from the last frame before to the first one after, so a gap invents
+no production and hides none: `most` holds for each minute of it.
 
-A bad counter's rate is bad for the same reason; so is that of a text or of no number. Heartbeats and failures pass. A
-frame that is older than one before it (from a backlog) passes without a rate.
+A bad counter's rate is bad for the same reason; so is that of a text or of no number, and of a jump up. Heartbeats and
+failures pass. A frame that is older than one before it (from a backlog) passes without a rate.
 
 Ordering: kept. Delivery: every frame passes. Memory: 62 numbers for each counter of a block. Disconnects: see above. A
 restart begins anew: what was counted while nobody looked has no rate.
@@ -86,7 +87,11 @@ def rate(options: Rate, context: Context) -> Transform:
                 number = number_of(value)
                 if number is None:
                     bad[meter.result] = why_bad(value)
-                elif (found := meter.step(frame.ts, number)) is not None:
+                    continue
+                found = meter.step(frame.ts, number)
+                if meter.jump:
+                    bad[meter.result] = meter.jump
+                elif found is not None:
                     values[meter.result] = found
             return frame.replace(values=values, bad={**(frame.bad or {}), **bad} if bad else frame.bad)
 
@@ -109,10 +114,12 @@ class _Meter:
 
     Attributes:
         result: what its rate is called.
+        jump: why the latest reading can't have been counted; empty when it can.
     """
 
     def __init__(self, options: Rate, name: str) -> None:
         self.result = options.named(name)
+        self.jump = ""
         self._counter = Counter(options.wrap, options.most)
         self._window = float(options.window)
         self._seconds = _SECONDS[options.per]
@@ -121,7 +128,8 @@ class _Meter:
 
     def step(self, ts: float, value: float) -> float | None:
         """The rate at this moment, None while there is none."""
-        self._total += self._counter.step(value)
+        self._total += self._counter.step(value, ts)
+        self.jump = f"{value:.15g} is more than `most` beyond the reading before" if self._counter.jumped else ""
         marks = self._marks
         while len(marks) > 1 and marks[1][0] <= ts - self._window:
             marks.popleft()

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pipeline.counters import Counter, Pulses, Wrap, number_of
 
 
-def counted(wrap, *shown, most=1000):
-    """What each reading after the first has counted."""
+def counted(wrap, *shown, most=1000, every=1.0):
+    """What each reading after the first has counted, with so many seconds between two of them."""
     counter = Counter(wrap, most)
-    return [counter.step(value) for value in shown][1:]
+    return [counter.step(value, n * every) for n, value in enumerate(shown)][1:]
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,43 @@ def test_a_number_that_somebody_has_set_counts_nothing():
     assert counted(Wrap.INT, 30000, 1000, most=4000) == [3768]
 
 
+@pytest.mark.parametrize(
+    ("shown", "every", "expected"),
+    [
+        ([100, 20000, 101, 102], 1, [0, 1, 1]),
+        ([100, 20000, 101], 600, [0, 1]),
+        ([20000, 0, 20001], 1, [0, 1]),
+        ([100, 20000, 20001], 1, [0, 1]),
+        ([100, -20000, 101], 1, [0, 1]),
+        ([32700, -32536, 0, 5], 600, [300, 0, 5]),
+        ([-32536, 0], 36_000, [0]),
+        ([-5, 3], 1, [8]),
+        ([0, 1000, 2001], 1, [1000, 0]),
+        ([100, 14_500], 3600, [14_400]),
+        ([100, 14_500], 60, [0]),
+    ],
+)
+def test_a_rise_that_nobody_can_have_made_counts_nothing(shown, every, expected):
+    """A wrong reading, a reset of an INT that is negative; what was made in an hour without a read counts."""
+    assert counted(Wrap.INT, *shown, every=every) == expected
+
+
+def test_a_jump_up_is_told():
+    """Only that of the latest reading, and only where nothing was counted for it."""
+    counter = Counter()
+    told = []
+    for n, value in enumerate((100, 20000, 20001, 5, 20002, 6)):
+        counter.step(value, n)
+        told.append(counter.jumped)
+    assert told == [False, True, False, False, False, False]
+
+
 @given(st.lists(st.integers(-(1 << 33), 1 << 33), min_size=1), st.sampled_from(Wrap), st.integers(1, 5000))
-def test_a_fall_never_counts_more_than_most_and_nothing_is_ever_negative(shown, wrap, most):
+def test_a_jump_never_counts_more_than_most_and_nothing_is_ever_negative(shown, wrap, most):
     """Whatever is shown."""
     for (before, after), count in zip(itertools.pairwise(shown), counted(wrap, *shown, most=most), strict=True):
-        assert 0 <= count <= (after - before if after >= before else most)
+        assert 0 <= count <= most
+        assert count == after - before or not 0 <= after - before <= most
 
 
 @given(st.integers(0, 70_000), st.lists(st.integers(0, 999), max_size=200), st.sampled_from([Wrap.INT, Wrap.AUTO]))
@@ -87,7 +119,8 @@ def test_an_int_that_turns_round_loses_nothing(start, steps, wrap):
 def test_pulses_count_how_often_a_bit_was_set():
     """One that is set at first sight may have been so for long."""
     pulses = Pulses()
-    assert [pulses.step(bit) for bit in (True, True, False, True, True, False, False, True)] == [0, 0, 0, 1, 0, 0, 0, 1]
+    bits = (True, True, False, True, True, False, False, True)
+    assert [pulses.step(bit, n) for n, bit in enumerate(bits)] == [0, 0, 0, 1, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_pulses_count_parts_as_well():
         ({"good": "g"}, 98, 1.0),
         ({"total": "t", "scrap": "s"}, 98, 0.98),
         ({"total": Count(field="t")}, 100, 1.0),
-        ({"good": Count(field="g", wrap="int", most=5), "scrap": "s"}, 98, 0.98),
+        ({"good": Count(field="g", wrap="int", most=98), "scrap": "s"}, 98, 0.98),
     ],
 )
 def test_signals_by_their_meaning(signals, good, quality):

@@ -86,6 +86,18 @@ def test_the_type_and_the_most_can_be_told():
     assert rates(Rate(fields=["n"], window=Duration(0), most=5000), (0, 30000), (60, 1000)) == [None, 3768]
 
 
+def test_a_jump_up_has_no_rate_and_its_reason():
+    """A wrong reading: neither a peak then nor a fall after; a smaller `most` than the counter counts shows at once."""
+    shown = [(0, 100), (10, 20000), (20, 101)]
+    frames = [frame for _, frame in play(rate, AT_ONCE, [(ts, data(PRESS, ts=ts, n=n)) for ts, n in shown])]
+    assert [frame.values.get("n_per_min") for frame in frames] == [None, None, 6.0]
+    assert [frame.bad for frame in frames] == [
+        None,
+        {"n_per_min": "20000 is more than `most` beyond the reading before"},
+        None,
+    ]
+
+
 def test_each_counter_of_each_block_has_its_own():
     """By pattern; other values and other frames stay as they are."""
     options = Rate(fields=["c_*"], window=Duration(0))
