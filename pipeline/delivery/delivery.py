@@ -340,7 +340,7 @@ class Delivery:
             self._review()
         sender.answered()
 
-    def refuse(self, n: int, reason: str, *, permanent: bool) -> None:
+    def refuse(self, n: int, reason: str, *, permanent: bool, unsent: bool = False) -> None:
         """The receiver does not take the record with ordinal `n`.
 
         Args:
@@ -348,6 +348,7 @@ class Delivery:
             reason: what it said, for people.
             permanent: it never will: the record goes to the dead letters. Else it is tried again later, and the others
                 don't wait for it.
+            unsent: it was not even asked, so that this says nothing of how it takes other records.
         """
         record = self._sender.land(n)
         if record is None:
@@ -364,7 +365,8 @@ class Delivery:
             pauses.attempts = record.attempts
             record.attempts += 1
             self.lanes.retry(record, self._clock.monotonic() + pauses.fail())
-        self._breaker.refuse(reason, self._clock.monotonic())
+        if not unsent:
+            self._breaker.refuse(reason, self._clock.monotonic())
         self._review()
         self._sender.answered()
 

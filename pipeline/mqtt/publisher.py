@@ -143,7 +143,7 @@ class Publisher:
         return self._link.publish(records, self._unfit)
 
     def _unfit(self, n: int, reason: str) -> None:
-        self._delivery.refuse(n, reason, permanent=True)
+        self._delivery.refuse(n, reason, permanent=True, unsent=True)
         # On hold, a topic's trouble has been told already.
         self._degrade(self._trouble if reason == DENIED else f"{reason}: the frame is with the dead letters")
 

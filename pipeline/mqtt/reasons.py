@@ -98,8 +98,7 @@ class Refusal:
 
 NOT_AUTHORISED = 0x87
 
-# Code of PUBACK. "Not authorised" counts as permanent: a topic that is denied must not keep others waiting, and a
-# wrongly denied stream soon opens the delivery's breaker, so that most of it waits in the journal and not here.
+# Code of PUBACK. "Not authorised" counts as permanent: a topic that is denied must not keep others waiting.
 _PUBACK = {
     0x10: Refusal("no subscriber", permanent=False, advice="start what should store the frames"),
     0x80: Refusal("unspecified error", permanent=False),
@@ -107,8 +106,8 @@ _PUBACK = {
     NOT_AUTHORISED: Refusal(
         "not authorised",
         permanent=True,
-        advice="allow this user to write the topic in the broker's ACL, then stop the pipeline and run "
-        "`pipeline journal requeue`",
+        advice="allow this user to write the topic in the broker's ACL, then send them again: on the page's Journal, or "
+        "with the pipeline stopped by `pipeline journal requeue`",
     ),
     0x90: Refusal("topic refused", permanent=True, advice="set another topic"),
     0x91: Refusal("packet identifier in use", permanent=False),

@@ -169,7 +169,7 @@ class _Views:
         if not self._has_login:
             why = f"without a login nobody may {what}: set http.token or http.users"
             return PlainTextResponse(f"{why}; on the machine itself {instead}\n", 403)
-        if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+        if _is_foreign(request):
             return PlainTextResponse("asked for by another site\n", 403)
         return None
 
@@ -228,6 +228,15 @@ def _files() -> tuple[dict[str, tuple[bytes, bytes]], str]:
     found = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
     version = hashlib.sha256(b"".join(found.values())).hexdigest()[:12]
     return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in found.items()}, version
+
+
+def _is_foreign(request: Request) -> bool:
+    """Whether another site's page asks. Browsers send `Sec-Fetch-Site` only over TLS and to loopback."""
+    headers = request.headers
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
 
 
 def _who(request: Request) -> str:

@@ -234,13 +234,35 @@ def test_a_denied_topic_keeps_no_other_waiting(tmp_path, hangs_up):
             await asyncio.sleep(1)
         await eventually(lambda: stage.state[0] is State.DEGRADED, "connected")
         assert "plc/db1" in stage.state[1]
-        assert "ACL, then stop the pipeline and run `pipeline journal requeue`" in stage.state[1]
+        assert "ACL, then send them again: on the page" in stage.state[1]
         await eventually(lambda: len({m.json["seq"] for m in broker.on(TOPIC)}) == 300, "the other's frames", 10)
         assert 5 <= len(broker.on("plc/db1")) <= 7
         await eventually(lambda: stage.context.details()["dead_letters"] == 300, "dead letters", 10)
 
     play(tmp_path, script, broker)
     assert len(broker.connected) <= (7 if hangs_up else 1)
+
+
+def test_dead_letters_of_a_topic_that_is_still_denied_are_sent_again_and_keep_no_other_waiting(tmp_path):
+    """A thousand at once: they are dead letters again at once, and the other PLC's frames arrive meanwhile, in time."""
+    broker = Broker(puback=lambda message: 0x87 if message.topic == "plc/db1" else 0)
+
+    async def script(stage: Stage) -> None:
+        good, stage.here = stage.here, origin().replace(plc_id="")
+        stage.put(1000)
+        await eventually(lambda: stage.context.details()["dead_letters"] == 1000, "dead letters", 300)
+        stage.here = good
+        await stage.feed(5)
+        assert stage.context.letters is not None
+        assert await stage.context.letters.requeue() == 1000
+        before = len(broker.on(TOPIC))
+        for _ in range(30):
+            stage.put()
+            await asyncio.sleep(1)
+        assert len(broker.on(TOPIC)) >= before + 28
+        await eventually(lambda: stage.context.details()["dead_letters"] == 1000, "dead letters again", 10)
+
+    play(tmp_path, script, broker, inflight=50)
 
 
 def test_what_no_subscriber_stores_counts_as_delivered_unless_one_is_required(tmp_path):

@@ -133,6 +133,9 @@ def test_a_snapshot_is_refused_where_nobody_has_to_log_in():
         ("POST", {}, 401),
         ("GET", LOGIN, 405),
         ("POST", {**LOGIN, "Sec-Fetch-Site": "cross-site"}, 403),
+        ("POST", {**LOGIN, "Origin": "http://evil.example:9108", "Host": "line:9108"}, 403),
+        ("POST", {**LOGIN, "Origin": "null", "Host": "line:9108"}, 403),
+        ("POST", {**LOGIN, "Origin": "http://line:9108", "Host": "line:9108"}, 409),
         ("POST", LOGIN, 409),
     ],
 )
