@@ -80,3 +80,19 @@ def test_recovery_lasts_until_the_old_ones_have_arrived():
 def test_the_page_is_what_was_measured():
     """`RESULTS.md` is made of `results.json`: run `python -m tests.scenarios.delivery --report`."""
     assert report.MARKDOWN.read_text(encoding="utf-8") == report.render(report.load())
+
+
+def test_a_short_run_replaces_no_row_of_a_long_one(tmp_path, monkeypatch):
+    """Each row keeps its own commit and time."""
+    monkeypatch.setattr(report, "JSON", tmp_path / "results.json")
+    monkeypatch.setattr(report, "MARKDOWN", tmp_path / "RESULTS.md")
+    for row in (
+        report.Row(1, "a", "A", full=True, faults=50),
+        report.Row(1, "a", "A", faults=3),
+        report.Row(1, "b", "B"),
+    ):
+        report.put([row])
+    kept = report.load().rows
+    assert {name: (row.full, row.faults) for name, row in kept.items()} == {"a": (True, 50), "b": (False, 1)}
+    assert all(row.when and row.commit for row in kept.values())
+    assert f'--full -k "a"`, {kept["a"].when}' in report.MARKDOWN.read_text()
