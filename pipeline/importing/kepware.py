@@ -40,6 +40,8 @@ _SIZES |= {"DWORD": "DWORD", "LW": "LWORD", "LWORD": "LWORD"}
 _LETTERS = {"C": "CHAR", "I": "INT", "DI": "DINT", "R": "REAL", "DT": "DATE_AND_TIME"}
 _WIDTHS = {"BOOL": 0, "BYTE": 1, "SINT": 1, "WORD": 2, "INT": 2, "DWORD": 4, "DINT": 4, "REAL": 4}
 _WIDTHS |= {"LWORD": 8, "LINT": 8, "LREAL": 8}
+_DECIMAL = {"BCD": 2, "LBCD": 4}
+"""Data types of Kepware that no type here is, with their bytes."""
 _LINEAR = ("raw low", "raw high", "scaled low", "scaled high")
 
 
@@ -96,6 +98,8 @@ def _tag(told: Mapping[str, str], file: PurePath, line: int, program: Program) -
     name, kind = told.get("tag name", ""), told.get("data type", "")
     if told.get("client access", "").upper() in {"WO", "W"}:
         raise ValueError("it is only written")
+    if width := _DECIMAL.get(kind.removesuffix(" Array")):
+        raise ValueError(f"{kind}, {width} bytes of decimal digits, is none of the types that are read here")
     address = _address(told.get("address", ""), kind)
     scale, offset = _scaling(told, name, file, line, program)
     return Tag(

@@ -48,6 +48,9 @@ def line_text(program: Program, places: Places, name: str, files: Sequence[PureP
     for station in stations:
         here = station is stations[0] and bool(places.blocks)
         names.append(_free(station.name or "plc", names))
+        if station.file and station.name != names[-1]:
+            text = f"{station.name}: is called {names[-1]}, as the names of nodes and PLCs want it"
+            program.tell(station.file, station.line, text)
         tags = settle_tags(station.tags, naming if here else Naming(), program)
         sources += _source(names[-1], station, places if here else None, tags)
     lines = [*_head(program, files), f"name: {name}", ""]
@@ -124,6 +127,8 @@ def _source(name: str, station: Station, places: Places | None, tags: Mapping[st
         yield f"    slot: {station.slot}                           # S7-1200 and S7-1500: 1; S7-300: 2"
     yield f"    plc_id: {_quoted(name)}" if station.name else '    plc_id: "${PLC_ID:-}"'
     yield f"    every: {Duration(station.every or 1)}"
+    if station.timeout:
+        yield f"    timeout: {Duration(station.timeout)}"
     if places is not None and places.first_index:
         yield "    naming: {first_index: 1}          # as in the program"
     if places is not None:

@@ -40,16 +40,19 @@ def _table(root: Element, file: PurePath, program: Program) -> None:
     for tag in root.below("Tag"):
         told = tag.attributes
         _add(program, file, tag, (tag.text.strip(), told.get("addr", ""), told.get("type", ""), told.get("remark", "")))
-    for constant in root.below("Constant"):
-        _constant(program, constant.text, constant.attributes.get("value", ""))
+    constants = [(each.line, each.text.strip(), each.attributes.get("value", "")) for each in root.below("Constant")]
+    program.add_constants(file, constants)
 
 
 def _document(root: Element, file: PurePath, program: Program) -> None:
     for tag in root.below("SW.Tags.PlcTag"):
         cells = [tag.value("AttributeList", name) for name in ("Name", "LogicalAddress", "DataTypeName")]
         _add(program, file, tag, (cells[0], cells[1], cells[2], _comment(tag)))
-    for constant in root.below("SW.Tags.PlcUserConstant"):
-        _constant(program, constant.value("AttributeList", "Name"), constant.value("AttributeList", "Value"))
+    constants = [
+        (each.line, each.value("AttributeList", "Name"), each.value("AttributeList", "Value"))
+        for each in root.below("SW.Tags.PlcUserConstant")
+    ]
+    program.add_constants(file, constants)
     for child in root.children:
         if child.name in _BLOCKS | _TYPES:
             _declaration(child, file, program)
@@ -63,11 +66,6 @@ def _add(program: Program, file: PurePath, element: Element, cells: tuple[str, s
         program.tell(file, element.line, f"{name}: has no address; left out")
     else:
         program.add(Tag(name=name, address=address, file=file, line=element.line, comment=comment), kind)
-
-
-def _constant(program: Program, name: str, value: str) -> None:
-    if _WHOLE.fullmatch(value):
-        program.constants.setdefault(name.strip().lower(), int(value))
 
 
 def _comment(element: Element) -> str:

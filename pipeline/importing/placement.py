@@ -51,9 +51,10 @@ class _Unplaceable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedField:
-    """A field of a layout. `type` and `at` are as in a graph file."""
+    """A field of a layout. `type` and `at` are as in a graph file, `title` is the name as the program would have it."""
 
     name: str
+    title: str
     type: str
     at: str
     file: PurePath
@@ -212,10 +213,10 @@ class _Placer:
         self._open.append(layout.name)
         bit, section, before = 0, 0, None
         for member in record.members:
-            if before and _is_odd(before.shape) and _is_small(member.shape):
+            if before and not member.view_of and _is_odd(before.shape) and _is_small(member.shape):
                 text = f"{member.name}: follows a text of odd length, which is taken to end at an even byte; look at it"
                 self.program.tell(self._file, member.line, text)
-            before = member
+            before = before if member.view_of else member
             if section not in {0, member.section}:
                 bit = _up(bit, _WORD)
             section = member.section
@@ -242,6 +243,10 @@ class _Placer:
     def _member(self, layout: PlacedLayout, member: Member, bit: int) -> int:
         """Place a member from this bit on; the bit behind it."""
         shape = member.shape
+        if member.view_of:
+            text = f"{member.name}: shows the bytes of {member.view_of} once more (AT); that one is read, this left out"
+            self.program.tell(self._file, member.line, text)
+            return bit
         if member.by_reference and (shape.bounds or not _by_value(shape)):
             self.program.tell(self._file, member.line, f"{member.name}: only a pointer to it is in the block; left out")
             return self._verified(member, _up(bit, _WORD)) + _OPAQUE["POINTER"] * _BYTE
@@ -342,12 +347,19 @@ class _Placer:
             layout.end = bit + count * stride
             at = f"{bit // _BYTE}.{bit % _BYTE}" if is_bit else f"{bit // _BYTE}"
             name = "_".join([flat(member.name), *map(str, indices)])
+            title = "_".join([member.name, *map(str, indices)])
             while name in layout.names:
                 name += "_"
             layout.names.add(name)
             layout.fields.append(
                 PlacedField(
-                    name=name, type=kind, at=at, file=self._file, line=member.line, comment=plain(member.comment)
+                    name=name,
+                    title=title,
+                    type=kind,
+                    at=at,
+                    file=self._file,
+                    line=member.line,
+                    comment=plain(member.comment),
                 )
             )
 

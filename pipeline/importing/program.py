@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
@@ -43,6 +43,9 @@ _PLACE = re.compile(
     r"(?:DB(?P<db>\d{1,5})\.DB|(?P<peripheral>P)?(?P<area>[MIQEACZT]))[XBWDL]?(?P<byte>\d{1,6})(?:\.(?P<bit>\d))?(?P<now>:P)?",
     re.IGNORECASE,
 )
+_WHOLE = re.compile(r"[-+]?\d{1,9}")
+_READ = 20
+"""How many notes of one kind about one file a person reads."""
 _NUMBERED = re.compile(r"(DB|UDT|FB|SFB)\s*(\d{1,5})", re.IGNORECASE)
 
 
@@ -77,6 +80,7 @@ class Member:
         bit: its place as the file itself says it, in bits from the record's start; None where it does not.
         section: a number that grows with each section of a function block: sections begin at a word.
         by_reference: a parameter of which only a pointer is kept, unless it is elementary.
+        view_of: the member whose bytes it shows once more (`AT`); "" for one with bytes of its own.
     """
 
     name: str
@@ -86,6 +90,7 @@ class Member:
     bit: int | None = None
     section: int = 0
     by_reference: bool = False
+    view_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,15 +155,21 @@ class Tag:
 
 @dataclass(frozen=True, kw_only=True)
 class Station:
-    """A PLC that a file names, with the tags read from it. `every` is in seconds; 0 where it is not told."""
+    """A PLC that a file names, with the tags read from it.
+
+    `every` and `timeout` are in seconds; 0 where they are not told. `file` is None for the PLC that no file names.
+    """
 
     name: str = ""
+    file: PurePath | None = None
+    line: int = 0
     address: str = ""
     port: int = 102
     rack: int = 0
     slot: int = 1
     tsap: tuple[str, str] | None = None
     every: float = 0.0
+    timeout: float = 0.0
     tags: tuple[Tag, ...] = ()
 
 
@@ -205,6 +216,37 @@ class Program:
     def tell(self, file: PurePath, line: int, text: str) -> None:
         """Note something of a line, once."""
         self.remarks.setdefault(Remark(file, Note(line, plain(text))))
+
+    def tell_each(self, file: PurePath, found: Sequence[tuple[int, str]]) -> None:
+        """Note the same of many lines, in their order; where nobody would read them all, of the first ones."""
+        for line, text in found[:_READ]:
+            self.tell(file, line, text)
+        if len(found) > _READ:
+            line, text = found[_READ]
+            more = f" (and so in {len(found) - _READ - 1} more places, up to line {found[-1][0]})"
+            self.tell(file, line, text + more * (len(found) > _READ + 1))
+
+    def tell_names(self, found: Iterable[tuple[PurePath, int, str, str]]) -> None:
+        """Note which names are others here than in their file: file, line, the file's name, ours."""
+        changed: dict[PurePath, list[tuple[int, str]]] = {}
+        for file, line, name, ours in found:
+            if plain(name) != ours:
+                reason = "a dot means a level below" if "." in name else "names have no '${'"
+                reason = reason if flat(name) == ours else f"{flat(name)} is there already"
+                changed.setdefault(file, []).append((line, f"{name}: is called {ours}, since {reason}"))
+        for file, texts in changed.items():
+            self.tell_each(file, texts)
+
+    def add_constants(self, file: PurePath, found: Sequence[tuple[int, str, str]]) -> None:
+        """Take a file's constants (line, name, value), which are no values of the PLC: whole ones may be bounds."""
+        told = []
+        for line, name, value in found:
+            whole = _WHOLE.fullmatch(value) is not None
+            if whole:
+                self.constants.setdefault(name.strip().lower(), int(value))
+            use = "it serves as a bound of arrays alone" if whole else "left out"
+            told.append((line, f"{name}: is a constant, which is no value of the PLC; {use}"))
+        self.tell_each(file, told)
 
     def add(self, tag: Tag, kind: str) -> None:
         """Take a tag of a declared type, at an address as programs write it; tells where it can't be read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.config.layouts import FieldOptions, LayoutOptions, Naming, build_layouts
@@ -16,7 +16,9 @@ _ROUNDS = 32
 
 
 def settle_layouts(places: Places, program: Program) -> None:
-    """Rename or drop what the engine would refuse, until it refuses nothing."""
+    """Tell names that changed; rename or drop what the engine would refuse, until it refuses nothing."""
+    fields = [each for layout in places.layouts.values() for each in layout.fields]
+    program.tell_names((each.file, each.line, each.title, each.name) for each in fields)
     naming = Naming(first_index=places.first_index)
     for _ in range(_ROUNDS):
         options = {
@@ -30,19 +32,27 @@ def settle_layouts(places: Places, program: Program) -> None:
         wrong = {finding.path: finding.message for finding in findings}
         if not wrong:
             return
-        for (layout, _, name, *_), message in wrong.items():
-            _mend(places.layouts[str(layout)], str(name), message, program)
+        messages: dict[str, dict[str, str]] = {}
+        for (layout, _, field, *_), message in wrong.items():
+            messages.setdefault(str(layout), {})[str(field)] = message
+        for layout, told in messages.items():
+            _mend(places.layouts[layout], told, program)
 
 
-def _mend(layout: PlacedLayout, name: str, message: str, program: Program) -> None:
-    index = next(n for n, each in enumerate(layout.fields) if each.name == name)
-    found = layout.fields[index]
-    if "reserved" in message or "two values" in message:
-        layout.fields[index] = replace(found, name=f"{name}_")
-        program.tell(found.file, found.line, f"{name}: is called {name}_, since {message.split(';', maxsplit=1)[0]}")
-    else:
-        layout.fields.pop(index)
-        program.tell(found.file, found.line, f"{name}: left out, since {message}")
+def _mend(layout: PlacedLayout, messages: Mapping[str, str], program: Program) -> None:
+    """Rename or drop the fields of which the engine says something."""
+    kept = []
+    for field in layout.fields:
+        message = messages.get(field.name)
+        if message is None:
+            kept.append(field)
+        elif "reserved" in message or "two values" in message:
+            name, reason = f"{field.name}_", message.split(";", maxsplit=1)[0]
+            kept.append(replace(field, name=name))
+            program.tell(field.file, field.line, f"{field.name}: is called {name}, since {reason}")
+        else:
+            program.tell(field.file, field.line, f"{field.name}: left out, since {message}")
+    layout.fields = kept
 
 
 def settle_tags(tags: Sequence[Tag], naming: Naming, program: Program) -> dict[str, Tag]:
@@ -53,6 +63,7 @@ def settle_tags(tags: Sequence[Tag], naming: Naming, program: Program) -> dict[s
         while name in taken:
             name += "_"
         taken[name] = tag
+    program.tell_names((tag.file, tag.line, tag.name, name) for name, tag in taken.items())
     for _ in range(_ROUNDS):
         options = {
             name: TagOptions(address=tag.address, scale=tag.scale, offset=tag.offset) for name, tag in taken.items()

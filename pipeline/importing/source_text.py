@@ -255,9 +255,7 @@ class _Reader:
             names = [self._member_name()]
             while self.accept(","):
                 names.append(self._member_name())
-            overlay = self.accept("AT")
-            if overlay:
-                self._member_name()
+            view_of = self._member_name() if self.accept("AT") else ""
             self.expect(":")
             opening = self.next.line
             shape = self.shape()
@@ -267,18 +265,18 @@ class _Reader:
             if not self.accept(";") and shape.record is None:
                 self.expect(";")
             comment = self.comments.get(opening if shape.record else closing) or self.comments.get(first.line, "")
-            if not overlay:  # it lies on another, which is taken
-                found += [
-                    Member(
-                        name=name,
-                        shape=shape,
-                        line=first.line,
-                        comment=comment,
-                        section=section,
-                        by_reference=by_reference,
-                    )
-                    for name in names
-                ]
+            found += [
+                Member(
+                    name=name,
+                    shape=shape,
+                    line=first.line,
+                    comment=comment,
+                    section=section,
+                    by_reference=by_reference,
+                    view_of=view_of,
+                )
+                for name in names
+            ]
         return found
 
     def _member_name(self) -> str:

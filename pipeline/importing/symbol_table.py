@@ -32,7 +32,6 @@ _COLUMNS = {
     "value": "value",
 }
 """What columns are called, in small letters."""
-_WHOLE = re.compile(r"[-+]?\d{1,9}")
 _OF_TIA = 7
 """Columns of an `.sdf` from which on it is one of TIA Portal."""
 
@@ -55,12 +54,12 @@ def read_symbols(text: str, file: PurePath, program: Program) -> None:
     """
     program.classic = program.classic or is_asc(text)
     found = _asc(text, file, program) if is_asc(text) else _table(text, file, program)
+    constants = []
     for symbol in found:
         if not symbol.name and not symbol.address:
             continue
         if symbol.value or symbol.address.upper() == "CONSTANT":
-            if _WHOLE.fullmatch(symbol.value):
-                program.constants.setdefault(symbol.name.lower(), int(symbol.value))
+            constants.append((symbol.line, symbol.name, symbol.value))
         elif _BLOCK.fullmatch(symbol.address):
             program.symbols.setdefault(key(symbol.name), key(symbol.address))
             if key(symbol.address).startswith("db"):
@@ -68,6 +67,7 @@ def read_symbols(text: str, file: PurePath, program: Program) -> None:
         elif not _NO_DATA.fullmatch(symbol.address):
             tag = Tag(name=symbol.name, address=symbol.address, file=file, line=symbol.line, comment=symbol.comment)
             program.add(tag, symbol.type)
+    program.add_constants(file, constants)
 
 
 def is_asc(text: str) -> bool:
@@ -76,9 +76,10 @@ def is_asc(text: str) -> bool:
 
 
 def has_header(text: str) -> bool:
-    """Whether the first line names columns of a table of symbols."""
+    """Whether the first line names columns of a table of symbols, or of constants."""
     cells = re.split(r"[,;\t]", text.lstrip("\r\n").partition("\n")[0])
-    return {"name", "address"} <= {_COLUMNS.get(cell.strip(' "\r').lower()) for cell in cells}
+    named = {_COLUMNS.get(cell.strip(' "\r').lower()) for cell in cells}
+    return {"name", "address"} <= named or {"name", "type", "value"} <= named
 
 
 def rows(text: str, file: PurePath) -> Iterator[tuple[int, list[str]]]:

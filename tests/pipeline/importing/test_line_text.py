@@ -113,6 +113,17 @@ def test_what_gives_no_graph_is_said_in_words(
     assert "Traceback" not in err
 
 
+def test_names_of_tags_that_change_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A dot, a name that is there, each by its line; a plain name is silent."""
+    Path("t.sdf").write_text('"a.b","M 0.0","BOOL",""\n"a_b","M 0.1","BOOL",""\n"c","M 0.2","BOOL",""\n', "utf-8")
+    _, out, err = call(capsys, "import", "t.sdf", "--address", "10.0.0.1")
+    assert err.splitlines() == [
+        "t.sdf:1: a.b: is called a_b, since a dot means a level below",
+        "t.sdf:2: a_b: is called a_b_, since a_b is there already",
+    ]
+    assert list(graph(out).nodes["plc"].options.tags) == ["a_b", "a_b_", "c"]
+
+
 def test_layouts_alone_are_those_of_all_types(capsys: pytest.CaptureFixture[str]) -> None:
     """To be put into a graph of one's own."""
     code, out, err = call(capsys, "import", "Motor.udt", "--layouts")
@@ -124,6 +135,7 @@ def test_endpoints_of_node_red_become_sources_beside_a_program(capsys: pytest.Ca
     """Each PLC its own source; the frames of all are watched."""
     example = str(EXAMPLES / "node-red-contrib-s7-flow.json")
     _, out, err = call(capsys, "import", example, "Press.db", "Motor.udt")
+    assert f"{example}:3: Local SNAP7: is called Local_SNAP7, as the names of nodes and PLCs want it" in err
     assert err.endswith("set before it runs: PLC_IP, DB_PRESS\n")
     found = graph(out, PLC_IP="10.0.0.1", DB_PRESS="1")
     assert found.nodes["Local_SNAP7"].options.plc_id == "Local_SNAP7"

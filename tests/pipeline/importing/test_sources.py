@@ -94,7 +94,7 @@ def block(body: str, head: str = "{ S7_Optimized_Access := 'FALSE' }\nVERSION : 
         ),
         ("a : Bool; p : Pointer; b : Int; t : TON_TIME; c : Int;", "a: BOOL @ 0.0, b: INT @ 8, c: INT @ 26, 28"),
         (
-            '"a b" {ExternalVisible := \'False\'} : Int := 16#7; c AT "a b" : Word; d, e : Int;',
+            '"a b" {ExternalVisible := \'False\'} : Int := 16#7; c AT "a b" : Array[0..15] of Bool; d, e : Int;',
             "a b: INT @ 0, d: INT @ 2, e: INT @ 4, 6",
         ),
     ],
@@ -224,6 +224,14 @@ END_DATA_BLOCK
         (block("a : Int;\nb : String[300];"), r"1\.db:7: b: STRING\[300\]: the length must be 1 to 254"),
         (block("a : Int;\nerror : Int;"), r"1\.db:7: error: is called error_, since 'error' is reserved"),
         (block("a : Array[0..1] of Int;\na_0 : Int;"), r"1\.db:7: a_0: is called a_0_, since 'a_0' would name two"),
+        (block('"x.y" : Int;'), r"1\.db:6: x\.y: is called x_y, since a dot means a level below"),
+        (block('x_y : Int;\n"x.y" : Int;'), r"1\.db:7: x\.y: is called x_y_, since x_y is there already"),
+        (block('"x.y" : Int;\nx_y : Int;'), r"1\.db:7: x_y: is called x_y_, since x_y is there already"),
+        (block('"a.b" : Array[3..4] of Int;'), r"1\.db:6: a\.b_4: is called a_b_4, since a dot"),
+        (
+            block("a : Word;\nbits AT a : Array[0..15] of Bool;"),
+            r"1\.db:7: bits: shows the bytes of a once more \(AT\)",
+        ),
         (block("a Int;"), r"1\.db:6: ':' was expected, but here is 'Int'; DATA_BLOCK is left out"),
         ('DATA_BLOCK "A"\nSTRUCT\na : Int;\n', r"1\.db:3: END_STRUCT is missing"),
         ('DATA_BLOCK "A"\n"B"\nBEGIN\nEND_DATA_BLOCK', r"1\.db:1: 'A' consists of 'B', which is not in these files"),

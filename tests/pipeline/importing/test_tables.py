@@ -153,7 +153,7 @@ def test_tables_of_all_forms_say_the_same(text: str, name: str, encoding: str, t
     program = taken(tmp_path, text.encode(encoding), name)
     assert tags(program) == {"Run": "M0.0:BOOL", "Speed": "MD4:REAL"}
     assert [tag.comment for tag in program.tags] == ["on; off", ""]
-    assert said(program) == []
+    assert [line for line in said(program) if "is a constant" not in line] == []
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,34 @@ def test_addresses_in_german_and_english(place: str, kind: str, address: str, tm
     assert address in (tags(program).get("x") or said(program)[0])
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "lines"),
+    [
+        ('"A","%M0.0","Bool","","","","","",""\n"N","CONSTANT","Int","","","","","7",""\n', "t.sdf", [2]),
+        ("Name,Path,Data Type,Value,Comment\nN,S,Int,7,\nPI,S,Real,3.14,\n", "c.csv", [2, 3]),
+        (TABLE, "t.xml", [7]),
+        (TAGS, "o.xml", [14]),
+    ],
+)
+def test_constants_of_tables_are_told(text: str, name: str, lines: list[int], tmp_path: Path) -> None:
+    """They are no values; whole ones serve as bounds."""
+    program = taken(tmp_path, text, name)
+    told = [
+        remark.note for remark in program.remarks if "is a constant, which is no value of the PLC" in remark.note.text
+    ]
+    assert [note.line for note in told] == lines
+    assert [note.text.endswith("left out") for note in told] == [note.text.startswith("PI") for note in told]
+
+
+def test_of_many_notes_of_one_kind_the_first_are_told(tmp_path: Path) -> None:
+    """The last says how many follow, and how far."""
+    rows = "".join(f'"N{n}","CONSTANT","Int","","","","","{n}",""\n' for n in range(30))
+    told = said(taken(tmp_path, rows, "t.sdf"))
+    assert len(told) == 21
+    assert told[-1].startswith("21: N20: is a constant")
+    assert told[-1].endswith("(and so in 9 more places, up to line 30)")
+
+
 def test_tags_by_openness_have_comments_and_constants(tmp_path: Path) -> None:
     """The first comment that is not empty."""
     program = taken(tmp_path, TAGS, "Line.xml")
@@ -199,7 +227,7 @@ def test_tags_by_the_button_of_the_table(tmp_path: Path) -> None:
     assert tags(program) == {"Start": "I0.0:BOOL", "Long": "M8:LREAL"}
     assert [tag.comment for tag in program.tags] == ["go", ""]
     assert program.constants == {"max": 3}
-    assert [line.split(":")[0] for line in said(program)] == ["4", "6"]
+    assert [line.split(":")[0] for line in said(program)] == ["4", "6", "7"]
 
 
 @pytest.mark.parametrize(("offset", "remarks", "at"), [("16", 0, "2"), ("32", 1, "4")])
@@ -244,6 +272,9 @@ def test_blocks_by_openness_are_verified_with_their_offsets(offset: str, remarks
         ("C3,Word", "C3:COUNTER"),
         ("K40001,DWord", "no address of an S7 PLC"),
         ("DB1.DBW2,Float", "of two sizes"),
+        ('"DB5,W10",BCD', "BCD, 2 bytes of decimal digits, is none of the types that are read here; left out"),
+        ('"DB5,D12",LBCD', "LBCD, 4 bytes of decimal digits, is none"),
+        ('"DB5,W10[3]",BCD Array', "BCD Array, 2 bytes of decimal digits, is none"),
         ("MB3.9,Boolean", "bit 9 does not exist"),
     ],
 )
@@ -336,6 +367,45 @@ def test_endpoints_by_tsap_and_by_other_ways(tmp_path: Path) -> None:
     program = taken(tmp_path, flow, "flows.json")
     assert [(station.name, station.tsap) for station in program.stations] == [("logo", ("01.00", "02.00"))]
     assert said(program) == ["5: old: is reached by mpi-s7, not by TCP; left out"]
+
+
+def test_what_a_flow_did_besides_reading_is_told(tmp_path: Path) -> None:
+    """What wrote and where frames went, each by its line; the rest by its kinds; nothing of what is only drawn."""
+    flow = """[
+{"id": "t", "type": "tab", "label": "Line"},
+{"id": "e", "type": "s7 endpoint", "name": "Press 1", "address": "10.0.0.1", "timeout": "1500", "cycletime": "0",
+ "vartable": [{"addr": "DB1,X0.0", "name": "Ação"}, {"addr": "PIW0", "name": "p"}]},
+{"id": "i", "type": "s7 in", "endpoint": "e"},
+{"id": "o", "type": "s7 out", "endpoint": "e", "variable": "Ação", "name": "start"},
+{"id": "c", "type": "s7 control", "endpoint": "e"},
+{"id": "d1", "type": "debug"}, {"id": "f", "type": "function"},
+{"id": "d2", "type": "debug"},
+{"id": "b", "type": "mqtt-broker", "name": "plant", "broker": "10.0.0.9", "port": "8883",
+ "credentials": {"user": "edge", "password": "hunter2"}}
+]"""
+    program = taken(tmp_path, flow, "flows.json")
+    (station,) = program.stations
+    assert (station.timeout, station.every, station.line, station.tags[0].line) == (1.5, 1.0, 3, 4)
+    assert said(program) == [
+        "4: p: 'PIW0' is the periphery itself, which can't be asked for; its process image can; left out",
+        "3: cycletime 0 ms: 1s is taken",
+        "6: start: wrote 'Ação' to the PLC, and nothing is written here; left out",
+        "7: s7 control: changed the cycle, or asked for one; `every` is fixed here; left out",
+        (
+            "10: plant: is the broker 10.0.0.9:8883; declare a sink `mqtt` for it, and its user and password as "
+            "variables; left out"
+        ),
+        "8: what the flow does with the values is not taken over: 2 debug, 1 function",
+    ]
+
+
+@pytest.mark.parametrize(("timeout", "expected"), [("", 0.0), ("2000", 2.0), ("1", 0.05), ("600000", 60.0)])
+def test_the_patience_of_an_endpoint_is_kept(timeout: str, expected: float, tmp_path: Path) -> None:
+    """As far as a source may have it; what is cut is told."""
+    flow = f'[{{"type":"s7 endpoint","address":"a","timeout":"{timeout}","vartable":[{{"addr":"MB0","name":"y"}}]}}]'
+    program = taken(tmp_path, flow, "flows.json")
+    assert program.stations[0].timeout == expected
+    assert len(said(program)) == (timeout in {"1", "600000"})
 
 
 @pytest.mark.parametrize(
