@@ -20,11 +20,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from pipeline.frame import Scalar
 
-__all__ = ["MOST", "Counter", "Most", "Pulses", "Wrap", "number_of"]
+__all__ = ["MOST", "Counter", "CounterState", "Most", "Pulses", "Wrap", "number_of"]
 
 MOST = 1000
 Most = Annotated[
@@ -58,6 +59,20 @@ _ENDS[Wrap.AUTO] = tuple(end for ends in tuple(_ENDS.values()) for end in ends)
 """(one past the largest number, the number that follows it)."""
 
 
+class CounterState(msgspec.Struct):
+    """What outlives a restart; see `Counter`.
+
+    Attributes:
+        last: value and time of the last reading.
+        before: those before the latest jump.
+        pulses: it is a bit.
+    """
+
+    last: tuple[float, float] | None
+    before: tuple[float, float] | None = None
+    pulses: bool = False
+
+
 class Counter:
     """What one counter has counted.
 
@@ -83,7 +98,7 @@ class Counter:
             value: what it shows now.
             ts: when, in seconds.
         """
-        last, self.last = self.last, (value, ts)
+        last, self.last = self.last, (float(value), ts)
         self.jumped = False
         if last is None:
             return 0
@@ -104,6 +119,14 @@ class Counter:
         self.jumped = value > shown
         return 0
 
+    def save(self) -> CounterState:
+        """What outlives a restart."""
+        return CounterState(self.last, self.before)
+
+    def resume(self, state: CounterState) -> None:
+        """Go on where another counter was."""
+        self.last, self.before = state.last, state.before
+
     def _counts(self, since: tuple[float, float], value: float, ts: float) -> bool:
         """Whether it may simply have counted since a reading."""
         most = self._most * max(1.0, (ts - since[1]) / 60)
@@ -116,15 +139,23 @@ class Pulses:
     """What a bit has counted that is set for a moment with each part: how often it went from false to true."""
 
     __slots__ = ("last",)
+    jumped = False
 
     def __init__(self) -> None:
-        self.last: float | None = None
+        self.last: tuple[float, float] | None = None
 
     def step(self, value: float, ts: float) -> float:
         """1 when the bit has just been set, else 0; a bit that is set at first sight may have been so for long."""
-        del ts
-        last, self.last = self.last, value
-        return 1 if value and last is not None and not last else 0
+        last, self.last = self.last, (float(value), ts)
+        return 1 if value and last is not None and not last[0] else 0
+
+    def save(self) -> CounterState:
+        """What outlives a restart."""
+        return CounterState(self.last, pulses=True)
+
+    def resume(self, state: CounterState) -> None:
+        """Go on where another was."""
+        self.last = state.last
 
 
 def number_of(value: Scalar) -> float | None:

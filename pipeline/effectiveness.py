@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
+import msgspec
+
 from pipeline.frame import Scalar
 from pipeline.shifts import Calendar, Shift
 
-__all__ = ["Line", "Missing", "Parts", "Report", "Window"]
+__all__ = ["Line", "LineState", "Missing", "Parts", "Report", "Sums", "Window"]
 
 _PIECES = 60
 """A rolling window's beginning is exact to this part of it."""
@@ -62,17 +64,17 @@ class Report(NamedTuple):
     bad: dict[str, str] | None
 
 
-class _Tally:
+class Sums(msgspec.Struct):
     """Sums over some time. Seconds, and parts; `timed` are those parts for which the running time is known."""
 
-    __slots__ = ("end", "good", "observed", "planned", "running", "scrap", "timed")
+    planned: float = 0.0
+    observed: float = 0.0
+    running: float = 0.0
+    good: float = 0.0
+    scrap: float = 0.0
+    timed: float = 0.0
 
-    def __init__(self, end: float = math.inf) -> None:
-        self.end = end
-        self.planned = self.observed = self.running = 0.0
-        self.good = self.scrap = self.timed = 0.0
-
-    def add(self, other: _Tally) -> None:
+    def add(self, other: Sums) -> None:
         """Take in what another has."""
         self.planned += other.planned
         self.observed += other.observed
@@ -80,6 +82,24 @@ class _Tally:
         self.good += other.good
         self.scrap += other.scrap
         self.timed += other.timed
+
+
+class LineState(msgspec.Struct):
+    """What outlives a restart; see `Line`.
+
+    Attributes:
+        now: until when time was counted, seconds since 1970.
+        running: whether the machine ran.
+        known_until: how long that stands; None: it does not.
+        tally: the present window, or the present piece of a rolling one.
+        past: the pieces before it, oldest first.
+    """
+
+    now: float
+    running: bool | None
+    known_until: float | None
+    tally: Sums
+    past: list[Sums]
 
 
 class Line:
@@ -116,19 +136,42 @@ class Line:
         self._known_until = -math.inf
         self._shift: Shift | None = None
         self._stretch_end = -math.inf
-        self._tally = _Tally()
-        self._past: deque[_Tally] = deque()
+        self._tally = Sums()
+        self._tally_end = math.inf
+        self._past: deque[Sums] = deque()
+
+    @property
+    def now(self) -> float:
+        """Until when time was counted, seconds since 1970; -infinity before the first reading."""
+        return self._now
+
+    def save(self) -> LineState:
+        """What is known; not before the first reading."""
+        known = self._known_until if math.isfinite(self._known_until) else None
+        return LineState(self._now, self._running, known, self._tally, list(self._past))
+
+    def resume(self, state: LineState) -> None:
+        """Go on where another line was; the time since then is missing, but for what its last reading stands for."""
+        self._now = state.now
+        self._turn()
+        self._open()
+        self._running = state.running
+        self._known_until = -math.inf if state.known_until is None else state.known_until
+        self._tally = state.tally
+        self._past.extend(state.past)
 
     def read(self, ts: float, running: bool | None, parts: Parts) -> Iterator[Report]:
         """Take a reading; gives the results of the windows that have ended before it.
 
         Args:
-            ts: its time, seconds since 1970, never less than the last one's.
+            ts: its time, seconds since 1970, never less than the last one's. What it tells of time before `now` is not
+                made good; its parts count.
             running: whether the machine runs; None where that could not be read.
             parts: what was counted since the last reading.
         """
         yield from self.advance(ts)
-        is_timed = ts <= self._known_until
+        # What lies before `now` has been counted as missing: for how long it ran for these parts nobody knows.
+        is_timed = self._now <= ts <= self._known_until
         self._running = running
         self._known_until = ts + self._max_gap if running is not None else -math.inf
         if self._shift is not None:
@@ -146,14 +189,14 @@ class Line:
         if to - self._now > _LONGEST:
             self._begin(to)
         while self._now < to:
-            stop = min(to, self._stretch_end, self._tally.end)
+            stop = min(to, self._stretch_end, self._tally_end)
             if self._shift is not None:
                 self._tally.planned += stop - self._now
                 known = max(0.0, min(stop, self._known_until) - self._now)
                 self._tally.observed += known
                 self._tally.running += known if self._running else 0.0
             self._now = stop
-            if stop >= self._tally.end:
+            if stop >= self._tally_end:
                 yield from self._close()
             if stop >= self._stretch_end:
                 self._turn()
@@ -164,7 +207,7 @@ class Line:
             return None
         tally = self._tally
         if self._past:
-            tally = _Tally()
+            tally = Sums()
             for piece in (*self._past, self._tally):
                 tally.add(piece)
         if not tally.planned:
@@ -228,7 +271,7 @@ class Line:
         else:
             piece = self._length / _PIECES
             start, end = self._now, (math.floor(self._now / piece) + 1) * piece
-        self._tally = _Tally(end)
+        self._tally, self._tally_end = Sums(), end
         return start
 
     def _close(self) -> Iterator[Report]:

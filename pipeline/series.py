@@ -70,6 +70,12 @@ class Series(Generic[T]):
         """The state of an origin's series, whatever the time."""
         return (self._by_origin.get(origin) or self._find(origin)).state
 
+    def resume(self, origin: Origin, newest: float) -> T:
+        """The state of a series that had frames before a restart; older ones than `newest` come from a backlog."""
+        entry = self._find(origin)
+        entry.newest = newest
+        return entry.state
+
     def states(self) -> list[T]:
         """All of them."""
         return [entry.state for entry in self._by_key.values()]

@@ -24,14 +24,24 @@ time with data instead. Parts counted over a gap are made, but not in the perfor
 nobody knows. A factor that can't be told is named in `bad`, and oee is 0 then. A performance over 1 says that the ideal
 rate is too low.
 
+Time goes by the frames' own time stamps, so that a backlog that a broker or journal brings after an outage, in order,
+counts as if it had come at once: for `grace` the clock waits for it. What has not come by then is missing, and what
+comes later still counts as parts only. Until then a silent machine has no new result, unless its last frame is a failed
+read: then somebody is there, and the clock goes on at once. With `grace: 0s` it never waits.
+
 Ordering: kept. Delivery: frames become results. Memory: 60 sums for each machine. Disconnects: see above. When the
-graph is loaded anew the windows go on, unless options of this node have changed. After a restart of the process the
-part of a window that has passed is missing, and `coverage` says so.
+graph is loaded anew the windows go on, unless options of this node have changed. With `state` they go on after a
+restart of the process, too: that file is written each `every` and at the end, so a killed process misses no more than
+that, and the time until it is back; parts made meanwhile count. Without it the part of a window that has passed is
+missing, and `coverage` says so.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -39,15 +49,16 @@ from msgspec import Meta
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from pipeline.counters import MOST, Counter, Most, Pulses, Wrap, number_of
-from pipeline.effectiveness import Line, Missing, Parts, Report, Window
+from pipeline.counters import MOST, Counter, CounterState, Most, Pulses, Wrap, number_of
+from pipeline.effectiveness import Line, LineState, Missing, Parts, Report, Window
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Frame, Kind, Origin
-from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
+from pipeline.operator import Claim, Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.patterns import unmatched
 from pipeline.s7.wanted import check_timezone
 from pipeline.series import Series
 from pipeline.shifts import Calendar, Shift, check_shifts
+from pipeline.state_file import Writer, load
 from pipeline.straight import Straight
 from pipeline.units import Duration
 from pipeline.verdict import Measurement, Verdicts
@@ -94,7 +105,13 @@ class Oee(Options):
     )
     missing: Annotated[Missing, Meta(description="what time without data counts as in availability")] = Missing.STOPPED
     max_gap: Annotated[Duration, Meta(description="time that a reading stands for at most", gt=0)] = Duration(10)
+    grace: Annotated[
+        Duration, Meta(description="time that frames of a backlog are waited for; 0s: the clock goes on at once", ge=0)
+    ] = Duration(3600)
     every: Annotated[Duration, Meta(description="time between two results of a machine", gt=0)] = Duration(60)
+    state: Annotated[
+        str, Meta(description="file of what outlives a restart of the process; empty: windows begin anew then")
+    ] = ""
     measurement: Measurement = "oee"
 
     def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
@@ -104,6 +121,12 @@ class Oee(Options):
             yield Finding(path=(), message=message, hint="give one of them: the other follows")
         if self.window is Window.SHIFT and not self.shifts:
             yield Finding(path=("shifts",), message="window: shift needs them", hint="[{from: 06:00, to: 14:00}]")
+        for name, signal in self.signals.items():
+            if signal.most < self.ideal_rate:
+                message = f"in a minute {self.ideal_rate:g} parts may come, and no more than {signal.most} are believed"
+                path = (name, "most") if isinstance(getattr(self, name), Count) else (name,)
+                hint = f"write {name}: {{field: {signal.field}, most: {math.ceil(2 * self.ideal_rate)}}}"
+                yield Finding(path=path, message=message, hint=hint)
         yield from check_timezone(self.timezone)
         yield from check_shifts(self.shifts, ("shifts",))
 
@@ -125,6 +148,7 @@ def oee(options: Oee, context: Context) -> Transform:
             observer: abc.ObserverBase[Frame], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             judge = _Judge(options, context, observer)
+            judge.resume()
             return CompositeDisposable(
                 Disposable(context.clock.tick(options.every, judge.tick)),
                 frames.subscribe(judge.on_next, observer.on_error, judge.on_completed, scheduler=scheduler),
@@ -133,6 +157,13 @@ def oee(options: Oee, context: Context) -> Transform:
         return Straight(subscribe)
 
     return build
+
+
+@oee.claims
+def _claims(options: Oee, scope: Scope) -> Iterable[Claim]:
+    del scope
+    if options.state:
+        yield Claim(what="state file", key=str(Path(options.state).resolve()), path=("state",))
 
 
 @oee.predict
@@ -151,7 +182,40 @@ def _predict(options: Oee, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG
             Finding(path=("max_gap",), message=message, hint="make it longer than that", severity=Severity.WARNING)
         )
     flow = Flow(frames=max(inflow.blocks, 1) / options.every, size=_SIZE, blocks=inflow.blocks, names=_NAMES)
-    return Forecast(flow=flow, warnings=tuple(warnings))
+    after = f"windows go on from {options.state}" if options.state else "windows begin anew; see `state`"
+    return Forecast(flow=flow, lines=(("after a restart", after),), warnings=tuple(warnings))
+
+
+class _Saved(msgspec.Struct):
+    """One machine in the state file: where its frames come from, and what is known of it.
+
+    Attributes:
+        newest: time of its latest frame, seconds since 1970.
+        fails: that frame was a failed read.
+    """
+
+    measurement: str
+    ip: str
+    db: int | None
+    tenant_id: str
+    plc_id: str
+    tags: dict[str, str]
+    newest: float
+    fails: bool
+    line: LineState
+    counters: dict[str, CounterState]
+
+
+class _File(msgspec.Struct):
+    """The state file.
+
+    Attributes:
+        options: a digest of the node's options; with others, what it holds means something else.
+        machines: all of them.
+    """
+
+    options: str
+    machines: list[_Saved]
 
 
 class _Judge:
@@ -162,16 +226,33 @@ class _Judge:
         self._context = context
         self._observer = observer
         self._verdicts = Verdicts(options.measurement)
-        before = context.kept.pop(_KEPT, None)
-        self._machines: Series[_Machine] = (
-            before[1]
-            if before is not None and before[0] == options
-            else Series(lambda: _Machine(options), context.clock.monotonic)
-        )
+        self._digest = hashlib.sha256(repr(msgspec.structs.replace(options, state="")).encode()).hexdigest()[:16]
+        self._file: Writer | None = None
+        if options.state:  # one for all graphs of this process, so that two never write at once
+            self._file = context.kept.setdefault(options.state, Writer(Path(options.state), context.log))
+        self._machines: Series[_Machine] = Series(lambda: _Machine(options, context), context.clock.monotonic)
+
+    def resume(self) -> None:
+        """Go on where the node of this name was before the graph was loaded anew, or the last process."""
+        before = self._context.kept.pop(_KEPT, None)
+        if before is not None:
+            if before[0] == self._options:
+                self._machines = before[1]
+            return
+        for saved in self._load() if self._options.state else ():
+            about = Origin(
+                measurement=saved.measurement,
+                ip=saved.ip,
+                db=saved.db,
+                tenant_id=saved.tenant_id,
+                plc_id=saved.plc_id,
+                tags=saved.tags,
+            )
+            self._machines.resume(about, saved.newest).resume(about, saved)
 
     def on_next(self, frame: Frame) -> None:
         """Take a reading; tell the results of windows that ended before it."""
-        if frame.kind is not Kind.HEARTBEAT and (machine := self._machines.at(frame)) is not None:
+        if (machine := self._machines.at(frame)) is not None:
             self._tell(frame.origin, machine.take(frame))
 
     def tick(self, _: int) -> None:
@@ -180,15 +261,32 @@ class _Judge:
         for machine in self._machines.states():
             if machine.about is not None:
                 self._tell(machine.about, machine.until(now))
+        self._save()
 
     def on_completed(self) -> None:
         """Leave the windows to whom comes next."""
         self._context.kept[_KEPT] = (self._options, self._machines)
+        self._save()
         self._observer.on_completed()
 
     def _tell(self, about: Origin, reports: Iterable[Report]) -> None:
         for report in reports:
             self._observer.on_next(self._verdicts.frame(about, report.ts, report.values, report.bad))
+
+    def _load(self) -> Iterable[_Saved]:
+        """What the last process has left."""
+        try:
+            found, trouble = load(Path(self._options.state), _File)
+        except OSError as error:
+            found, trouble = None, f"{self._options.state} can't be read ({error.strerror})"
+        if trouble:
+            self._context.log.error("state file is of no use", reason=trouble, advice="windows begin anew")
+        return found.machines if found is not None and found.options == self._digest else ()
+
+    def _save(self) -> None:
+        machines = [saved for machine in self._machines.states() if (saved := machine.save()) is not None]
+        if self._file is not None and machines:
+            self._file.put(self._context.clock.loop, msgspec.json.encode(_File(self._digest, machines)))
 
 
 class _Machine:
@@ -198,10 +296,14 @@ class _Machine:
         about: where they come from; None before the first that has the signals.
     """
 
-    def __init__(self, options: Oee) -> None:
+    def __init__(self, options: Oee, context: Context) -> None:
         self.about: Origin | None = None
+        self._newest = self._told = -math.inf
+        self._fails = False
         self._running = options.running
         self._signals = options.signals
+        self._grace = float(options.grace)
+        self._log = context.log
         self._counters: dict[str, Counter | Pulses] = {}
         self._line = Line(
             Calendar(options.shifts, options.timezone),
@@ -214,10 +316,14 @@ class _Machine:
 
     def take(self, frame: Frame) -> Iterable[Report]:
         """Read a frame; gives the results of windows that ended before it."""
-        if frame.kind is Kind.FAILURE:
-            return self._line.fail(frame.ts) if self.about is not None else ()
-        if self.about is None and self._running not in frame.values:
+        if self.about is None and (frame.kind is not Kind.DATA or self._running not in frame.values):
             return ()
+        self._newest = frame.ts
+        self._fails = frame.kind is Kind.FAILURE
+        if self._fails:
+            return self._line.fail(frame.ts)
+        if frame.kind is Kind.HEARTBEAT:
+            return self._line.advance(frame.ts)
         self.about = frame.origin
         running = frame.values.get(self._running)
         number = None if running is None else number_of(running)
@@ -227,11 +333,39 @@ class _Machine:
         return self._line.read(frame.ts, None if number is None else bool(number), Parts(good, scrap))
 
     def until(self, now: float) -> Iterable[Report]:
-        """The results of windows that have ended by now, then that of the present one."""
-        yield from self._line.advance(now)
+        """The results of windows that have ended by now, then that of the present one, unless it was told already."""
+        yield from self._line.advance(now if self._fails else now - self._grace)
         present = self._line.report()
-        if present is not None:
+        if present is not None and present.ts != self._told:
+            self._told = present.ts
             yield present
+
+    def save(self) -> _Saved | None:
+        """What outlives a restart; None while there is nothing."""
+        about = self.about
+        if about is None:
+            return None
+        counters = {name: counter.save() for name, counter in self._counters.items()}
+        return _Saved(
+            measurement=about.measurement,
+            ip=about.ip,
+            db=about.db,
+            tenant_id=about.tenant_id,
+            plc_id=about.plc_id,
+            tags=dict(about.tags),
+            newest=self._newest,
+            fails=self._fails,
+            line=self._line.save(),
+            counters=counters,
+        )
+
+    def resume(self, about: Origin, saved: _Saved) -> None:
+        """Go on where another process was."""
+        self.about, self._newest, self._fails = about, saved.newest, saved.fails
+        self._line.resume(saved.line)
+        for name, state in saved.counters.items():
+            self._counters[name] = self._made(self._signals[name], pulses=state.pulses)
+            self._counters[name].resume(state)
 
     def _count(self, name: str, frame: Frame) -> float:
         """What a signal has counted; nothing while it can't be read, and then all at once."""
@@ -242,6 +376,13 @@ class _Machine:
             return 0.0
         counter = self._counters.get(name)
         if counter is None:
-            made = Pulses() if isinstance(value, bool) else Counter(signal.wrap, signal.most)
-            counter = self._counters[name] = made
-        return counter.step(number, frame.ts)
+            counter = self._counters[name] = self._made(signal, pulses=isinstance(value, bool))
+        counted = counter.step(number, frame.ts)
+        if counter.jumped:
+            reason = f"{number:.15g} is more than `most` beyond the reading before; nothing is counted"
+            self._log.warning("counter jumped", plc=frame.origin.plc_id, value=signal.field, reason=reason)
+        return counted
+
+    @staticmethod
+    def _made(signal: Count, *, pulses: bool) -> Counter | Pulses:
+        return Pulses() if pulses else Counter(signal.wrap, signal.most)

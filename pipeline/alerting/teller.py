@@ -17,13 +17,13 @@ import msgspec
 
 from pipeline.actor import Mailbox, State
 from pipeline.alerting.machine import Machine, Notice, Rules, Saved
-from pipeline.alerting.memory import load, save
 from pipeline.errors import LinkError, PartFailed, PipelineError
 from pipeline.frame import Frame
 from pipeline.operator import Context
 from pipeline.posting.answers import Answer, Verdict, explain_answer, judge, reason_of
 from pipeline.posting.client import Access, Client
 from pipeline.retry import Backoff, Retry
+from pipeline.state_file import load, save
 
 __all__ = ["Plan", "Teller"]
 
@@ -174,11 +174,13 @@ class Teller:
 
     async def _load(self) -> None:
         try:
-            saved, trouble = await self._context.blocking(load, self._path)
+            found, trouble = await self._context.blocking(load, self._path, Saved)
         except OSError as error:
             raise PipelineError(f"state file '{self._path}' can't be read ({error.strerror})") from error
         if trouble:
-            self._context.log.error("state file replaced", reason=trouble)
+            advice = "alerts that still fire are told again"
+            self._context.log.error("state file replaced", reason=trouble, advice=advice)
+        saved = found or Saved()
         self._machine = Machine(self._rules, saved.series)
         self._outbox.extend(saved.outbox)
         self._changed()

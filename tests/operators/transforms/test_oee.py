@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from reactivex import Subject
 
@@ -30,8 +31,17 @@ IN_SHIFT = Oee(**SIGNALS, window=Window.SHIFT, shifts=[MORNING], timezone="Ameri
 ROLLING = Oee(**SIGNALS, window=Window.ROLLING, length=Duration(600), every=Duration(60))
 
 
-def run(options, frames, begin, end):
-    """Results of frames that come at their own time, from `begin` to `end` (seconds since 1970)."""
+def run(options, frames, begin, end, *, arrival=lambda ts: ts, ends=False):
+    """Results of frames that come at their own time, from `begin` to `end` (seconds since 1970).
+
+    Args:
+        options: of the node.
+        frames: in the order of their time.
+        begin: of the process.
+        end: of the process: it is killed.
+        arrival: when a frame of that time comes.
+        ends: the process ends in order.
+    """
 
     async def main(loop):
         clock = Clock(loop, wall=lambda: begin + loop.time(), monotonic=loop.time)
@@ -40,8 +50,10 @@ def run(options, frames, begin, end):
         seen = []
         source.pipe(oee.build(options, context)).subscribe(seen.append)
         for frame in frames:
-            loop.call_at(frame.ts - begin, source.on_next, frame)
+            loop.call_at(arrival(frame.ts) - begin, source.on_next, frame)
         await asyncio.sleep(end - begin + 0.5)
+        if ends:
+            source.on_completed()
         return seen
 
     return run_virtual(main)
@@ -97,8 +109,8 @@ def test_the_example_of_the_documentation():
 def test_results_so_far_are_of_the_time_so_far():
     """Ten minutes after the beginning ten minutes are planned."""
     seen = run(IN_SHIFT, machine(SIX, SIX + HOUR), SIX, SIX + HOUR - 1)
-    assert [frame.values["planned_seconds"] for frame in seen] == pytest.approx([600, 1200, 1800, 2400, 3000])
-    assert [frame.ts - SIX for frame in seen] == pytest.approx([600, 1200, 1800, 2400, 3000])
+    assert [frame.values["planned_seconds"] for frame in seen] == pytest.approx([600, 1200, 1800, 2400, 3000], abs=5)
+    assert [frame.ts - SIX for frame in seen] == [frame.values["planned_seconds"] for frame in seen]
     assert seen[0].values["oee"] == pytest.approx(0.9 * 0.98, rel=0.01)
 
 
@@ -157,7 +169,7 @@ def test_time_without_data_is_said_and_never_runs(missing, availability):
 
 def test_a_reading_stands_for_a_while_and_a_failure_ends_it_at_once():
     """The last one before silence for 10 s; one before a failure until the failure."""
-    options = Oee(**SIGNALS, window=Window.HOUR, every=Duration(60))
+    options = Oee(**SIGNALS, window=Window.HOUR, every=Duration(60), grace=Duration(0))
     silent = run(options, machine(SIX, SIX + 100), SIX, SIX + 300)
     assert silent[-1].values["running_seconds"] == pytest.approx(110)
     assert silent[-1].values["coverage"] == pytest.approx(110 / 300, rel=0.01)
@@ -167,7 +179,7 @@ def test_a_reading_stands_for_a_while_and_a_failure_ends_it_at_once():
 
 def test_a_bad_running_bit_is_time_without_data():
     """Neither running nor stopped."""
-    options = Oee(**SIGNALS, every=Duration(60))
+    options = Oee(**SIGNALS, every=Duration(60), grace=Duration(0))
     frames = machine(SIX, SIX + 115)
     frames[12:] = [
         each.replace(values={"g": each.values["g"], "s": each.values["s"]}, bad={"on": "refused"})
@@ -217,7 +229,7 @@ def test_counters_go_through_overflow_and_reset():
 
 def test_pulses_count_parts_as_well():
     """A bit that is true for one reading with each part; 6 parts in a minute."""
-    frames = [data(PRESS, ts=SIX + n, on=1, g=n % 10 == 5, s=False) for n in range(3600)]
+    frames = [data(PRESS, ts=SIX + n, on=1, g=n % 10 == 5, s=False) for n in range(3601)]
     (final,) = finals(run(Oee(**SIGNALS), frames, SIX, SIX + HOUR))
     assert final.values["good"] == 360
     assert final.values["performance"] == pytest.approx(6 / 30)
@@ -255,6 +267,91 @@ def test_each_machine_has_its_own_and_other_blocks_have_none():
     assert {frame.origin.plc_id: round(frame.values["availability"], 2) for frame in seen} == {"press": 1, "saw": 0.5}
 
 
+def by_backlog(ts):
+    """An outage from 600 s to 1200 s after six: what was made then comes at its end."""
+    return SIX + 1200 + (ts - SIX) / 1e5 if SIX + 600 < ts <= SIX + 1200 else ts
+
+
+def test_what_a_backlog_brings_counts_as_if_it_had_come_at_once():
+    """By hand: always on at the ideal rate, so that every factor is 1; the results of the outage wait for it."""
+    frames = machine(SIX, SIX + 1800, rate=30, yield_=1)
+    seen = run(Oee(**SIGNALS), frames, SIX, SIX + 1800, arrival=by_backlog)
+    for factor in ("availability", "performance", "coverage", "oee"):
+        assert seen[-1].values[factor] == pytest.approx(1, abs=0.01)
+    assert seen[-1].values["good"] == pytest.approx(900, abs=3)
+    assert [frame for frame in seen if SIX + 600 < frame.ts < SIX + 1200] == []
+
+
+def test_what_comes_after_its_grace_is_parts_and_nothing_more():
+    """Nobody knows how long it ran for them, so it was not faster either."""
+    frames = machine(SIX, SIX + 1800, rate=30, yield_=1)
+    last = run(Oee(**SIGNALS, grace=Duration(0)), frames, SIX, SIX + 1800, arrival=by_backlog)[-1]
+    assert last.values["coverage"] == pytest.approx(2 / 3, abs=0.01)
+    assert last.values["good"] == pytest.approx(900, abs=3)
+    assert last.values["performance"] == pytest.approx(1, abs=0.01)
+
+
+def test_a_silent_machine_is_told_once_its_grace_is_over():
+    """Not again and again what was told; then time without data counts. Heartbeats let time go on."""
+    options = Oee(**SIGNALS, window=Window.DAY, grace=Duration(600))
+    silent = run(options, machine(SIX, SIX + 100), SIX, SIX + 1200)
+    assert [round(frame.ts - SIX) for frame in silent] == [60, 100, *range(120, 601, 60)]
+    beating = [*machine(SIX, SIX + 100), *[Frame.heartbeat(PRESS, SIX + n * 30) for n in range(4, 40)]]
+    assert len(run(options, beating, SIX, SIX + 1200)) > 18
+    failed = [*machine(SIX, SIX + 100), Frame.failure(PRESS, SIX + 102, "timeout")]
+    assert run(options, failed, SIX, SIX + 1200)[-1].ts == SIX + 1200
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_process_that_starts_again_goes_on_with_its_windows(tmp_path, ends):
+    """Killed or stopped after half of the shift, back a minute later: that minute is missing, its parts are not."""
+    path = tmp_path / "data" / "oee.json"
+    options = msgspec.structs.replace(IN_SHIFT, state=str(path), every=Duration(60))
+    frames = machine(SIX, SIX + 8.1 * HOUR)
+    half = [frame for frame in frames if frame.ts <= SIX + 4 * HOUR]
+    rest = [frame for frame in frames if frame.ts >= SIX + 4 * HOUR + 60]
+    run(options, half, SIX, half[-1].ts, ends=ends)
+    again = [half[-10].replace(values={**half[-10].values, "g": 7})]  # what a broker brings a second time is known
+    (final,) = finals(
+        run(options, [*again, *rest], rest[0].ts - 1, SIX + 8.1 * HOUR, arrival=lambda ts: max(ts, rest[0].ts - 0.5))
+    )
+    (whole,) = finals(run(IN_SHIFT, frames, SIX, SIX + 8.1 * HOUR))
+    assert final.values["coverage"] == pytest.approx(1 - 50 / (8 * HOUR), abs=1e-3)
+    assert final.values["availability"] == pytest.approx(1 - 50 / (8 * HOUR), abs=1e-3)
+    assert (final.values["good"], final.values["scrap"]) == (whole.values["good"], whole.values["scrap"])
+    assert (final.origin.plc_id, final.origin.tags) == ("press", {"area": "linha1"})
+
+
+@pytest.mark.parametrize(
+    ("signals", "window"),
+    [({"good": "g"}, Window.ROLLING), ({"good": "bit"}, Window.HOUR), ({"total": "g", "scrap": "s"}, Window.DAY)],
+)
+def test_all_that_is_known_outlives_a_restart(tmp_path, signals, window):
+    """Pieces of a rolling window, bits that count: with no time in between the results are as if by one process."""
+    options = Oee(running="on", ideal_rate=30, window=window, every=Duration(60), **signals)
+    kept = msgspec.structs.replace(options, state=str(tmp_path / "oee.json"))
+    frames = [
+        frame.replace(values={**frame.values, "bit": n % 3 == 0})
+        for n, frame in enumerate(machine(SIX, SIX + HOUR / 2, stops=[(SIX + 300, SIX + 700)]))
+    ]
+    expected = run(options, frames, SIX, SIX + HOUR / 2)[-1]
+    run(kept, frames[:180], SIX, SIX + 900, ends=True)
+    last = run(kept, frames[180:], SIX + 900, SIX + HOUR / 2)[-1]
+    assert last.values == pytest.approx(expected.values, rel=0.01)
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"\xff\xfe", b'{"options": "other", "machines": []}'])
+def test_a_state_file_that_is_of_no_use_is_none(tmp_path, body):
+    """Damaged, or of other options: windows begin anew, and the file is written again."""
+    path = tmp_path / "oee.json"
+    path.write_bytes(body)
+    options = Oee(**SIGNALS, state=str(path), every=Duration(60))
+    assert len(run(options, machine(SIX, SIX + 130), SIX, SIX + 130)) == 2
+    assert b"press" in path.read_bytes()
+    blocked = Oee(**SIGNALS, state=str(tmp_path), every=Duration(60))
+    assert len(run(blocked, machine(SIX, SIX + 130), SIX, SIX + 130)) == 2
+
+
 def test_late_frames_change_nothing_and_a_clock_that_jumps_a_month_begins_anew():
     """What came from a backlog is past; after the jump there is no endless row of empty windows."""
     frames = machine(SIX, SIX + 600)
@@ -271,7 +368,7 @@ def test_ends_pass_and_end_the_results():
     """Completion and error go through; disposal ends the ticks; a new subscriber knows nothing."""
     error = ValueError("x")
     begin = data(PRESS, ts=1_731_800_000, on=True, g=0, s=0)
-    options = Oee(**SIGNALS, every=Duration(10))
+    options = Oee(**SIGNALS, every=Duration(10), grace=Duration(0))
     assert play(oee, options, [(0, begin), (1, END)]) == [(1, END)]
     assert play(oee, options, [(0, begin), (1, error)]) == [(1, error)]
     assert [when for when, _ in play(oee, options, [(0.5, begin)], until=25)] == [10, 20]
@@ -338,6 +435,11 @@ BASE = "type: oee, from: press, running: on, ideal_rate: 30"
             "shifts[1]: is at the same time as shifts[0]",
         ),
         (f"{{{BASE}, good: {{wrap: int}}}}", "good.field: is required and missing"),
+        (
+            f"{{{BASE}, good: {{field: g, most: 20}}}}",
+            "good.most: in a minute 30 parts may come, and no more than 20 are",
+        ),
+        ("{type: oee, from: press, running: on, ideal_rate: 1500, good: g}", "write good: {field: g, most: 3000}"),
     ],
 )
 def test_bad_options_are_told(node, said):
