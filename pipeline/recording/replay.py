@@ -226,7 +226,9 @@ def _playable(graph: Graph, recorded: set[str]) -> tuple[Graph, list[str]]:
     for node in graph.of(NodeKind.TRANSFORM):
         inputs = tuple(name for name in node.inputs if name in nodes)
         if inputs:
-            nodes[node.name] = replace(node, inputs=inputs)
+            # What a running graph remembers in a file is neither used nor touched.
+            changes = {"state": ""} if hasattr(node.options, "state") else {}
+            nodes[node.name] = replace(node, inputs=inputs, options=msgspec.structs.replace(node.options, **changes))
     return replace(graph, http=None, recorder=None, nodes=nodes), told
 
 

@@ -260,9 +260,10 @@ def _require_inside(graph: Graph, folder: Path) -> None:
 
 
 def _files(graph: Graph) -> Iterator[tuple[str, str]]:
-    """What staged sinks claim that is a path, by node."""
-    for node in graph.of(NodeKind.SINK):
+    """What transforms and staged sinks claim that is a path, by node."""
+    staged = [node for node in graph.of(NodeKind.SINK) if node.operator.is_staged]
+    for node in (*graph.of(NodeKind.TRANSFORM), *staged):
         scope = Scope(graph=graph.name, node=node.name, layouts=graph.layouts, folder=graph.path.parent)
-        for claim in node.operator.claimed(node.options, scope) if node.operator.is_staged else ():
+        for claim in node.operator.claimed(node.options, scope):
             if Path(claim.key).is_absolute():
                 yield node.name, claim.key

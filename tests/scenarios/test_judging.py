@@ -22,10 +22,11 @@ BEGIN = 1_731_800_000
 SHIFT = (BEGIN - 9200, BEGIN + 5200)
 
 
-def shipped(name: str, more: str = "") -> Any:
-    """A shipped graph with its variables."""
+def shipped(name: str, more: str = "", folder: str = "data") -> Any:
+    """A shipped graph with its variables; what it remembers is in `folder`."""
     text = (ROOT / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
-    return load_text(text + more, Path(f"{name}.yaml"), {**PLANT, "PLC_IP": "127.0.0.1", "PLC_PORT": "1102"})
+    variables = {**PLANT, "PLC_IP": "127.0.0.1", "PLC_PORT": "1102", "DATA_DIR": folder}
+    return load_text(text + more, Path(f"{name}.yaml"), variables)
 
 
 def readings(*messages: tuple[float, dict[str, Any]]) -> Callable[[Any, Context], Any]:
@@ -89,10 +90,11 @@ def test_the_analytics_judge_each_reading_and_repeat_what_stands() -> None:
 
 
 @pytest.fixture(scope="module")
-def evening() -> list[Frame]:
+def evening(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
     """What `line1-oee` sends of a simulated press in an hour and a half, over the end of the shift."""
     service = "\nservices:\n  plc: {type: s7_simulator, port: 1102, dbs: [{db: 1, layout: press, process: machine, "
-    graph = shipped("line1-oee", service + "values: {contador_bom: 32000}}]}\n")
+    folder = str(tmp_path_factory.mktemp("data"))
+    graph = shipped("line1-oee", service + "values: {contador_bom: 32000}}]}\n", folder)
     sent: list[Frame] = []
     nodes = {name: each for name, each in graph.nodes.items() if name != "broker"}
     nodes["sent"] = node(NodeKind.SINK, "sent", collector(sent), "frames", "oee")

@@ -62,6 +62,17 @@ def test_transforms_run_and_a_frame_is_given_once(quiet):
     assert outlets(graph()) == ["press", "beat"]
 
 
+def test_what_the_running_graph_remembers_is_neither_used_nor_touched(quiet, tmp_path):
+    """Its state file stays as it is, and nothing of it is in the results."""
+    _, path = quiet
+    file = tmp_path / "oee.json"
+    file.write_text("of the running graph")
+    oee = f"  oee: {{type: oee, from: press, running: on, good: parts, ideal_rate: 30, state: {file}}}\n"
+    played(read(path), ["press", "oee"], load_text(TEXT.replace("transforms:\n", f"transforms:\n{oee}"), Path("x"), {}))
+    assert file.read_text() == "of the running graph"
+    assert [each.name for each in tmp_path.iterdir()] == ["oee.json"]
+
+
 def test_a_middle_piece_is_replayed_as_the_whole_would_be(quiet):
     """The flight recorder's files begin anywhere: the connection stands, and no answer is lost or doubled."""
     live, path = quiet
