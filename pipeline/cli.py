@@ -6,6 +6,7 @@ import importlib
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from typing import Any
 import click
 
 import pipeline.commands
-from pipeline.errors import ConfigurationError, PipelineError, UsageError, nearest
+from pipeline.errors import ConfigurationError, PipelineError, Problem, Severity, UsageError, nearest
 from pipeline.hangup import hangup
 
-__all__ = ["cli", "graph_file", "main", "shipped_graphs"]
+__all__ = ["cli", "graph_file", "main", "shipped_file", "shipped_graphs"]
 
 _GRAPH_SUFFIXES = {".yaml", ".yml"}
 
@@ -69,11 +70,15 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
 
 
+def shipped_file(name: str) -> Path:
+    """A file that comes beside the graphs of the project, in a checkout and after an install."""
+    package = Path(__file__).parent
+    return next((f for f in (package / "configs", package.parent / "configs") if f.is_dir()), package) / name
+
+
 def shipped_graphs() -> dict[str, Path]:
     """The graph files that come with the project, by name, in a checkout and after an install."""
-    package = Path(__file__).parent
-    folder = next((f for f in (package / "configs", package.parent / "configs") if f.is_dir()), package)
-    return {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.endswith(".test.yaml")}
+    return {path.stem: path for path in sorted(shipped_file("").glob("*.yaml")) if not path.name.endswith(".test.yaml")}
 
 
 def graph_file(text: str) -> Path:
@@ -93,6 +98,13 @@ def graph_file(text: str) -> Path:
     raise UsageError(f"there is no graph file '{text}'; {hint}")
 
 
+def _counted(problems: Sequence[Problem]) -> str:
+    """`2 problems`, and `1 warning` apart: those alone would have refused nothing."""
+    warnings = sum(problem.severity is Severity.WARNING for problem in problems)
+    counts = {"problem": len(problems) - warnings, "warning": warnings}
+    return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items() if count)
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """The entry point of the command `pipeline`. Exits 0 done, 1 wrong graph or option, 2 a part failed for good."""
     try:
@@ -104,8 +116,7 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(1)
     except ConfigurationError as error:
         click.echo(str(error), err=True)
-        count = len(error.problems)
-        click.echo(f"{count} problem{'s' if count != 1 else ''}, nothing was started", err=True)
+        click.echo(f"{_counted(error.problems)}, nothing was started", err=True)
         sys.exit(error.exit_code)
     except PipelineError as error:
         click.echo(f"error: {error}", err=True)

@@ -93,7 +93,7 @@ def counts() -> list[Count]:
         first = call.argument(0)
         if not kind or not isinstance(first, ast.Constant) or len(call.call.args) < 2:  # noqa: PLR2004 - name and text
             continue
-        name = str(first.value) + ("_total" if kind == "counter" else "")
+        name = str(first.value).removesuffix("_total") + "_total" if kind == "counter" else str(first.value)
         text, labels = call.text(call.call.args[1]), _labels(call)
         if before := found.get(name):
             text = before.text if text in before.text else f"{before.text}; or {text}"

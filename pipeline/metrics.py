@@ -96,8 +96,8 @@ class Metrics(Collector):
         self._log = structlog.get_logger()
 
     def counter(self, name: str, text: str, /, **labels: str) -> Counter:
-        """The counter of this name (without `_total`) and labels, made when first asked for."""
-        return self._child(f"{name}_total", CounterMetricFamily(name, text), labels, Counter)
+        """The counter of this name and labels, made when first asked for; shown with `_total` behind its name."""
+        return self._child(_counted(name), CounterMetricFamily(name, text), labels, Counter)
 
     def gauge(self, name: str, text: str, /, **labels: str) -> Gauge:
         """The gauge of this name and labels, made when first asked for."""
@@ -112,8 +112,8 @@ class Metrics(Collector):
         self._family(name, GaugeMetricFamily(name, text)).readers.append(samples)
 
     def read_counter(self, name: str, text: str, samples: Samples, /) -> None:
-        """A counter (name without `_total`) whose samples are asked for at scrape time."""
-        self._family(f"{name}_total", CounterMetricFamily(name, text)).readers.append(samples)
+        """A counter, named as with `counter`, whose samples are asked for at scrape time."""
+        self._family(_counted(name), CounterMetricFamily(name, text)).readers.append(samples)
 
     def samples(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
         """Labels and value of each series of a counter (its name with `_total`) or gauge, each series once."""
@@ -189,6 +189,11 @@ def parts(head: Metric, samples: Iterable[Sample]) -> Iterator[Metric]:
         part = copy(head)
         part.samples = piece
         yield part
+
+
+def _counted(name: str) -> str:
+    """A counter's name as it is shown."""
+    return f"{name.removesuffix('_total')}_total"
 
 
 def _key(labels: Mapping[str, str]) -> Labels:

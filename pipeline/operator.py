@@ -465,8 +465,8 @@ def _register(kind: NodeKind, build: Callable[[OptionsT, Context], Any]) -> Oper
 
 
 @cache
-def _locations() -> dict[tuple[NodeKind, str], Callable[[], Operator[Any]]]:
-    """Where each operator is, without importing any: files of `operators/`, then entry points `<kind>.<type>`."""
+def _shipped() -> Mapping[tuple[NodeKind, str], Callable[[], Operator[Any]]]:
+    """Where each operator of this project is, without importing any: the files of `operators/`."""
     found: dict[tuple[NodeKind, str], Callable[[], Operator[Any]]] = {}
     for kind in NodeKind:
         package = importlib.import_module(f"operators.{kind}")
@@ -474,15 +474,22 @@ def _locations() -> dict[tuple[NodeKind, str], Callable[[], Operator[Any]]]:
             found[kind, module.name] = lambda path=f"operators.{kind}.{module.name}", name=module.name: getattr(  # type: ignore[misc]
                 importlib.import_module(path), name
             )
+    return found
+
+
+@cache
+def _locations() -> Mapping[tuple[NodeKind, str], Callable[[], Operator[Any]]]:
+    """Where each operator is: those of this project, then entry points `<kind>.<type>`."""
+    found = dict(_shipped())
     for entry in entry_points(group="pipeline.operators"):
         section, _, name = entry.name.partition(".")
         found.setdefault((NodeKind(section), name), entry.load)
     return found
 
 
-def names(kind: NodeKind) -> list[str]:
-    """The types that a section of a graph file may use, sorted."""
-    return sorted(name for found, name in _locations() if found is kind)
+def names(kind: NodeKind, *, shipped: bool = False) -> list[str]:
+    """The types that a section of a graph file may use, sorted; of this project alone where only those are meant."""
+    return sorted(name for found, name in (_shipped() if shipped else _locations()) if found is kind)
 
 
 def find(kind: NodeKind, name: str) -> Operator[Any]:

@@ -1,4 +1,4 @@
-"""The reference of all operators as Markdown, made of what they say of themselves: docstrings, options, metrics.
+"""The reference of this project's operators as Markdown, made of what they say of themselves.
 
 An operator's example is the YAML block of its docstring, or else its first node in a graph that ships.
 """
@@ -52,7 +52,7 @@ def reference(graphs: Iterable[Path]) -> str:
     parts = [_HEAD]
     for kind in NodeKind:
         parts.append(f"### {kind.value.capitalize()}")
-        parts += [_page(find(kind, name), nodes) for name in names(kind)]
+        parts += [_page(find(kind, name), nodes) for name in names(kind, shipped=True)]
     return "\n\n".join(parts)
 
 

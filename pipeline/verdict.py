@@ -12,10 +12,11 @@ from pipeline.config.layouts import RESERVED
 from pipeline.errors import Finding
 from pipeline.frame import Frame, Kind, Origin, Scalar
 from pipeline.framewise import Origins
+from pipeline.identifiers import MEASUREMENT
 
 __all__ = ["Into", "Measurement", "Verdicts", "check_results", "why_bad"]
 
-Measurement = Annotated[str, Meta(description="measurement of the frames that it makes", pattern=r"\A[^\s,{}\"]+\Z")]
+Measurement = Annotated[str, Meta(description="measurement of the frames that it makes", **MEASUREMENT)]
 
 
 class Into(StrEnum):

@@ -67,7 +67,9 @@ class HttpOptions(Options):
     timeout: Annotated[Duration, Meta(description="for a request, connecting and answer included", gt=0)] = Duration(10)
     envelope: Annotated[Envelope, Meta(description="full, or seed: without seq, boot and marks")] = Envelope.FULL
     tls: Annotated[TlsOptions, Meta(description="what is trusted with https, and who we are")] = TlsOptions()
-    journal: Annotated[JournalOptions | None, Meta(description="where frames wait; default data/<graph>/<node>")] = None
+    journal: Annotated[
+        JournalOptions | None, Meta(description="where and how frames wait until they are acknowledged")
+    ] = None
     retry: Annotated[Retry, Meta(description="pauses after failures")] = Retry()
     breaker: Annotated[int, Meta(description="so many refused frames in a row pause the sending", ge=1)] = 100
 
@@ -190,7 +192,7 @@ def _predict(options: HttpOptions, scope: Scope, inflow: Flow) -> Forecast:
 
 
 def _journal(options: HttpOptions, graph: str, node: str) -> JournalOptions:
-    return options.journal or JournalOptions(path=f"data/{graph}/{node}")
+    return (options.journal or JournalOptions()).placed(graph, node)
 
 
 def _headers(options: HttpOptions) -> dict[str, str]:

@@ -78,7 +78,9 @@ class InfluxOptions(Options):
         Envelope.FULL
     )
     tls: Annotated[TlsOptions, Meta(description="what is trusted with https, and who we are")] = TlsOptions()
-    journal: Annotated[JournalOptions | None, Meta(description="where frames wait; default data/<graph>/<node>")] = None
+    journal: Annotated[
+        JournalOptions | None, Meta(description="where and how frames wait until they are acknowledged")
+    ] = None
     retry: Annotated[Retry, Meta(description="pauses after failures")] = Retry()
     breaker: Annotated[int, Meta(description="so many refused points in a row pause the sending", ge=1)] = 100
 
@@ -211,7 +213,7 @@ def _predict(options: InfluxOptions, scope: Scope, inflow: Flow) -> Forecast:
 
 
 def _journal(options: InfluxOptions, graph: str, node: str) -> JournalOptions:
-    return options.journal or JournalOptions(path=f"data/{graph}/{node}")
+    return (options.journal or JournalOptions()).placed(graph, node)
 
 
 def _access(options: InfluxOptions, url: Url, tls: ssl.SSLContext | None, wall: Callable[[], float]) -> Access:

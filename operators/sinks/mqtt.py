@@ -66,7 +66,9 @@ class MqttOptions(BrokerOptions):
         str, Meta(description="retained `online` and `offline`, also the last will; {tenant_id}, {graph}, {node}")
     ] = "plc/{tenant_id}/{graph}/status"
     envelope: Annotated[Envelope, Meta(description="full, or seed: without seq, boot and marks")] = Envelope.FULL
-    journal: Annotated[JournalOptions | None, Meta(description="where frames wait; default data/<graph>/<node>")] = None
+    journal: Annotated[
+        JournalOptions | None, Meta(description="where and how frames wait until they are acknowledged")
+    ] = None
     breaker: Annotated[int, Meta(description="so many refusals in a row pause the sending", ge=1)] = 100
 
     def check(self, scope: Scope) -> Iterable[Finding]:
@@ -195,4 +197,4 @@ def _predict(options: MqttOptions, scope: Scope, inflow: Flow) -> Forecast:
 
 
 def _journal(options: MqttOptions, graph: str, node: str) -> JournalOptions:
-    return options.journal or JournalOptions(path=f"data/{graph}/{node}")
+    return (options.journal or JournalOptions()).placed(graph, node)

@@ -27,6 +27,7 @@ from pipeline.actor import Mailbox
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Extent
 from pipeline.hosts import check_host
+from pipeline.identifiers import TSAP
 from pipeline.operator import Context, Copy, Flow, Forecast, Options, Overflow, RunSink, Scope, sink
 from pipeline.retry import Retry
 from pipeline.s7.mirror import Mirror, Partner
@@ -42,15 +43,14 @@ __all__ = ["MirrorOptions", "TargetOptions", "TargetTsapOptions", "s7_mirror"]
 
 _TYPES = {"pg": 1, "op": 2, "basic": 3}
 _RANGE = re.compile(r"DB(\d{1,5})\.(\d{1,5})\.\.(\d{1,5})", re.IGNORECASE | re.ASCII)
-_TSAP = r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}$"
 _LAST = 65535
 
 
 class TargetTsapOptions(Options, kw_only=True):
     """Raw TSAPs, for what is not a CPU in a rack (LOGO!, soft PLCs, CPs)."""
 
-    local: Annotated[str, Meta(description="two hexadecimal bytes, as STEP 7 shows them: 10.00", pattern=_TSAP)]
-    remote: Annotated[str, Meta(description="the target's: 03.01", pattern=_TSAP)]
+    local: Annotated[str, Meta(description="two hexadecimal bytes, as STEP 7 shows them: 10.00", **TSAP)]
+    remote: Annotated[str, Meta(description="the target's: 03.01", **TSAP)]
 
 
 class TargetOptions(Options, kw_only=True):

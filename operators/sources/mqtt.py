@@ -25,6 +25,7 @@ from reactivex import Observable
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Frame, Origin
 from pipeline.hosts import is_host
+from pipeline.identifiers import CLIENT_ID
 from pipeline.messages import Format, MessageMapping, Read, Series, read_json, read_mov, read_ours
 from pipeline.mqtt.client import Access, Session
 from pipeline.mqtt.filters import TopicPattern, check_filter, levels_of
@@ -67,7 +68,7 @@ class MqttOptions(BrokerOptions):
         int, Meta(description="1: until processed; 0: what comes while nobody is here is lost", ge=0, le=1)
     ] = 1
     client_id: Annotated[
-        str, Meta(description="names the session at the broker; empty: made of graph and node", pattern=r"^[!-~]*$")
+        str, Meta(description="names the session at the broker; empty: made of graph and node", **CLIENT_ID)
     ] = ""
     session_expiry: Annotated[
         Duration, Meta(description="the broker keeps what comes while nobody is here for this long", ge=0, lt=2**32)

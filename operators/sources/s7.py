@@ -22,6 +22,7 @@ from pipeline.config.layouts import Layout, Naming
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Extent, Frame, Kind, Origin, Scalar
 from pipeline.hosts import is_host
+from pipeline.identifiers import IDENTIFIER, TSAP
 from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Options, Scope, source
 from pipeline.recording.tape import Tape
 from pipeline.retry import Retry
@@ -56,11 +57,9 @@ __all__ = ["S7", "PlcOptions", "TsapOptions", "s7"]
 _TYPES = {"pg": 1, "op": 2, "basic": 3}
 _CPU_MEASUREMENT = "s7_cpu"
 _ROUND_TRIP = 0.005
-_IDENTIFIER = r"^[A-Za-z0-9_.-]{0,64}$"
-_TSAP = r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}$"
 
-TenantId = Annotated[str, Meta(description="customer or site; part of the topic", pattern=_IDENTIFIER)]
-PlcId = Annotated[str, Meta(description="the PLC's name; part of the topic", pattern=_IDENTIFIER)]
+TenantId = Annotated[str, Meta(description="customer or site; part of the topic", **IDENTIFIER)]
+PlcId = Annotated[str, Meta(description="the PLC's name; part of the topic", **IDENTIFIER)]
 Port = Annotated[int, Meta(description="TCP port", ge=1, le=65535)]
 Rack = Annotated[int, Meta(description="rack of the CPU", ge=0, le=7)]
 Slot = Annotated[int, Meta(description="slot of the CPU: S7-300 2, S7-1200/1500 1 or 0", ge=0, le=31)]
@@ -74,7 +73,7 @@ class PlcOptions(Options, kw_only=True):
     port: Port = 102
     rack: Rack = 0
     slot: Slot = 1
-    tenant_id: Annotated[str, Meta(description="the source's `tenant_id` unless told", pattern=_IDENTIFIER)] = ""
+    tenant_id: Annotated[str, Meta(description="the source's `tenant_id` unless told", **IDENTIFIER)] = ""
     tags: Annotated[dict[str, str], Meta(description="fixed tags of all its frames")] = msgspec.field(
         default_factory=dict
     )
@@ -88,8 +87,8 @@ class PlcOptions(Options, kw_only=True):
 class TsapOptions(Options, kw_only=True):
     """Raw TSAPs, for what is not a CPU in a rack (LOGO!, soft PLCs, CPs)."""
 
-    local: Annotated[str, Meta(description="two hexadecimal bytes, as STEP 7 shows them: 10.00", pattern=_TSAP)]
-    remote: Annotated[str, Meta(description="the PLC's: 03.01", pattern=_TSAP)]
+    local: Annotated[str, Meta(description="two hexadecimal bytes, as STEP 7 shows them: 10.00", **TSAP)]
+    remote: Annotated[str, Meta(description="the PLC's: 03.01", **TSAP)]
 
 
 class S7(Options, kw_only=True):

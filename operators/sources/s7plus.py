@@ -56,6 +56,7 @@ from pipeline.codecs import FrameJson
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.hosts import is_host
+from pipeline.identifiers import IDENTIFIER
 from pipeline.operator import Claim, Context, Emit, Flow, Forecast, Options, Scope, source
 from pipeline.retry import Retry
 from pipeline.s7.wanted import EVERY, check_plcs, check_timezone
@@ -77,13 +78,12 @@ if TYPE_CHECKING:
 
 __all__ = ["S7Plus", "S7PlusPlc", "S7PlusTls", "s7plus"]
 
-_IDENTIFIER = r"^[A-Za-z0-9_.-]{0,64}$"
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{64}")
 _VALUES = 20
 """Values of a block whose program nobody has asked yet, for forecasts."""
 
-TenantId = Annotated[str, Meta(description="customer or site; part of the topic", pattern=_IDENTIFIER)]
-PlcId = Annotated[str, Meta(description="the PLC's name; part of the topic", pattern=_IDENTIFIER)]
+TenantId = Annotated[str, Meta(description="customer or site; part of the topic", **IDENTIFIER)]
+PlcId = Annotated[str, Meta(description="the PLC's name; part of the topic", **IDENTIFIER)]
 Port = Annotated[int, Meta(description="TCP port", ge=1, le=65535)]
 
 
@@ -93,7 +93,7 @@ class S7PlusPlc(Options, kw_only=True):
     plc_id: PlcId = ""
     address: Annotated[str, Meta(description="IP address or host name", min_length=1)]
     port: Port = 102
-    tenant_id: Annotated[str, Meta(description="the source's `tenant_id` unless told", pattern=_IDENTIFIER)] = ""
+    tenant_id: Annotated[str, Meta(description="the source's `tenant_id` unless told", **IDENTIFIER)] = ""
     fingerprint: Annotated[str, Meta(description="of its certificate, instead of tls.fingerprint")] = ""
     tags: Annotated[dict[str, str], Meta(description="fixed tags of all its frames")] = msgspec.field(
         default_factory=dict

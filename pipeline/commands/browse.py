@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from pipeline import log
-from pipeline.cli import graph_file
+from pipeline.cli import graph_file, shipped_file
 from pipeline.clock import Clock
 from pipeline.config import load
 from pipeline.errors import UsageError
@@ -173,15 +173,21 @@ def graph_name(output: Path | None) -> str:
 
 
 def schema_line(output: Path | None) -> str:
-    """The first line of a graph file, by which editors find the schema; empty where none is near the file."""
-    for folder in ("", "configs/", "../"):
-        if output is not None and (output.parent / folder / _SCHEMA).is_file():
-            return f"# yaml-language-server: $schema={folder}{_SCHEMA}\n"
-    return ""
+    """The first line of a graph file, by which editors find the schema: one near the file, or that of this program."""
+    if output is None:
+        return ""
+    near = next((way for way in ("", "configs/", "../") if (output.parent / way / _SCHEMA).is_file()), None)
+    place = f"{near}{_SCHEMA}" if near is not None else shipped_file(_SCHEMA).as_posix()
+    return f"# yaml-language-server: $schema={place}\n"
 
 
-def write_new(text: str, output: Path | None) -> None:
+def write_new(text: str, output: Path | None, then: str = "") -> None:
     """Write a text to a new file, or to standard output.
+
+    Args:
+        text: the text.
+        output: the file.
+        then: what to do next; unless told, check it.
 
     Raises:
         UsageError: the file is there already, or can't be written.
@@ -196,4 +202,4 @@ def write_new(text: str, output: Path | None) -> None:
         raise UsageError(f"'{output}' is there already; name another file") from error
     except OSError as error:
         raise UsageError(f"'{output}' can't be written: {error.strerror}") from error
-    click.echo(f"{output} is written; next: pipeline check {output}", err=True)
+    click.echo(f"{output} is written; next: {then or f'pipeline check {output}'}", err=True)

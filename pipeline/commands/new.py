@@ -17,12 +17,18 @@ from pipeline.errors import ConfigurationError, UsageError
 from pipeline.operator import NodeKind
 from pipeline.s7.browse_graph import StarterBlock, starter_graph
 from pipeline.s7.browse_place import access_options, place_of_address
-from pipeline.scaffold import Layouts, operator_files, package_file, read_layouts
+from pipeline.scaffold import Layouts, operator_files, package_files, read_layouts
 
 __all__ = ["command"]
 
 _KINDS = {kind.value.removesuffix("s"): kind for kind in NodeKind}
 _LARGEST = 65_536
+_MADE = (
+    ("operators/README.md", ("pipeline", "operators", "--update")),
+    ("configs/graph.schema.json", ("pipeline", "schema", "--shipped", "-o")),
+    ("pipeline/ERRORS.md", ("pipeline.inventory",)),
+)
+"""What is made of all operators, with the module that makes it and its arguments; the last makes METRICS.md too."""
 
 
 @click.group(name="new")
@@ -48,8 +54,9 @@ def command() -> None:
 def operator_command(kind: str, name: str, folder: Path | None) -> None:
     """Write an operator and its test, which passes: replace what it does by what yours does.
 
-    In a checkout of this project they go to `operators/` and `tests/operators/`, and its page is made. Elsewhere they
-    become a package of their own, which registers the operator once it is installed. Nothing is written over.
+    In a checkout of this project they go to `operators/` and `tests/operators/`, and what is made of the code is made
+    anew: the reference of operators, metrics and messages, the schema for editors. Elsewhere they become a package of
+    their own, which registers the operator once it is installed. Nothing of yours is written over.
 
     \b
     Examples:
@@ -62,7 +69,7 @@ def operator_command(kind: str, name: str, folder: Path | None) -> None:
     made = dict(operator_files(section, name, in_project=in_project))
     project = root / "pyproject.toml"
     if not in_project and not project.exists():
-        made[Path("pyproject.toml")] = package_file(section, name)
+        made |= {path: text for path, text in package_files(section, name).items() if not (root / path).exists()}
     taken = [root / path for path in made if (root / path).exists()]
     if taken:
         raise UsageError(f"'{taken[0]}' is there already; choose another name, or remove it")
@@ -70,7 +77,7 @@ def operator_command(kind: str, name: str, folder: Path | None) -> None:
         _write(root / path, text)
     test = next(root / path for path in made if path.name.startswith("test_"))
     if in_project:
-        _update_page(root)
+        _update_pages(root)
         click.echo(f"next: python -m pytest {test}", err=True)
         return
     if Path("pyproject.toml") not in made:
@@ -132,15 +139,18 @@ def _write(path: Path, text: str) -> None:
     click.echo(f"{path} is written", err=True)
 
 
-def _update_page(root: Path) -> None:
-    """Make the operators' pages anew, where those of this project are meant: by a process that finds the new one."""
-    page = root / "operators" / "README.md"
-    if Path(operators.__file__).resolve().parent != page.resolve().parent or not page.is_file():
+def _update_pages(root: Path) -> None:
+    """Make anew what is made of the operators, where those of this project are meant: by a process that finds all."""
+    if Path(operators.__file__).resolve().parent != (root / "operators").resolve():
         return
-    done = subprocess.run(  # noqa: S603 - this program
-        [sys.executable, "-m", "pipeline", "operators", "--update", str(page)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    click.echo(done.stderr.strip() if done.returncode else f"{page} has its page now", err=True)
+    for made, command in _MADE:
+        page = root / made
+        if not page.is_file():
+            continue
+        done = subprocess.run(  # noqa: S603 - this program
+            [sys.executable, "-m", *command, *([str(page)] if command[-1].startswith("-") else [])],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        click.echo(done.stderr.strip() if done.returncode else f"{page} knows it now", err=True)

@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline import log
 from pipeline.clock import Clock
-from pipeline.commands.browse import graph_name, place_of, write_new
+from pipeline.commands.browse import graph_name, place_of, schema_line, write_new
 from pipeline.errors import UsageError
 from pipeline.probing.analysis import analyse
 from pipeline.probing.layout import Named, layout_lines, named
@@ -94,7 +94,7 @@ def command(
     analysis = analyse(samples)
     if export is not None:
         fields = [named(each, analysis, samples) for each in analysis.chosen]
-        write_new(probe.export(fields, export), export)
+        write_new(probe.export(fields, export), export, probe.next_step(export))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(as_object(db, samples, analysis)), indent=2).decode())
     elif as_text or export is None:
@@ -172,7 +172,13 @@ class _Probe:
             return "\n".join(["layouts:", *lines]) + "\n"
         day = time.strftime("%Y-%m-%d")
         comments = [f"DB{self._db} of {self._place}, as it seemed on {day}: types and meanings are guesses."]
-        return starter_graph(self._place, [block], comments, graph_name(output))
+        return schema_line(output) + starter_graph(self._place, [block], comments, graph_name(output))
+
+    def next_step(self, output: Path) -> str:
+        """What to do with the file that `export` made."""
+        if self._layout_only:
+            return f"put it into a graph file, or: pipeline new graph --plc ADDRESS --db {self._db} --layout {output}"
+        return f"pipeline check {output}"
 
     def _save(self, fields: Sequence[Named]) -> str:
         """Write the fields to a file that is not there yet; its name, or why it can't be written."""
@@ -185,7 +191,7 @@ class _Probe:
                 continue
             except OSError as error:
                 return f"'{path}' can't be written: {error.strerror}"
-            return f"{path} is written; next: pipeline check {path}"
+            return f"{path} is written; next: {self.next_step(path)}"
         return "there are too many exports here already"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.config.schema import schema_of, schema_text
+from pipeline.config.schema import schema, schema_of, schema_text
 from pipeline.errors import UsageError
 from pipeline.testing.options import Suite
 
@@ -17,19 +17,21 @@ __all__ = ["command"]
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to this file."
 )
+@click.option("--shipped", is_flag=True, help="Only the operators of this project, without those of other packages.")
 @click.option("--test", "of_tests", is_flag=True, help="The schema of test files, NAME.test.yaml.")
-def command(*, output: Path | None, of_tests: bool) -> None:
+def command(*, output: Path | None, shipped: bool, of_tests: bool) -> None:
     """Tell editors which options there are: the JSON Schema of graph files, with the operators installed here.
 
     A graph file names the schema in its first line. Editors with the YAML language server (VS Code with the YAML
-    extension of Red Hat, Neovim, Emacs, Kate) then complete options, show what they mean, and mark mistakes.
+    extension of Red Hat, Neovim, Emacs, Kate) then complete options, show what they mean, and mark mistakes. Inside of
+    braces they complete from an option's first letter on.
 
     \b
     Example:
       pipeline schema -o graph.schema.json
       # first line of a graph file:  # yaml-language-server: $schema=graph.schema.json
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
-    text = schema_text(schema_of(Suite, "Tests of a pipeline graph") if of_tests else None)
+    text = schema_text(schema_of(Suite, "Tests of a pipeline graph") if of_tests else schema(shipped=shipped))
     if output is None:
         click.echo(text, nl=False)
         return

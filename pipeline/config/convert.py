@@ -30,6 +30,7 @@ __all__ = [
     "is_options",
     "is_union",
     "members",
+    "pattern_words",
     "rank",
     "shape",
     "shapes",
@@ -246,6 +247,11 @@ def _finite(base: Any, number: Any) -> Any:
     return converted if base is int or math.isfinite(converted) else None
 
 
+def pattern_words(meta: msgspec.Meta) -> str:
+    """What a text must be by a type's pattern: in words where its `Meta` has them, which editors show too."""
+    return str((meta.extra_json_schema or {}).get("patternErrorMessage", f"must match {meta.pattern}"))
+
+
 def bounds(value: Any, meta: msgspec.Meta) -> Iterator[str]:
     """What of a type's `Meta` bounds a value breaks, in words."""
 
@@ -264,7 +270,7 @@ def bounds(value: Any, meta: msgspec.Meta) -> Iterator[str]:
         if meta.multiple_of is not None and value % meta.multiple_of:
             yield f"must be a multiple of {say(meta.multiple_of)}, got {value}"
     if isinstance(value, str) and meta.pattern is not None and not re.search(meta.pattern, value):
-        yield f"must match {meta.pattern}, got '{value[:80]}'"
+        yield f"{pattern_words(meta)}, got '{value[:80]}'"
     if isinstance(value, str | list | tuple | dict | set | frozenset):
         unit = "characters" if isinstance(value, str) else "entries"
         if meta.min_length is not None and len(value) < meta.min_length:

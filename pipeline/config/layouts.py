@@ -227,7 +227,7 @@ def build_layouts(
 
     Args:
         options: as declared.
-        broken: names of layouts that are declared, but whose options could not even be read.
+        broken: names of layouts of whose declaration not all could be read; what could is in `options`.
     """
     builder = _Builder(options, broken)
     for name in options:
@@ -245,7 +245,8 @@ class _Builder:
 
     def __init__(self, options: Mapping[str, LayoutOptions], broken: Iterable[str]) -> None:
         self.options = options
-        self.built = {name: Layout(name=name, size=0, stride=0, sound=False) for name in broken}
+        self._broken = frozenset(broken)
+        self.built = {name: Layout(name=name, size=0, stride=0, sound=False) for name in self._broken - options.keys()}
         self.findings: list[Finding] = []
         self._open: list[str] = []
 
@@ -258,7 +259,7 @@ class _Builder:
         if name.upper() in ALIASES:
             self._add((name,), f"'{name}' is the name of an S7 type", "choose another name for the layout")
         fields = [field for key, value in options.fields.items() if (field := self._field(name, key, value))]
-        if not options.fields:
+        if not options.fields and name not in self._broken:
             self._add((name, "fields"), "a layout needs at least one field")
         self._judge_places(name, options.size, fields)
         self._open.pop()
@@ -269,7 +270,7 @@ class _Builder:
             size=size,
             stride=options.size or size + size % 2,
             fields=tuple(fields),
-            sound=len(self.findings) == before and all(layout.sound for layout in inner),
+            sound=name not in self._broken and len(self.findings) == before and all(layout.sound for layout in inner),
             depth=1 + max((layout.depth for layout in inner), default=0),
         )
         return self.built[name]

@@ -15,11 +15,13 @@ from pipeline.config.document import Entry, Listing, Record, Scalar, Value, deco
 from pipeline.config.http import Http
 from pipeline.config.layouts import Layout, LayoutOptions, build_layouts
 from pipeline.config.origins import check_origins
+from pipeline.config.partial import bind_readable
 from pipeline.config.problems import Problems
 from pipeline.config.recorder import RecorderOptions
 from pipeline.config.wiring import Draft, check_claims, check_names, check_wiring, in_data_order
 from pipeline.errors import ConfigurationError, Finding, Problem, Severity, nearest
 from pipeline.graph import Graph, Node
+from pipeline.identifiers import GRAPH_NAME
 from pipeline.operator import NodeKind, Options, Scope, find, names
 
 __all__ = ["NODE_KEYS", "TOP_KEYS", "GraphName", "load", "load_text"]
@@ -36,7 +38,7 @@ GraphName = Annotated[
     str,
     Meta(
         description="The graph's name: a letter or digit, then letters, digits, _ . or -. Left out: the file's name.",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$",
+        **GRAPH_NAME,
     ),
 ]
 
@@ -148,11 +150,16 @@ class _Loader:
         return Graph(name=name, path=self._path, layouts=layouts, nodes={draft.name: _node(draft) for draft in drafts})
 
     def _name(self) -> str:
-        place: Value = Scalar(self._path.stem, 1, 1, plain=False)
-        if entry := self._root.entries.get("name"):
-            place = entry.value
-        bound = Binder(self._environ, self._problems.reporter()).value(GraphName, place, ("name",))
+        entry = self._root.entries.get("name")
+        place = entry.value if entry else Scalar(self._path.stem, 1, 1, plain=False)
+        bound = Binder(self._environ, self._problems.reporter() if entry else self._no_name).value(
+            GraphName, place, ("name",)
+        )
         return self._path.stem if bound is FAILED else str(bound)
+
+    def _no_name(self, place: Value, path: OptionPath, message: str, _hint: str, severity: Severity) -> None:
+        message = f"is missing, and the file's name can't stand for it: {message}"
+        self._problems.add(place, message, "write a line `name: …`", path=path, severity=severity)
 
     def _top(self, key: str, kind: type[OptionsT], name: str) -> OptionsT | None:
         """A section of the file that is one set of options; None when it is not there, or wrong."""
@@ -172,12 +179,12 @@ class _Loader:
         section = self._mapping("layouts")
         report = self._problems.reporter(prefix=("layouts",))
         for name, entry in section.entries.items():
-            bound = Binder(self._environ, report).value(LayoutOptions, entry.value, (name,))
-            if bound is FAILED:
+            bound, sound = bind_readable(self._environ, report, LayoutOptions, entry.value, (name,))
+            if not sound:
                 self._broken.add(name)
-            else:
+            if bound is not None:
                 options[name] = bound
-        layouts, findings = build_layouts(options)
+        layouts, findings = build_layouts(options, self._broken)
         for finding in findings:
             if finding.severity is Severity.ERROR:
                 self._broken.add(str(finding.path[0]) if finding.path else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, get_args, get_origin
@@ -12,7 +12,17 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from pipeline.config.bind import fields
-from pipeline.config.convert import choices, expected, is_options, is_union, members, shapes, unwrap, written
+from pipeline.config.convert import (
+    choices,
+    expected,
+    is_options,
+    is_union,
+    members,
+    pattern_words,
+    shapes,
+    unwrap,
+    written,
+)
 from pipeline.config.http import Http
 from pipeline.config.layouts import LayoutOptions
 from pipeline.config.loader import GraphName
@@ -60,7 +70,7 @@ _SIMPLE: Mapping[Any, dict[str, Any]] = {
             {
                 "type": "object",
                 "properties": {"file": {"type": "string", "description": "A file whose text is the secret."}},
-                "required": ["file"],
+                "allOf": [{"required": ["file"]}],
                 "additionalProperties": False,
             },
         ]
@@ -103,11 +113,15 @@ def schema_of(cls: type[Options], title: str) -> dict[str, Any]:
     }
 
 
-def schema() -> dict[str, Any]:
-    """The schema of a whole file: every operator that is installed, its options with descriptions and bounds."""
+def schema(*, shipped: bool = False) -> dict[str, Any]:
+    """The schema of a whole file: every operator that is installed, its options with descriptions and bounds.
+
+    Args:
+        shipped: only the operators of this project.
+    """
     definitions: dict[str, Any] = {}
     builder = _Builder(definitions)
-    sections = {kind.value: _section(kind, builder) for kind in NodeKind}
+    sections = {kind.value: _section(kind, names(kind, shipped=shipped), builder) for kind in NodeKind}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A pipeline graph",
@@ -129,10 +143,10 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _section(kind: NodeKind, builder: _Builder) -> dict[str, Any]:
+def _section(kind: NodeKind, types: Iterable[str], builder: _Builder) -> dict[str, Any]:
     """A section: which options a node may have follows from its `type`."""
     takes = kind in (NodeKind.TRANSFORM, NodeKind.SINK)
-    docs = {name: find(kind, name).doc.partition("\n")[0] for name in names(kind)}
+    docs = {name: find(kind, name).doc.partition("\n")[0] for name in types}
     type_: dict[str, Any] = {
         "description": "What it is; `python -m pipeline operators NAME` tells all of one.",
         "anyOf": [{"enum": list(docs), "enumDescriptions": list(docs.values())}, _SUBSTITUTED],
@@ -148,8 +162,7 @@ def _section(kind: NodeKind, builder: _Builder) -> dict[str, Any]:
     node: dict[str, Any] = {
         "type": "object",
         "properties": {"type": type_},
-        "required": ["type", "from"] if takes else ["type"],
-        **({"allOf": variants} if variants else {}),
+        "allOf": [{"required": ["type", "from"] if takes else ["type"]}, *variants],
     }
     return {
         "description": f"The {kind.value} of the graph, by name.",
@@ -182,13 +195,13 @@ class _Builder:
         for field in fields(cls):
             properties[field.encode_name] = self.of(field.type)
             default = _default(field)
-            if default is not None:
+            if default not in (None, ""):
                 properties[field.encode_name] = {**properties[field.encode_name], "default": default}
         return {
             "type": "object",
             "properties": properties,
-            "required": [field.encode_name for field in fields(cls) if field.required],
             "additionalProperties": False,
+            **_required([field.encode_name for field in fields(cls) if field.required]),
         }
 
     def _plain(self, base: Any) -> dict[str, Any]:
@@ -234,6 +247,14 @@ class _Builder:
         return {"$ref": f"#/$defs/{key}"}
 
 
+def _required(keys: list[str]) -> dict[str, Any]:
+    """What must be there, apart from the properties.
+
+    Beside them the YAML language server would offer it as a suggestion of its own, named as the class is.
+    """
+    return {"allOf": [{"required": keys}]} if keys else {}
+
+
 def _short(form: Mapping[str, str]) -> dict[str, Any]:
     """The text that stands for a mapping: a field, an address."""
     return {"type": "string", **form, "pattern": f"{form['pattern']}|{_SUBSTITUTED['pattern']}"}
@@ -255,13 +276,14 @@ def _with_meta(result: dict[str, Any], base: Any, meta: msgspec.Meta) -> dict[st
         bounds = {word: getattr(meta, name) for name, word in _BOUNDS.items() if getattr(meta, name) is not None}
     elif base is str and meta.pattern is not None:
         pattern = re.sub(r"\\[AZ]", lambda match: _FIRST_TO_LAST[match[0]], meta.pattern)
-        bounds = {"anyOf": [{"pattern": pattern}, _SUBSTITUTED]}
+        bounds = {"anyOf": [{"pattern": pattern, "patternErrorMessage": pattern_words(meta)}, _SUBSTITUTED]}
     elif shapes(base) == {"list"}:
         bounds = _lengths(meta, "minItems", "maxItems")
     elif shapes(base) == {"mapping"} and not is_options(base):
         bounds = _lengths(meta, "minProperties", "maxProperties")
     # Bounds on numbers leave texts alone, so they may stand beside the alternative `${…}`.
-    return {**result, **bounds, **extra, **(meta.extra_json_schema or {})}
+    more = {key: value for key, value in (meta.extra_json_schema or {}).items() if key != "patternErrorMessage"}
+    return {**result, **bounds, **extra, **more}
 
 
 def _lengths(meta: msgspec.Meta, least: str, most: str) -> dict[str, Any]:

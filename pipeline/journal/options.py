@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from pipeline.operator import Claim, Flow, Options
@@ -68,7 +69,10 @@ def _broker(receiver: str) -> str:
 class JournalOptions(Options):
     """Where and how frames are kept until the receiver has acknowledged them."""
 
-    path: Annotated[str, Meta(description="folder of this sink's journal; each sink needs its own", min_length=1)]
+    path: Annotated[
+        str,
+        Meta(description="its folder, which no other sink may have; default data/<graph>/<node>", min_length=1),
+    ] = ""
     max_size: Annotated[Size, Meta(description="disk space for frames", ge=65536)] = Size(1024**3)
     max_age: Annotated[
         Duration, Meta(description="frames that waited longer go; counted while running, not by the wall clock", gt=0)
@@ -88,6 +92,10 @@ class JournalOptions(Options):
         Duration, Meta(description="keep acknowledged frames this long, to send them again by hand", ge=0)
     ] = Duration(0.0)
     compression: Annotated[Compression, Meta(description="less disk for more CPU")] = Compression.NONE
+
+    def placed(self, graph: str, node: str) -> JournalOptions:
+        """The same in the folder that a sink's journal has when none is told."""
+        return self if self.path else msgspec.structs.replace(self, path=f"data/{graph}/{node}")
 
     def claim(self, receiver: str) -> JournalClaim:
         """What a sink with the option `journal` claims for it."""

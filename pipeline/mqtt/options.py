@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from pipeline.errors import Finding, LinkError, Severity
 from pipeline.hosts import check_host
+from pipeline.identifiers import CLIENT_ID
 from pipeline.mqtt.client import Access
 from pipeline.operator import Options, Scope
 from pipeline.retry import Retry
@@ -39,7 +40,7 @@ class BrokerOptions(Options):
     username: Annotated[str, Meta(description="empty for none")] = ""
     password: Annotated[Secret, Meta(description="empty for none; read anew for each connection")] = Secret()
     client_id: Annotated[
-        str, Meta(description="unique at the broker; empty: made of graph, node and machine", pattern=r"^[!-~]*$")
+        str, Meta(description="unique at the broker; empty: made of graph, node and machine", **CLIENT_ID)
     ] = ""
     protocol: Annotated[Version, Meta(description="version of MQTT")] = Version.V5
     keep_alive: Annotated[Duration, Meta(description="a mute broker is left after one and a half times this", ge=1)] = (

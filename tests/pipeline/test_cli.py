@@ -89,6 +89,20 @@ def test_a_wrong_graph_exits_1_with_every_place(tmp_path: Path, capsys: pytest.C
         assert "Traceback" not in err
 
 
+def test_mistakes_and_warnings_are_counted_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning alone would have refused nothing; a file's name that can't be a graph's is told as that."""
+    path = tmp_path / "a b.yaml"
+    path.write_text(
+        "sources: {s: {type: s7, address: a, every: 1s, tags: {n: M0.0}, prot: 7}}\n"
+        "sinks: {o: {type: mqtt, from: s, host: b, username: u, password: x}}\n"
+    )
+    code, _, err = run(capsys, "check", str(path))
+    assert code == 1
+    assert "name: is missing, and the file's name can't stand for it: must be a letter or digit, then" in err
+    assert "got 'a b'; write a line `name: …`\n" in err
+    assert "\n2 problems, 1 warning, nothing was started\n" in err
+
+
 def test_a_shipped_graph_is_run_by_its_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

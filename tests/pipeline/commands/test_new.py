@@ -43,13 +43,16 @@ def test_a_new_operator_of_each_kind_passes_its_tests_and_the_contract(tmp_path)
     for kind in KINDS:
         code, said = python(tmp_path, "pipeline", "new", "operator", kind, f"my_own_{kind}")
         assert code == 0, said
-        assert "operators/README.md has its page now" in said
+        for made in ("operators/README.md", "configs/graph.schema.json", "pipeline/ERRORS.md"):
+            assert f"{made} knows it now" in said
     tests = [f"tests/operators/{kind}s/test_my_own_{kind}.py" for kind in KINDS]
     contract = [
         "tests/contract/test_operators.py",
         "tests/contract/test_reference.py",
+        "tests/contract/test_schema.py",
+        "tests/contract/test_inventory.py",
         "-k",
-        "my_own or place or committed",
+        "my_own or place or committed or shipped_schema or every_option or means",
     ]
     code, said = python(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", *tests, *contract)
     assert code == 0, said
@@ -64,7 +67,9 @@ def test_outside_of_the_project_it_becomes_a_package_that_registers_it(tmp_path,
     code, _, err = run(capfd, "new", "operator", "sink", "own_sink")
     assert code == 0, err
     package = tmp_path / "own_sink"
-    assert sorted(path.name for path in package.iterdir()) == ["own_sink.py", "pyproject.toml", "test_own_sink.py"]
+    names = ["README.md", "own_sink.py", "pyproject.toml", "test_own_sink.py"]
+    assert sorted(path.name for path in package.iterdir()) == names
+    assert "The sink `own_sink`" in (package / "README.md").read_text()
     code, _, err = run(capfd, "new", "operator", "source", "own_source", "--dir", package)
     assert (code, '"sources.own_source" = "own_source:own_source"' in err) == (0, True)
     # What an installer makes of pyproject.toml.
@@ -89,7 +94,15 @@ def test_outside_of_the_project_it_becomes_a_package_that_registers_it(tmp_path,
     ("arguments", "said"),
     [
         (["operator", "sink", "My-Sink"], "'My-Sink' can't be a type: write a small letter"),
-        (["operator", "sink", "class"], "'class' can't be a type"),
+        (["operator", "sink", "class"], "'class' can't be a type: it is a word of Python itself; choose another"),
+        (["operator", "sink", "a" * 80], "a type of 80 characters is too long: 41 at most"),
+        *(
+            (["operator", "sink", name], f"Python has a module '{name}' already, and one of them would not be found")
+            for name in ("json", "asyncio", "pipeline", "operators", "msgspec")
+        ),
+        (["operator", "sink", "options"], "'Options' means something else in its module; choose another name"),
+        (["operator", "source", "str"], "'str' means something else in its module; choose another name"),
+        (["operator", "sink", "frames"], "'frames' means something else in its module; choose another name"),
         (["operator", "sink", "mqtt"], "there is a sink 'mqtt' already"),
         (["operator", "zink", "mine"], "'zink' is not one of"),
         (["operator", "sink", "there"], "there.py' is there already; choose another name"),
@@ -142,6 +155,8 @@ def test_a_new_graph_is_one_that_check_accepts(arguments, names, tmp_path, capfd
     text = (tmp_path / "press.yaml").read_text()
     assert len(re.findall(r"^ *#", text, re.MULTILINE)) >= 5
     assert ("# of the motor" in text) is ("fields" in arguments)
+    first, _, text = text.partition("\n")
+    assert first == f"# yaml-language-server: $schema={ROOT / 'configs' / 'graph.schema.json'}"
     assert run(capfd, "new", "graph", "--plc", "10.0.0.1:1102", *arguments)[1] == text.replace(
         "name: press", "name: new"
     ).replace("data/press/", "data/new/")

@@ -71,11 +71,17 @@ def test_the_table_and_the_layout_alone(run, plc, tmp_path):
     """Bytes, fields; the section `layouts:` to paste."""
     file = tmp_path / "layout.yaml"
     call = (f"127.0.0.1:{plc.port}", "--db", 1, "--every", "20ms", "--for", "500ms", "--size", 12)
-    code, out, _ = run(*call, "--table", "--export", file, "--layout-only")
+    code, out, err = run(*call, "--table", "--export", file, "--layout-only")
     assert code == 0
+    assert "next: put it into a graph file" in err
+    assert "check" not in err
     assert f"DB1 of 127.0.0.1:{plc.port}, 12 bytes" in out
     assert "counter" in out
     assert file.read_text().startswith("layouts:\n  db1:\n    size: 12\n    fields:\n")
+    line = tmp_path / "line.yaml"
+    with pytest.raises(SystemExit) as end:
+        main(["new", "graph", "--plc", "10.0.0.1", "--db", "1", "--layout", str(file), "-o", str(line)])
+    assert (end.value.code, load(line, {}).layouts["db1"].size) == (0, 12)
 
 
 def test_a_still_block_has_no_fields(run, plc):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+import pipeline.operator as contract
 from pipeline.cli import shipped_graphs
-from pipeline.config import load
+from pipeline.config import load, load_text
 from pipeline.config.predict import forecast
 from pipeline.config.schema import describe, schema
-from pipeline.operator import NodeKind, find, names
+from pipeline.operator import NodeKind, Scope, find, names
 from tests.parts.engine import PLANT
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -25,7 +27,9 @@ sources:
     address: 10.0.0.1
     every: 1s
 """
-END = "    blocks: [{db: 1, layout: press}]\nsinks:\n  broker: {type: mqtt, from: press, host: 127.0.0.1}\n"
+BLOCKS = "    blocks: [{db: 1, layout: press}]\n"
+JOURNALS = {"a": "", "b": ", journal: {max_size: 1GiB}", "c": ", journal: {path: elsewhere}"}
+END = f"{BLOCKS}sinks:\n  broker: {{type: mqtt, from: press, host: 127.0.0.1}}\n"
 
 
 @pytest.fixture
@@ -56,6 +60,28 @@ def test_mistakes_that_the_operators_find(problems, text, expected):
     assert [line for line in problems(text) if line.startswith(expected)], problems(text)
 
 
+@pytest.mark.parametrize(
+    ("name", "rest"),
+    [
+        ("mqtt", "host: b"),
+        ("http", "url: 'https://b/'"),
+        ("influx", "url: 'https://b/', org: o, bucket: b, token: '${TOKEN}'"),
+    ],
+)
+def test_a_journal_whose_folder_is_not_told_has_one_of_its_own(name, rest):
+    """Graph and node name it, also where other options of the journal are told."""
+    nodes = "".join(f"  {node}: {{type: {name}, from: press, {rest}{journal}}}\n" for node, journal in JOURNALS.items())
+    graph = load_text(f"name: line\n{START}{BLOCKS}sinks:\n{nodes}", Path("line.yaml"), {"TOKEN": "t"})
+    scopes = {node: Scope(graph="line", node=node) for node in JOURNALS}
+    claims = [
+        claim
+        for node, scope in scopes.items()
+        for claim in find(NodeKind.SINK, name).claimed(graph.nodes[node].options, scope)
+    ]
+    folders = [str(Path(claim.key).relative_to(Path.cwd())) for claim in claims if claim.what == "journal"]
+    assert folders == ["data/line/a", "data/line/b", "elsewhere"]
+
+
 @pytest.mark.parametrize("path", shipped_graphs().values(), ids=lambda path: path.name)
 def test_shipped_graphs(path):
     """Each loads without a warning, is foretold node by node, and draws itself."""
@@ -74,3 +100,18 @@ def test_every_option_is_in_the_schema_and_described():
             options = find(kind, name).options
             top = [line.partition(" ")[0].rstrip(":") for line in describe(options) if not line.startswith(" ")]
             assert set(top) == set(definitions[f"{kind.value}.{name}"]["properties"]) - {"type", "enabled", "from"}
+
+
+def test_operators_of_other_packages_stay_out_of_what_is_the_projects(monkeypatch):
+    """Who has them installed has them in the schema; the one that is committed doesn't change with them."""
+    entry = EntryPoint("sinks.own_sink", "operators.sinks.stdout:stdout", "pipeline.operators")
+    monkeypatch.setattr(contract, "entry_points", lambda **_: [entry])
+    contract._locations.cache_clear()
+    try:
+        assert "own_sink" in contract.names(NodeKind.SINK)
+        assert "sinks.own_sink" in schema()["$defs"]
+        assert "sinks.own_sink" not in schema(shipped=True)["$defs"]
+        assert "own_sink" not in contract.names(NodeKind.SINK, shipped=True)
+    finally:
+        monkeypatch.undo()
+        contract._locations.cache_clear()

@@ -282,7 +282,10 @@ MISTAKES = {
         SMALL.replace("broker:", "máquina:"),
         ["4:3: node 'máquina' (mqtt): this can't be a node's name; a letter, then up to 63 letters without accents"],
     ),
-    "bad graph name": (SMALL + "name: a/b\n", ["5:7: name: must match", "got 'a/b'"]),
+    "bad graph name": (
+        SMALL + "name: a/b\n",
+        ["5:7: name: must be a letter or digit, then up to 63 letters", "got 'a/b'"],
+    ),
     "unused node": (
         SMALL + "transforms:\n  idle: {type: heartbeat, from: press}\n",
         ["6:3: warning: node 'idle' (heartbeat): nobody takes from this node; name it in the `from: idle`"],
@@ -400,6 +403,49 @@ MISTAKES = {
     "broken layout is told once": (
         SMALL.replace("type: s7,", "type: s7, blocks: [{db: 1, layout: p}],") + "layouts: {p: {size: 2, field: {}}}\n",
         ["5:14: layouts.p.fields: is required and missing", "5:24: layouts.p.field: unknown option; did you mean"],
+    ),
+    "a layout's mistakes hide none of its others, and cause none elsewhere": (
+        SMALL.replace("type: s7,", "type: s7, blocks: [{db: 1, layout: a}, {db: 2, layout: c}],")
+        + """\
+layouts:
+  a:
+    size: 4
+    fields:
+      x: REAAL @ 0
+      y: INT @ 3
+      z: BOOL @ 1.9
+      w: b @ 0
+      q: INT @ -2
+      r: STRING[300] @ 0
+      s: {type: INT, at: 3, enum: {a: 1}, scale: x}
+      t: {at: 0, unit: [A]}
+      u: [0]
+      v: "${NOT_SET} @ 1"
+  b: {fields: {x: a @ 0}}
+  c: {size: many, filds: {}, fields: {all: "a[2] @ 0", rest: b @ 8}}
+  d: 7
+  e: {fields: [INT @ 0]}
+""",
+        [
+            "9:10: layouts.a.fields.x: unknown type or layout 'REAAL'; did you mean REAL?",
+            "10:10: layouts.a.fields.y: 'y' (bytes 3 to 4) leaves its layout: layout 'a' has 4 bytes",
+            "11:10: layouts.a.fields.z: bit 9 of '1.9' does not exist",
+            "13:10: layouts.a.fields.q: '-2' is no place",
+            "14:10: layouts.a.fields.r: STRING[300]: the length must be 1 to 254",
+            "15:36: layouts.a.fields.s.enum.a: must be a whole number, found the text 'a'",
+            "15:50: layouts.a.fields.s.scale: must be a number, found the text 'x'",
+            "15:10: layouts.a.fields.s: 's' (bytes 3 to 4) leaves its layout",
+            "15:10: layouts.a.fields.s: 's' (bytes 3 to 4) overlaps 'y' (bytes 3 to 4)",
+            "16:10: layouts.a.fields.t.type: is required and missing",
+            "16:24: layouts.a.fields.t.unit: must be text, found a list",
+            "17:10: layouts.a.fields.u: must be",
+            "18:10: layouts.a.fields.v: environment variable NOT_SET is not set",
+            "19:19: layouts.b.fields.x: layout 'a' contains itself: a > b > a",
+            "20:13: layouts.c.size: must be a whole number",
+            "20:19: layouts.c.filds: unknown option; did you mean 'fields'?",
+            "21:6: layouts.d: must be a mapping",
+            "22:15: layouts.e.fields: must be a mapping",
+        ],
     ),
     "fields that overlap": (
         SMALL + "layouts:\n  p:\n    fields:\n      a: REAL @ 0\n      b: INT @ 2\n",

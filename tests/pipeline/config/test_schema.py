@@ -15,12 +15,12 @@ def test_every_type_offers_its_own_options(operators):
     chosen, substituted = sinks["properties"]["type"]["anyOf"]
     assert (chosen["enum"], len(chosen["enumDescriptions"])) == (["mqtt", "s7_mirror"], 2)
     assert substituted["pattern"] == r"\$\{"
-    assert sinks["required"] == ["type", "from"]
+    assert sinks["allOf"][0] == {"required": ["type", "from"]}
     mqtt_chosen = {"properties": {"type": {"type": "string", "pattern": "^mqtt$"}}, "required": ["type"]}
     assert {"if": mqtt_chosen, "then": {"$ref": "#/$defs/sinks.mqtt"}} in sinks["allOf"]
     mqtt = made["$defs"]["sinks.mqtt"]
     assert list(mqtt["properties"])[:4] == ["type", "enabled", "from", "host"]
-    assert (mqtt["required"], mqtt["additionalProperties"]) == (["host"], False)
+    assert (mqtt["allOf"], mqtt["additionalProperties"]) == ([{"required": ["host"]}], False)
     assert mqtt["properties"]["host"]["description"] == "name of the broker"
     assert mqtt["properties"]["port"]["default"] == 8883
     assert (mqtt["properties"]["qos"]["minimum"], mqtt["properties"]["qos"]["maximum"]) == (0, 1)
@@ -34,6 +34,21 @@ def test_every_reference_leads_somewhere(operators):
     text = json.dumps(made)
     for part in text.split('"$ref": "#/$defs/')[1:]:
         assert made["$defs"][part.partition('"')[0]]
+
+
+def test_nothing_leaks_into_what_editors_suggest(operators):
+    """The YAML language server offers `required` beside properties, named as the class; empty defaults it inserts."""
+
+    def leaks(part, place):
+        if isinstance(part, list):
+            return [leak for inner in part for leak in leaks(inner, place)]
+        if not isinstance(part, dict):
+            return []
+        own = [place] * (part.get("type") == "object" and "required" in part and "properties" in part)
+        own += [place] * (part.get("default") == "")
+        return own + [leak for key, inner in part.items() if key != "if" for leak in leaks(inner, f"{place}/{key}")]
+
+    assert leaks(schema(), "") == []
 
 
 def test_options_in_words(operators):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cli import main
+from pipeline.cli import main, shipped_file
 from pipeline.config import load_text
 from pipeline.errors import ConfigurationError, UsageError
 from pipeline.graph import Graph
@@ -428,7 +428,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("lines/graph.schema.json", "# yaml-language-server: $schema=graph.schema.json"),
         ("lines/configs/graph.schema.json", "# yaml-language-server: $schema=configs/graph.schema.json"),
         ("graph.schema.json", "# yaml-language-server: $schema=../graph.schema.json"),
-        ("other/graph.schema.json", ""),
+        ("other/graph.schema.json", f"# yaml-language-server: $schema={shipped_file('graph.schema.json').as_posix()}"),
     ],
 )
 @pytest.mark.parametrize(
@@ -437,7 +437,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_new_graph_names_the_schema_that_is_near(
     command: str, schema: str, first: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By its way from the file; where there is none, and on standard output, no line."""
+    """By its way from the file; where there is none, that of the program; on standard output, no line."""
     (desk / schema).parent.mkdir(exist_ok=True)
     (desk / schema).touch()
     assert call(capsys, *command.split(), "-o", "lines/line.yaml")[0] == 0

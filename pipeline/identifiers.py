@@ -1,0 +1,51 @@
+"""Names that travel: what they may be made of, as a pattern for the loader and in words for people and editors.
+
+Each is what a `Meta` takes: `Meta(description=…, **IDENTIFIER)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["CLIENT_ID", "GRAPH_NAME", "IDENTIFIER", "MEASUREMENT", "TSAP"]
+
+GRAPH_NAME: Mapping[str, Any] = MappingProxyType(
+    {
+        "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$",
+        "extra_json_schema": {
+            "patternErrorMessage": "must be a letter or digit, then up to 63 letters without accents, digits, _ . or -"
+        },
+    }
+)
+"""It is part of folders and topics."""
+IDENTIFIER: Mapping[str, Any] = MappingProxyType(
+    {
+        "pattern": r"^[A-Za-z0-9_.-]{0,64}$",
+        "extra_json_schema": {
+            "patternErrorMessage": "must be up to 64 letters without accents, digits, _ . or -, without blanks"
+        },
+    }
+)
+"""A level of a topic, so that no other level can be put into it."""
+TSAP: Mapping[str, Any] = MappingProxyType(
+    {
+        "pattern": r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}$",
+        "extra_json_schema": {"patternErrorMessage": "must be two hexadecimal bytes, as STEP 7 shows them: 03.01"},
+    }
+)
+CLIENT_ID: Mapping[str, Any] = MappingProxyType(
+    {
+        "pattern": r"^[!-~]*$",
+        "extra_json_schema": {
+            "patternErrorMessage": "must be made of letters without accents, digits and signs, without blanks"
+        },
+    }
+)
+MEASUREMENT: Mapping[str, Any] = MappingProxyType(
+    {
+        "pattern": r"\A[^\s,{}\"]+\Z",
+        "extra_json_schema": {"patternErrorMessage": "must be a name without blanks, commas, quotes and braces"},
+    }
+)
