@@ -28,9 +28,9 @@ __all__ = ["Access", "Ack", "Client", "Session", "check_version"]
 GMQTT = "0.8.0"
 _CONNACK, _PUBACK, _DISCONNECT = 0x20, 0x40, 0xE0
 _MID = 2
-_NOT_ZERO = ("receive_maximum", "maximum_packet_size")
-_LONGEST = 16 << 20
-"""Bytes of a packet that are waited for; what promises more would fill the memory."""
+_NOT_ZERO = {"receive_maximum": "Receive Maximum", "maximum_packet_size": "Maximum Packet Size"}
+_DEAD = b"\0\xff\xff\xff\xff"
+"""In place of the rest of what a broker sent wrongly: whatever may follow it is no packet either."""
 # It logs each lost connection with a stack trace; the sink tells the same in words.
 logging.getLogger("gmqtt").setLevel(logging.CRITICAL + 1)
 
@@ -177,19 +177,21 @@ class _Protocol(MQTTProtocol):  # type: ignore[misc]
             if not self._client.answered and data[0] != _CONNACK:
                 raise ValueError("a broker's first packet is CONNACK")  # noqa: TRY301 - one way out
             while (found := find_packet(data, position)) is not None:
-                kind, body, position = data[position], data[found[0] : found[1]], found[1]
+                kind, body = data[position], data[found[0] : found[1]]
                 if kind == _PUBACK:
                     code = body[2] if len(body) > _MID else 0
                     said = self._client.said(body[_MID + 1 :]) if len(body) > _MID + 1 else ""
                     pubacks.append((body[0] << 8 | body[1], code, said))
                 else:
                     self._client.receive(kind, body)
-            if len(data) - position > _LONGEST:
-                raise ValueError(f"a packet of more than {_LONGEST >> 20} MiB")  # noqa: TRY301 - as above
+                position = found[1]
+            self._rest = data[position:]
+        except LinkError as error:
+            self._rest = _DEAD
+            link.abort(error)
         except (IndexError, ValueError) as error:
-            detail = f"{data[position : position + 16]!r} is not MQTT"
-            link.abort(LinkError("protocol", detail, f"is `port` right? ({error})"))
-        self._rest = data[position:]
+            self._rest = _DEAD
+            link.abort(self._client.explain(data[position : position + 16], error))
         if pubacks:
             link.acknowledge(pubacks)
 
@@ -203,6 +205,7 @@ class _Protocol(MQTTProtocol):  # type: ignore[misc]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the link, and nothing to gmqtt: it would connect again."""
+        self._rest = b""  # gmqtt's parts hold one another, so all this stays for a while
         BaseMQTTProtocol.connection_lost(self, exc)
         if exc is not None:
             # Nobody waits for this future of the stream's; asyncio would complain that its exception was not retrieved.
@@ -258,9 +261,7 @@ class Client(gmqtt.Client):  # type: ignore[misc]
         elif kind == _CONNACK and body[1]:
             self.link.end(explain_refusal(body[1], self.said(body[2:])))
         elif kind == _CONNACK:
-            self.granted = {name: values[0] for name, values in self._properties(body[2:]).items()}
-            if not all(self.granted.get(name, 1) for name in _NOT_ZERO):
-                raise ValueError("the broker grants nothing")
+            self.granted = self._read_grants(body)
             self.answered = True
             self.resumed = bool(body[0] & 1)
             self._connection.put_package(Package(kind, body))
@@ -269,13 +270,42 @@ class Client(gmqtt.Client):  # type: ignore[misc]
 
     def said(self, properties: bytes) -> str:
         """The broker's own words, where it gives any."""
-        return str(self._properties(properties).get("reason_string", [""])[0])
+        try:
+            return str((self._properties(properties) or {}).get("reason_string", [""])[0])
+        except UnicodeDecodeError as error:
+            # Words are for people: what is wrong with their letters ends nothing.
+            return bytes(error.object).decode("utf-8", "replace")
 
-    def _properties(self, data: bytes) -> dict[str, list[Any]]:
+    def explain(self, data: bytes, error: Exception) -> LinkError:
+        """What it means that a broker has sent this, which is no packet."""
+        advice = "look into the broker's log" if self.answered else "is `port` right?"
+        return LinkError("protocol", f"{data!r} is not MQTT", f"{advice} ({error})")
+
+    def _read_grants(self, body: bytes) -> dict[str, Any]:
+        """The properties of a good CONNACK.
+
+        Raises:
+            LinkError: one that MQTT does not know, or a limit of nothing.
+            ValueError: they end too early.
+        """
+        found = self._properties(body[2:])
+        advice = "the broker, or what stands before it, breaks MQTT 5: renew it, or set protocol: 3.1.1"
+        if found is None:
+            shown = body[:32].hex(" ")
+            raise LinkError("protocol", f"the CONNACK has a property that MQTT does not know ({shown})", advice)
+        granted = {name: values[0] for name, values in found.items()}
+        for name, words in _NOT_ZERO.items():
+            if not granted.get(name, 1):
+                raise LinkError("protocol", f"the broker grants a {words} of 0, which MQTT forbids", advice)
+        return granted
+
+    def _properties(self, data: bytes) -> dict[str, list[Any]] | None:
+        """Properties by name, None where one is unknown."""
         if not data:
             return {}
+        found: dict[str, list[Any]] | None
         try:
             found, _ = self._package_handler._parse_properties(data)  # noqa: SLF001 - see the module's docstring
         except struct.error as error:
             raise ValueError(f"properties end inside of one: {error}") from error
-        return found or {}
+        return found

@@ -8,10 +8,14 @@ from __future__ import annotations
 from functools import lru_cache
 from struct import Struct, unpack
 
-__all__ = ["LARGEST", "MOST", "Unfit", "encode_publish", "find_packet", "good_pubacks", "pack_topic"]
+from pipeline.errors import LinkError
+
+__all__ = ["LARGEST", "LONGEST", "MOST", "Unfit", "encode_publish", "find_packet", "good_pubacks", "pack_topic"]
 
 LARGEST = 0xFFFFFFF
 """What a packet can carry after its length."""
+LONGEST = 16 << 20
+"""Bytes of a packet that are waited for; what promises more would fill the memory."""
 MOST = 0xFFFF
 """Packet identifiers, bytes of a topic name, seconds of keep-alive."""
 _MORE = 0x80
@@ -74,13 +78,19 @@ def find_packet(data: bytes, position: int) -> tuple[int, int] | None:
 
     Raises:
         ValueError: the length has more than four bytes.
+        LinkError: it is still to come, and longer than `LONGEST`.
     """
     size = 0
     for index, byte in enumerate(data[position + 1 : position + 5]):
         size |= (byte & 0x7F) << 7 * index
         if byte < _MORE:
             start = position + index + 2
-            return (start, start + size) if start + size <= len(data) else None
+            if start + size <= len(data):
+                return start, start + size
+            if size > LONGEST:
+                detail = f"a packet of {size >> 20} MiB comes, and none of more than {LONGEST >> 20} MiB is taken"
+                raise LinkError("protocol", detail, "does something publish so much in one message?")
+            return None
     if len(data) >= position + 5:
         raise ValueError("a length of more than four bytes")
     return None

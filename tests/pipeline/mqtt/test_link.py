@@ -380,37 +380,65 @@ def test_publish_packets_are_those_of_gmqtt(topic, body, mid, v5, retain):
     assert encode_publish(pack_topic(topic), body, mid, v5=v5, retain=retain) == bytes(expected)
 
 
-@pytest.mark.parametrize("properties", [b"\x21\0", b"\x27\0\0\0\0", b"\x21\0\0", b"\x12\0\x01\xff"], ids=bytes.hex)
-def test_properties_that_contradict_themselves_are_a_reason(properties):
-    """One that ends inside of a number, a window or a size of nothing, a text of another encoding."""
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        (b"\x21\0", r"b' \\x05.*' is not MQTT; is `port` right\? \(properties end inside of one"),
+        (b"\x12\0\x01\xff", "is not MQTT"),
+        (b"\x21\0\0", "grants a Receive Maximum of 0, which MQTT forbids"),
+        (b"\x27\0\0\0\0", "grants a Maximum Packet Size of 0, which MQTT forbids"),
+        (b"\x21\0\5\x99\1", r"a property that MQTT does not know \(00 00 05 21 00 05 99 01\)"),
+    ],
+    ids=["cut", "letters", "window", "size", "unknown"],
+)
+def test_a_greeting_that_contradicts_itself_or_mqtt_is_no_connection(properties, words):
+    """What is wrong is named, and nothing of it is taken for good."""
 
     async def script(broker: Broker, make: Callable[..., Link]) -> None:
         errors: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         link = make()
-        with pytest.raises(LinkError, match="is not MQTT"):
+        with pytest.raises(LinkError, match=words) as caught:
             await link.open(5)
+        assert caught.value.reason == "protocol"
         assert errors == []
 
     with_broker(script, properties=properties)
 
 
-def test_a_packet_without_end_is_not_waited_for():
-    """Its length promises 256 MiB; what comes of it is not gathered for ever."""
+def test_a_reason_in_broken_letters_is_shown_and_ends_nothing():
+    """A PUBACK whose words are not UTF-8: its code counts, the next message is acknowledged."""
 
     async def script(broker: Broker, make: Callable[..., Link]) -> None:
         link = make()
         await link.open(5)
-        broker.session.transport.write(b"\x30\xff\xff\xff\x7f")
-        sent = 0
-        while not link.ended.done() and sent < 64 << 20:
-            broker.session.transport.write(bytes(1 << 20))
-            sent += 1 << 20
-            await asyncio.sleep(0.01)
-        assert "a packet of more than 16 MiB" in str(await link.ended)
-        assert sent < 20 << 20
+        link.publish([Message(1), Message(2)], never)
+        await asyncio.sleep(1)
+        broker.session.transport.write(b"\x40\x0a\0\x01\x97\x06\x1f\0\x03\xffno" + b"\x40\2\0\2")
+        await asyncio.sleep(1)
+        assert link.acks == [(1, 0x97, "\ufffdno"), (2, 0, "")]
+        assert not link.ended.done()
 
-    with_broker(script)
+    with_broker(script, puback=lambda _: None)
+
+
+def test_a_packet_without_end_is_not_waited_for():
+    """Its length promises 256 MiB: nothing of it is gathered, and nothing behind it believed."""
+
+    async def script(broker: Broker, make: Callable[..., Link]) -> None:
+        link = make()
+        await link.open(5)
+        link.publish([Message(1)], never)
+        await asyncio.sleep(1)
+        protocol = link._client.transport.get_protocol()
+        broker.session.transport.write(b"\x30\xff\xff\xff\x7f")
+        assert "a packet of 255 MiB comes, and none of more than 16 MiB is taken" in str(await link.ended)
+        protocol.data_received(b"\x40\2\0\1")
+        protocol.data_received(bytes(1 << 20))
+        assert len(protocol._rest) < 16
+        assert link.acks == []
+
+    with_broker(script, puback=lambda _: None)
 
 
 def test_an_answer_before_the_question_is_no_connection():
