@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import re
 from collections.abc import Callable, Sequence
 
-__all__ = ["Condition", "Levels"]
+__all__ = ["Condition", "Levels", "shadowed"]
 
 _COMPARISON = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 _OPERATORS: dict[str, tuple[Callable[[float, float], bool], int]] = {
@@ -47,6 +48,11 @@ class Condition:
         """As it was written."""
         return self.text
 
+    @property
+    def limits(self) -> set[float]:
+        """The numbers that it compares with: between two of them it is true of all numbers or of none."""
+        return {limit for way in self._ways for _, limit, _ in way}
+
     def holds(self, value: float, slack: float = 0.0) -> bool:
         """Whether it is true of a number, with its limits moved outwards by `slack`."""
         for way in self._ways:
@@ -66,6 +72,21 @@ def _comparison(part: str, text: str) -> tuple[Callable[[float, float], bool], f
         )
     compare, side = _OPERATORS[match[1]]
     return compare, limit, side
+
+
+def shadowed(conditions: Sequence[Condition]) -> dict[int, bool]:
+    """Conditions that are never the first to hold, whatever the number, by index; True: they never hold at all."""
+    limits = sorted({limit for condition in conditions for limit in condition.limits})
+    between = [low / 2 + high / 2 for low, high in itertools.pairwise(limits)]
+    samples = (-math.inf, *limits, *between, math.inf)
+    held = [{value for value in samples if condition.holds(value)} for condition in conditions]
+    found: dict[int, bool] = {}
+    before: set[float] = set()
+    for index, values in enumerate(held):
+        if values <= before:
+            found[index] = not values
+        before |= values
+    return found
 
 
 class Levels:

@@ -7,8 +7,9 @@ far a value must come back over a limit until its level ends. A level begins onc
 
 `into: frame` makes a frame of each verdict: `measurement`, the source's tags, the time of the frame that was judged,
 and nothing else passes, so that `from: [press, verdicts]` has everything once. A verdict that stands is repeated when
-its series has had none for `every`, while there was a frame within `recent`. `into: values` adds it to the data frames,
-and all frames pass.
+its series has had none for `every`, with the time of that moment, while its last reading is, by its own time, no older
+than `recent`: what a backlog brings is judged, and nothing of it is repeated as if it were now. `into: values` adds the
+verdict to the data frames, and all frames pass.
 
 A frame without the value has no verdict; one whose value is bad, or no number, has a bad verdict with the reason.
 Booleans are 1 and 0. Where `field` is a pattern, each value that matches is judged by itself, and the worst level is
@@ -29,10 +30,10 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from pipeline.counters import number_of
-from pipeline.errors import Finding
+from pipeline.errors import Finding, Severity
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.framewise import Step, framewise
-from pipeline.levels import Condition, Levels
+from pipeline.levels import Condition, Levels, shadowed
 from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.patterns import chooser, unmatched
 from pipeline.series import Series
@@ -71,15 +72,21 @@ class Threshold(Options):
     every: Annotated[
         Duration, Meta(description="with into: frame, a series without a new verdict repeats its last; 0s: never", ge=0)
     ] = Duration(0)
-    recent: Annotated[Duration, Meta(description="no repeating once a series has been silent for this time", gt=0)] = (
-        Duration(300)
-    )
+    recent: Annotated[
+        Duration, Meta(description="no repeating once the last reading is older, by its own time", gt=0)
+    ] = Duration(300)
 
     def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
         """A result without a usable name, a level that can't be told from none, repeating what is no frame."""
         yield from check_results([self.result], ("result",))
         if self.otherwise in self.levels:
             yield Finding(path=("levels", self.otherwise), message="is also the verdict when no level holds")
+        for index, is_never in shadowed(tuple(self.levels.values())).items():
+            name, hint = tuple(self.levels)[index], "the first that holds counts: write the worst first"
+            message = "can never be true" if is_never else "never counts: one before it holds whenever this does"
+            yield Finding(
+                path=("levels", name), message=message, hint="" if is_never else hint, severity=Severity.WARNING
+            )
         if self.every and self.into is Into.VALUES:
             yield Finding(path=("every",), message="only frames can be repeated", hint="remove it, or set into: frame")
 
@@ -161,18 +168,18 @@ class _Judge:
 
 
 class _Standing:
-    """The verdict that stands for a series, when its frame was judged, and when it was told last; monotonic seconds."""
+    """The verdict that stands for a series, when its reading was made, and when it was told last; monotonic seconds."""
 
-    __slots__ = ("judged", "level", "told")
+    __slots__ = ("level", "read", "told")
 
     def __init__(self) -> None:
         self.level: str | None = None
-        self.judged = self.told = 0.0
+        self.read = self.told = 0.0
 
     def is_due(self, now: float, options: Threshold) -> bool:
         """Whether the verdict is to be told again."""
         early = options.every / _TICKS / 2
-        return now - self.told >= options.every - early and now - self.judged <= options.recent + early
+        return now - self.told >= options.every - early and now - self.read <= options.recent + early
 
 
 def _frames(options: Threshold, context: Context) -> Transform:
@@ -193,7 +200,8 @@ def _frames(options: Threshold, context: Context) -> Transform:
                 if options.every and not judge.is_late:
                     known = standing.get(frame.origin) or standing.setdefault(frame.origin, _Standing())
                     known.level = level
-                    known.judged = known.told = context.clock.monotonic()
+                    known.told = context.clock.monotonic()
+                    known.read = known.told - max(0.0, context.clock.wall() - frame.ts)
                 values = {} if level is None else {options.result: level}
                 bad = None if reason is None else {options.result: reason}
                 observer.on_next(verdicts.frame(frame.origin, frame.ts, values, bad))

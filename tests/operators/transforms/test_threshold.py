@@ -15,6 +15,8 @@ from tests.parts.engine import data, origin
 from tests.parts.stream import END, mistakes, play, play_twice
 
 PRESS, SAW = origin("press", tags={"area": "linha1"}), origin("saw")
+BEGIN = 1_731_800_000
+"""Where virtual wall time begins."""
 SCOPE = Scope(graph="g", node="n")
 
 
@@ -142,20 +144,36 @@ def test_frames_of_a_backlog_are_judged_alone_and_change_nothing():
 def test_a_standing_verdict_is_repeated_while_its_series_is_not_silent():
     """Every 10 s, with the time of the repetition; one that came in between needs none; silence ends it."""
     options = Threshold(field="t", levels=SEED.levels, every=Duration(10), recent=Duration(30))
-    script = [(1, data(PRESS, ts=1, t=31)), (25, data(PRESS, ts=25, t=30)), (26, data(SAW, ts=26, t="x"))]
+    script = [
+        (1, data(PRESS, ts=BEGIN + 1, t=31)),
+        (25, data(PRESS, ts=BEGIN + 25, t=30)),
+        (26, data(SAW, ts=BEGIN + 26, t="x")),
+    ]
     seen = play(threshold, options, script, until=200)
     said = [(when, frame.values["status_calculado"]) for when, frame in seen if frame.origin.plc_id == "press"]
     assert said == [(1, "CRITICO"), (11, "CRITICO"), (21, "CRITICO")] + [(n, "Normal") for n in (25, 35, 45, 55)]
-    assert seen[1][1].ts == 1_731_800_011
+    assert seen[1][1].ts == BEGIN + 11
     assert len({frame.origin for _, frame in seen}) == 2
     assert len(seen) == len(said) + 1
+
+
+@pytest.mark.parametrize(
+    ("age", "again"),
+    [(40 * 86400, []), (5820, []), (300, []), (20, [10, 20]), (0, [10, 20, 30, 40]), (-5, [10, 20, 30, 40])],
+)
+def test_what_a_backlog_brings_is_judged_and_not_repeated_as_if_it_were_now(age, again):
+    """What counts is how old the reading is, by its own time; one of the future is as good as one of now."""
+    options = Threshold(field="t", levels=SEED.levels, every=Duration(10), recent=Duration(40))
+    first, *seen = play(threshold, options, [(0, data(PRESS, ts=BEGIN - age, t=99))], until=200)
+    assert (first[1].ts, first[1].values) == (BEGIN - age, {"status_calculado": "CRITICO"})
+    assert [when for when, _ in seen] == again
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.04, 0.3, 0.5, 0.96, 4.0, 9.96])
 def test_a_repetition_comes_after_the_period_wherever_the_reading_fell(offset):
     """The looks are common to all series; a reading just after one waits no second period."""
     options = Threshold(field="t", levels=SEED.levels, every=Duration(10), recent=Duration(60))
-    seen = play(threshold, options, [(offset, data(PRESS, ts=1, t=31))], until=45)
+    seen = play(threshold, options, [(offset, data(PRESS, ts=BEGIN + offset, t=31))], until=45)
     times = [when for when, _ in seen]
     assert len(times) >= 4
     assert all(9.4 <= late - early <= 10.6 for early, late in itertools.pairwise(times))
@@ -205,7 +223,7 @@ def test_the_forecast_knows_the_result_and_warns_of_a_field_that_never_comes():
         ),
         ('{type: threshold, from: press, field: t, levels: {A: "> 1"}, result: seq}', "result: 'seq' is reserved"),
         ('{type: threshold, from: press, field: t, levels: {A: "> 1"}, hysteresis: -1}', "hysteresis: must be >= 0"),
-        ('{type: threshold, from: press, field: t, levels: {A: "> 1"}, measurement: a b}', "measurement: must match"),
+        ('{type: threshold, from: press, field: t, levels: {A: "> 1"}, measurement: a b}', "measurement: must "),
         (
             '{type: threshold, from: press, field: t, levels: {A: "> 1"}, into: values, every: 10s}',
             "every: only frames can be repeated; remove it, or set into: frame",
@@ -217,6 +235,30 @@ def test_bad_options_are_told(node, said):
     (problem,) = mistakes(NodeKind.TRANSFORM, node)
     assert problem.startswith("node 'node' (threshold): ")
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        ('{W: "> 30", C: "> 50"}', "levels.C: never counts: one before it holds whenever this does; the first that"),
+        ('{W: "< 5 or > 9", C: ">= 4 and < 4.5"}', "levels.C: never counts"),
+        ('{A: "> 5", B: "<= 5", C: "== 5"}', "levels.C: never counts"),
+        ('{W: "> 5 and < 3"}', "levels.W: can never be true"),
+    ],
+)
+def test_a_level_that_can_never_be_the_verdict_is_told(levels, said):
+    """As a warning: the first that holds counts."""
+    (problem,) = mistakes(NodeKind.TRANSFORM, f"{{type: threshold, from: press, field: t, levels: {levels}}}")
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    "levels",
+    ['{C: "> 50", W: "> 30"}', '{A: "== 3", B: "== 4", C: ">= 3"}', '{A: "> 5", B: ">= 5"}', '{A: "!= 0", B: "== 0"}'],
+)
+def test_levels_that_each_have_a_number_of_their_own_are_well(levels):
+    """Be it one alone."""
+    assert mistakes(NodeKind.TRANSFORM, f"{{type: threshold, from: press, field: t, levels: {levels}}}") == []
 
 
 def test_good_options_from_text():
