@@ -31,22 +31,27 @@ class Table:
         self._names: list[str] = []
         self._widths: list[int] = []
         self._rows = 0
+        self._who = len("block")
 
     def render(self, frame: Frame) -> bytes:
         """A row, behind a head where one is due."""
         lines: list[str] = []
+        who = _who(frame)
+        if len(who) > self._who:  # what follows moves to the right, so the head comes again
+            self._who, self._rows = len(who), _ROWS
+        who = who.ljust(self._who)
         if frame.kind is Kind.DATA:
             titles = self._titles(frame)
             cells = self._cells(frame)
             if titles:
-                head = self._cut(f"{'time':12}  {'block'.ljust(len(_who(frame)))}  {self._joined(titles)}")
+                head = self._cut(f"{'time':12}  {'block'.ljust(self._who)}  {self._joined(titles)}")
                 lines.append(self._styled(head, bold=True))
             text = self._joined(cells)
         else:
             text = "heartbeat" if frame.kind is Kind.HEARTBEAT else f"failed: {printable(frame.error or '')}"
         self._rows += 1
         moment = f"{time.strftime('%H:%M:%S', time.localtime(frame.ts))}.{int(frame.ts % 1 * 1000):03d}"
-        lines.append(self._coloured(self._cut(f"{moment}  {_who(frame)}  {text}"), frame))
+        lines.append(self._coloured(self._cut(f"{moment}  {who}  {text}"), frame))
         return "".join(f"{line}\n" for line in lines).encode()
 
     def _coloured(self, line: str, frame: Frame) -> str:

@@ -16,8 +16,6 @@ from pipeline.columns import Columns
 from pipeline.errors import UsageError, nearest
 from pipeline.expression import OF_FRAME, Expression
 from pipeline.frame import Frame, Kind, Origin
-from pipeline.graph import Graph
-from pipeline.operator import NodeKind
 from pipeline.table import Table
 from pipeline.terminal.remote import find
 
@@ -59,8 +57,6 @@ def command(*, where: str, node: str, condition: str | None, form: str, count: i
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     log.configure("warning")
     remote = find(where, token)
-    if remote.graph is not None:
-        _check_node(remote.graph, node)
     try:
         expression = Expression(condition) if condition else None
     except ValueError as error:
@@ -69,16 +65,6 @@ def command(*, where: str, node: str, condition: str | None, form: str, count: i
         _show(remote.lines(f"/api/tap/{quote(node, safe='')}"), expression, _writer(form), count)
     except KeyboardInterrupt:
         return
-
-
-def _check_node(graph: Graph, node: str) -> None:
-    have = [found.name for found in graph.running() if found.kind is not NodeKind.SERVICE]
-    if node not in have:
-        near = nearest(node, have)
-        raise UsageError(
-            f"graph '{graph.name}' has no node '{node}' with frames"
-            + (f"; did you mean '{near}'?" if near else f"; it has {', '.join(have)}")
-        )
 
 
 def _show(lines: Iterable[bytes], expression: Expression | None, write: Write, count: int | None) -> None:

@@ -1,26 +1,29 @@
 """The live overview: blocks, sinks, parts and events of a running pipeline, with keys to sort, filter and look closer.
 
-A lost connection is told, what is shown is dimmed, and it comes back by itself.
+A lost connection is told, what is shown is dimmed and grows older, and it comes back by itself. A small terminal shows
+one table at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import msgspec
 from rich.text import Text
 from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Header, Input, Static
 
 from pipeline.errors import PipelineError
-from pipeline.table import cell, printable
-from pipeline.terminal.overview import Block, Overview, Part
+from pipeline.table import printable
+from pipeline.terminal.closer import Closer, Rows, Table, fact_rows, fill, unique, value_rows
+from pipeline.terminal.keys import Keys
+from pipeline.terminal.look import Block, Event, Overview, aged, by_trouble
 from pipeline.terminal.words import (
     BLOCKS,
     PARTS,
@@ -35,68 +38,54 @@ from pipeline.terminal.words import (
 __all__ = ["TopApp"]
 
 Look = Callable[[], Overview]
-Rows = Sequence[tuple[str, tuple[str, ...]]]
-"""Key and cells."""
 
-_COLOURS = {
-    "fresh": "green",
-    "running": "green",
-    "stale": "yellow",
-    "starting": "yellow",
-    "degraded": "yellow",
-    "backing_off": "bold red",
-    "failing": "bold red",
-    "stopped": "red",
-    "bad": "bold red",
-}
 _LONGEST_PAUSE = 8.0
 _SORTS: dict[str, Callable[[Block], tuple[float, float]]] = {
+    "trouble": lambda block: (by_trouble(block.state), not block.bad),
     "PLC": lambda _: (0, 0),
-    "state": lambda block: (("failing", "stale", "fresh").index(block.state), 0),
     "age": lambda block: (0, -(float("inf") if block.age is None else block.age)),
     "latency": lambda block: (0, -(block.latency_ms or 0.0)),
     "reads/s": lambda block: (0, -(block.rate or 0.0)),
 }
 
 
-class _Table(DataTable[Text]):
-    """A table whose rows have a colour each, with a cursor where it has the focus."""
-
-    DEFAULT_CSS = """
-    _Table > .datatable--cursor { background: transparent; text-style: none; }
-    _Table:focus > .datatable--cursor { background: $primary 40%; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "look closer")]
-
-    def __init__(self, name: str, head: Sequence[str]) -> None:
-        super().__init__(id=name, cursor_type="row", cursor_foreground_priority="renderable")
-        for title in head:
-            self.add_column(title, key=title)
+_HERE = "top"
+_TABLES = (("blocks", BLOCKS), ("sinks", SINKS), ("parts", PARTS))
 
 
 class TopApp(App[None]):
     """Blocks above, sinks and parts below them, the latest events at the bottom."""
 
     TITLE = "top"
+    ENABLE_COMMAND_PALETTE = False
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-usual"), (40, "-high")]  # noqa: RUF012 - not a ClassVar in the library
     CSS = """
     #said { height: 1; padding: 0 1; color: $text-muted; }
-    #said.lost { background: $error; color: $text; text-style: bold; }
+    #said.lost { height: auto; max-height: 4; background: $error; color: $text; text-style: bold; }
     .lost DataTable, .lost #events { opacity: 50%; }
-    DataTable { height: auto; max-height: 100%; }
-    #blocks { height: 2fr; }
-    #sinks { height: auto; max-height: 8; border-top: solid $primary; }
-    #parts { height: 1fr; min-height: 4; border-top: solid $primary; }
-    #events { height: 7; border-top: solid $primary; padding: 0 1; }
+    DataTable { scrollbar-size-horizontal: 0; }
+    #blocks { height: 1fr; min-height: 6; }
+    #sinks { height: auto; max-height: 4; border-top: solid $primary; }
+    #parts { height: 4; border-top: solid $primary; }
+    #events { height: 4; border-top: solid $primary; padding: 0 1; }
+    .-high #blocks { height: 2fr; }
+    .-high #sinks { max-height: 8; }
+    .-high #parts { height: 1fr; }
+    .-high #events { height: 7; }
+    .-low Header, .-low #blocks, .-low #sinks, .-low #parts { display: none; }
+    .-low #blocks.chosen, .-low #sinks.chosen, .-low #parts.chosen { display: block; height: 1fr; max-height: 100%; }
+    .-low #events { height: 3; }
     #filter { display: none; height: 3; }
     #filter.asking { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "next", "next table", show=False, priority=True),
-        Binding("s", "sort", "sort"),
-        Binding("slash", "filter", "filter"),
-        Binding("space", "pause", "pause"),
-        Binding("escape", "clear", "clear filter", show=False),
         Binding("q", "quit", "quit"),
+        Binding("question_mark", "keys", "keys", key_display="?"),
+        Binding("tab", "next", "next", key_display="⇥", priority=True),
+        Binding("s", "sort", "sort"),
+        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("space", "pause", "pause", key_display="␣"),
+        Binding("escape", "clear", "clear filter", show=False),
         Binding("ctrl+c", "quit", show=False, priority=True),
     ]
 
@@ -112,19 +101,31 @@ class TopApp(App[None]):
         super().__init__()
         self.sub_title = f"{first.graph} at {name}"
         self.overview = first
-        self.lost = ""
-        self.sorted_by = "PLC"
+        self.shown = first
+        self.sorted_by = "trouble"
         self.wanted = ""
         self._look = look
         self._every = every
         self._paused = False
+        self._trouble = ""
+        self._seen = time.monotonic()
+        self._connection: list[Event] = []
+
+    @property
+    def lost(self) -> str:
+        """Why there is no connection and for how long; "" where there is one."""
+        return f"without connection for {age(self._silence)}: {self._trouble}" if self._trouble else ""
+
+    @property
+    def _silence(self) -> float:
+        return time.monotonic() - self._seen
 
     def compose(self) -> ComposeResult:
         """The parts of the screen."""
         yield Header()
         yield Static(id="said")
-        for name, head in (("blocks", BLOCKS), ("sinks", SINKS), ("parts", PARTS)):
-            yield _Table(name, head)
+        for name, head in _TABLES:
+            yield Table(name, head)
         with VerticalScroll(id="events", can_focus=False):
             yield Static(id="happened")
         yield Input(id="filter", placeholder="part of a PLC's, block's or part's name, of a state or an error")
@@ -132,57 +133,75 @@ class TopApp(App[None]):
 
     def on_mount(self) -> None:
         """Show the first look, and begin to look again."""
-        self.query_one("#blocks", _Table).focus()
+        self._choose("blocks")
         self.show_overview()
         self.watch_pipeline()
+        self.set_interval(1, self._grow_older)
 
     @work
     async def watch_pipeline(self) -> None:
         """Look again and again; after failures less and less often."""
         pause = self._every
-        since = 0.0
         while True:
             await asyncio.sleep(pause)
             if self._paused:
                 continue
             try:
                 self.overview = await asyncio.to_thread(self._look)
-                self.lost, pause = "", self._every
+                if self._trouble:
+                    self._connection.append(Event(self.overview.now, _HERE, "the connection is back", bad=False))
+                self._trouble, self._seen, pause = "", time.monotonic(), self._every
             except PipelineError as error:
-                since = since if self.lost else time.monotonic()
-                self.lost = f"without connection for {age(time.monotonic() - since)}: {printable(str(error))}"
+                told = printable(str(error))
+                if not self._trouble:
+                    self._connection.append(Event(self.overview.now + self._silence, _HERE, told, bad=True))
+                self._trouble = told
                 pause = min(max(pause * 2, self._every), max(_LONGEST_PAUSE, self._every))
+            self.show_overview()
+
+    def _grow_older(self) -> None:
+        if self.lost:
             self.show_overview()
 
     # what is shown
 
     def show_overview(self) -> None:
         """Show the newest look, on this screen and on the one above it."""
-        base = self.screen_stack[0]
-        base.set_class(bool(self.lost), "lost")
+        base, lost = self.screen_stack[0], self.lost
+        base.set_class(bool(lost), "lost")
         said = base.query_one("#said", Static)
-        said.set_class(bool(self.lost), "lost")
-        said.update(Text(self.lost or self._summary(), no_wrap=True, overflow="ellipsis"))
-        look = self.overview
-        blocks = sorted(look.blocks, key=_SORTS[self.sorted_by])
-        self._fill("blocks", [(f"{n.plc} {n.block}", block_row(n)) for n in blocks])
+        said.set_class(bool(lost), "lost")
+        said.update(Text(lost) if lost else Text(self._summary(), no_wrap=True, overflow="ellipsis"))
+        look = self._sorted(self.overview)
+        look = self.shown = aged(look, self._silence) if lost else look
+        self._fill("blocks", [(f"{n.plc} {n.block}", block_row(n)) for n in look.blocks])
         self._fill("sinks", [(sink.name, sink_row(sink)) for sink in look.sinks])
         self._fill("parts", [(part.name, part_row(part, look.now)) for part in look.parts])
+        self._show_events([*look.events, *self._connection])
+        if isinstance(self.screen, Closer):
+            self.screen.show(lost)
+
+    def _sorted(self, look: Overview) -> Overview:
+        parts = look.parts
+        if self.sorted_by == "trouble":
+            parts = sorted(parts, key=lambda part: by_trouble(part.state))
+        return msgspec.structs.replace(look, blocks=sorted(look.blocks, key=_SORTS[self.sorted_by]), parts=parts)
+
+    def _show_events(self, events: Sequence[Event]) -> None:
         lines = Text()
-        for event in look.events:
+        for event in sorted(events, key=lambda event: event.ts, reverse=True):
             if self._matches(event.who, event.what):
                 lines.append(event_line(event) + "\n", style="red" if event.bad else "green")
-        base.query_one("#happened", Static).update(lines or Text("no trouble, no change", style="dim"))
-        if isinstance(self.screen, _Closer):
-            self.screen.show()
+        happened = self.screen_stack[0].query_one("#happened", Static)
+        happened.update(lines or Text("no trouble, no change", style="dim"))
 
     def _summary(self) -> str:
         look = self.overview
         failing = sum(block.state != "fresh" for block in look.blocks)
         words = [
-            f"up {age(max(0.0, look.now - look.started))}",
             f"blocks: {len(look.blocks)}" + (f", {failing} not fresh" if failing else ", all fresh"),
             f"frames that wait: {sum(sink.backlog or 0 for sink in look.sinks)}",
+            f"up {age(max(0.0, look.now - look.started))}",
             f"sorted by {self.sorted_by}",
         ]
         words += [f"filter '{self.wanted}'"] if self.wanted else []
@@ -193,18 +212,25 @@ class TopApp(App[None]):
 
     def _fill(self, name: str, rows: Rows) -> None:
         """Bring a table up to date: cells that changed where the rows are the same, else all of it."""
-        shown = _unique([(key, cells) for key, cells in rows if name == "sinks" or self._matches(*cells)])
-        if self.lost:  # what was fresh then may be anything now; the state is the third cell of each
-            shown = [(key, (*cells[:2], "unknown", *cells[3:])) for key, cells in shown]
-        fill(self.screen_stack[0].query_one(f"#{name}", _Table), shown)
+        shown = unique([(key, cells) for key, cells in rows if name == "sinks" or self._matches(*cells)])
+        fill(self.screen_stack[0].query_one(f"#{name}", Table), shown)
 
     # what the user does
 
     def action_next(self) -> None:
         """Go to the next table."""
-        tables = [self.query_one(f"#{name}", _Table) for name in ("blocks", "sinks", "parts")]
-        at = next((number for number, table in enumerate(tables) if table.has_focus), -1)
-        tables[(at + 1) % len(tables)].focus()
+        names = [name for name, _ in _TABLES]
+        at = next((number for number, name in enumerate(names) if self.query_one(f"#{name}").has_focus), -1)
+        self._choose(names[(at + 1) % len(names)])
+
+    def _choose(self, name: str) -> None:
+        for each, _ in _TABLES:
+            self.query_one(f"#{each}").set_class(each == name, "chosen")
+        self.query_one(f"#{name}").focus()
+
+    def action_keys(self) -> None:
+        """Show the keys, and what some columns mean."""
+        self.push_screen(Keys())
 
     def action_sort(self) -> None:
         """Sort the blocks by the next of the ways."""
@@ -225,7 +251,7 @@ class TopApp(App[None]):
     @on(Input.Submitted, "#filter")
     def _filter_given(self) -> None:
         self.query_one("#filter", Input).remove_class("asking")
-        self.query_one("#blocks", _Table).focus()
+        self._choose("blocks")
 
     def action_clear(self) -> None:
         """Show all rows again."""
@@ -240,105 +266,23 @@ class TopApp(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Sorting and filtering are for the overview only."""
         del parameters
-        return not (action in {"sort", "filter", "next", "clear"} and isinstance(self.screen, _Closer))
+        return action not in {"sort", "filter", "next", "clear", "keys"} or len(self.screen_stack) == 1
 
     @on(DataTable.RowSelected)
     def _look_closer(self, event: DataTable.RowSelected) -> None:
         """Look closer at the row: a block's values, or all that a part tells."""
         key = event.row_key.value
-        if key is None or isinstance(self.screen, _Closer):
+        if key is None or isinstance(self.screen, Closer):
             return
         if event.data_table.id == "blocks":
-            self.push_screen(_Closer(key, lambda: self._values(key)))
+            self.push_screen(Closer(key, ("name", "value", "unit", "quality"), lambda: self._values(key)))
         else:
-            self.push_screen(_Closer(key, lambda: self._facts(key)))
+            self.push_screen(Closer(key, ("fact", "value"), lambda: self._facts(key)))
 
     def _values(self, key: str) -> Rows:
-        found = [block for block in self.overview.blocks if key == f"{block.plc} {block.block}"]
-        return [row for block in found[:1] for row in _value_rows(block)]
+        found = [block for block in self.shown.blocks if key == f"{block.plc} {block.block}"]
+        return [row for block in found[:1] for row in value_rows(block)]
 
     def _facts(self, key: str) -> Rows:
-        found = [part for part in self.overview.parts if part.name == key]
-        return [row for part in found for row in _fact_rows(part)]
-
-
-class _Closer(Screen[None]):
-    """One block's values, or one part's facts, live."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,backspace", "app.pop_screen", "back", key_display="esc")]
-
-    def __init__(self, title: str, rows: Callable[[], Rows]) -> None:
-        super().__init__()
-        self._title = title
-        self._rows = rows
-
-    def compose(self) -> ComposeResult:
-        yield Header()
-        yield Static(printable(self._title), id="whose")
-        yield _Table("values", ("name", "value", "unit", "quality"))
-        yield Footer()
-
-    def on_mount(self) -> None:
-        self.show()
-
-    def show(self) -> None:
-        """Bring the values up to date."""
-        lost = self.app.lost if isinstance(self.app, TopApp) else ""
-        self.query_one("#whose", Static).update(Text(lost or self._title, style="bold red" if lost else "bold"))
-        fill(self.query_one("#values", _Table), _unique(self._rows()))
-
-
-def _value_rows(block: Block) -> Iterable[tuple[str, tuple[str, ...]]]:
-    quality = "good" if block.state == "fresh" else block.state
-    yield " read", ("(read)", f"{age(block.age) or 'never'} ago" if block.age is not None else "never", "", block.state)
-    if block.error:
-        yield " error", ("(error)", printable(block.error), "", "")
-    for name in dict.fromkeys((*block.values, *block.bad)):
-        bad = block.bad.get(name, "")
-        shown = cell(block.values[name]) if name in block.values else ""
-        yield name, (printable(name), shown, block.units.get(name, ""), f"bad: {printable(bad)}" if bad else quality)
-
-
-def _fact_rows(part: Part) -> Iterable[tuple[str, tuple[str, ...]]]:
-    facts: dict[str, object] = {
-        "section": part.section,
-        "type": part.type,
-        "state": part.state,
-        "reason": part.reason,
-        "last error": part.last_error,
-        "errors": part.errors,
-        **{f"given up: {reason}": count for reason, count in part.drops.items()},
-        **part.details,
-    }
-    for name, found in facts.items():
-        if isinstance(found, dict):
-            yield from ((f"{name} {key}", (f"{name} {key}", cell(each), "", "")) for key, each in found.items())
-        elif found not in ("", None):
-            yield name, (printable(name), cell(found), "", "")
-
-
-def fill(table: DataTable[Text], rows: Rows) -> None:
-    """Bring a table up to date: cells that changed where the rows are the same, else all of it."""
-    columns = list(table.columns)
-    if [key.value for key in table.rows] == [key for key, _ in rows]:
-        for key, cells in rows:
-            old = table.get_row(key)
-            for column, cell, before in zip(columns, cells, old, strict=True):
-                if before.plain != cell:
-                    table.update_cell(key, column, _cell(cell), update_width=True)
-        return
-    at = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value if table.row_count else None
-    table.clear()
-    for key, cells in rows:
-        table.add_row(*map(_cell, cells), key=key)
-    if at is not None and at in table.rows:
-        table.move_cursor(row=table.get_row_index(at), animate=False)
-
-
-def _cell(text: str) -> Text:
-    return Text(text, style=_COLOURS.get(text.partition(":")[0], ""), no_wrap=True)
-
-
-def _unique(rows: Rows) -> Rows:
-    """Rows whose keys differ, as a table wants them."""
-    return list({key: (key, cells) for key, cells in rows}.values())
+        found = [part for part in self.shown.parts if part.name == key]
+        return [row for part in found for row in fact_rows(part, self.shown.now)]

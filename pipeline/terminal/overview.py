@@ -5,7 +5,7 @@ Three answers make a look: `/api/graph`, `/api/last`, and of `/metrics` what tel
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,9 +13,10 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.errors import UsageError
+from pipeline.terminal.look import Block, Event, Overview, Part, Sink, by_trouble
 from pipeline.terminal.remote import Remote
 
-__all__ = ["Block", "Event", "Overview", "Part", "Sink", "Watcher"]
+__all__ = ["Watcher"]
 
 _WINDOW = 60.0
 """Seconds over which rates are means."""
@@ -23,140 +24,6 @@ _EVENTS = 200
 _METRICS = ("plc_read_ok_total", "plc_read_latency_ms", "plc_expected_interval_seconds", "plc_publish_ok_total")
 
 Series = dict[str, dict[frozenset[tuple[str, str]], float]]
-
-
-class Block(msgspec.Struct, frozen=True):
-    """One block of one PLC.
-
-    Attributes:
-        plc: tenant and PLC: `acme/press1`.
-        block: `DB1`, or its measurement.
-        state: `fresh`, `stale` or `failing`.
-        age: seconds since its newest data were read; None before the first.
-        every: seconds between two reads, as configured; None where its source doesn't tell.
-        rate: reads a second that succeeded; None where its source doesn't tell.
-        latency_ms: of the latest read, milliseconds.
-        values: of the newest frame.
-        bad: reasons by name.
-        units: by name.
-        error: what the failing read says, and what to do.
-    """
-
-    plc: str
-    block: str
-    state: str
-    age: float | None
-    every: float | None
-    rate: float | None
-    latency_ms: float | None
-    values: dict[str, Any]
-    bad: dict[str, str]
-    units: dict[str, str]
-    error: str
-
-
-class Sink(msgspec.Struct, frozen=True):
-    """Where frames go. What a sink without a journal doesn't have is None.
-
-    Attributes:
-        name: the node.
-        type: its operator.
-        state: see `pipeline.actor.State`.
-        rate: frames a second that the receiver acknowledged.
-        backlog: frames accepted and not acknowledged.
-        backlog_bytes: on disk.
-        oldest_age: seconds that the oldest of them has waited.
-        headroom: seconds until frames are lost if the receiver stays away.
-        in_flight: frames sent and not acknowledged yet.
-        dead: frames that the receiver has refused for good.
-        dropped: frames given up.
-        reason: why it is in that state.
-    """
-
-    name: str
-    type: str
-    state: str
-    rate: float | None
-    backlog: int | None
-    backlog_bytes: int | None
-    oldest_age: float | None
-    headroom: float | None
-    in_flight: int | None
-    dead: int | None
-    dropped: int
-    reason: str
-
-
-class Part(msgspec.Struct, frozen=True):
-    """One running part: a node, or a PLC of a source.
-
-    Attributes:
-        name: `broker`, `press/press1`.
-        section: sources, transforms, sinks or services.
-        type: its operator.
-        state: see `pipeline.actor.State`.
-        seconds: that it has been in that state.
-        frames: that have left it; None for sinks, services, and one PLC of several.
-        errors: exceptions of its own code.
-        drops: frames given up, by reason.
-        reason: why it is in that state.
-        last_error: its latest trouble; empty where it had none.
-        last_error_ts: when, seconds since 1970; 0.0 where it had none.
-        details: what it tells beside.
-    """
-
-    name: str
-    section: str
-    type: str
-    state: str
-    seconds: float
-    frames: int | None
-    errors: int
-    drops: dict[str, int]
-    reason: str
-    last_error: str
-    last_error_ts: float
-    details: dict[str, Any]
-
-
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened.
-
-    Attributes:
-        ts: seconds since 1970, by the pipeline's clock.
-        who: the part, or the PLC and block.
-        what: in words.
-        bad: it is trouble, not its end.
-    """
-
-    ts: float
-    who: str
-    what: str
-    bad: bool
-
-
-class Overview(msgspec.Struct, frozen=True):
-    """A look.
-
-    Attributes:
-        graph: its name.
-        boot: the process start, a ULID.
-        started: when, seconds since 1970.
-        now: the pipeline's clock.
-        blocks: as a person counts.
-        sinks: in the order of the file.
-        parts: all, in the order of the file.
-        events: the latest, newest first.
-    """
-
-    graph: str
-    boot: str
-    started: float
-    now: float
-    blocks: list[Block]
-    sinks: list[Sink]
-    parts: list[Part]
-    events: list[Event]
 
 
 class _Told(msgspec.Struct):
@@ -170,6 +37,7 @@ class _Actor(msgspec.Struct):
     since: float
     reason: str = ""
     errors: int = 0
+    frames: int | None = None
     drops: dict[str, int] = {}
     last_errors: list[_Told] = []
     details: dict[str, Any] = {}
@@ -242,7 +110,7 @@ class Watcher:
             raise UsageError(f"what answers at {self._remote.url} is no pipeline: {error}") from error
         self._remember(graph, series)
         blocks = [self._block(last, graph, series) for last in lasts]
-        parts = [_part(node, actor, graph.now) for node in graph.nodes for actor in node.actors]
+        parts = [part for node in graph.nodes for part in _parts(node, graph.now)]
         sinks = [self._sink(node, graph) for node in graph.nodes if node.section == "sinks" and node.actors]
         self._note(graph, blocks)
         events = sorted(self._events, key=lambda event: event.ts)[-_EVENTS:]
@@ -291,7 +159,7 @@ class Watcher:
             age=None if last.error is not None else last.age_seconds,
             every=every,
             rate=self._rate("plc_read_ok_total", key, graph.started, 2 * (every or 0.0)),
-            latency_ms=series.get("plc_read_latency_ms", {}).get(key),
+            latency_ms=series.get("plc_read_latency_ms", {}).get(key) or None,  # 0 before the first
             values=last.values if last.error is None else {},
             bad=last.bad,
             units=last.units,
@@ -344,6 +212,28 @@ class Watcher:
 _WELL = {"running", "stopped"}
 
 
+def _parts(node: _Node, now: float) -> Iterable[Part]:
+    parts = [_part(node, actor, now) for actor in node.actors]
+    if len(parts) > 1:
+        worst = min(parts, key=lambda part: by_trouble(part.state))
+        wrong = sum(part.state != "running" for part in parts)
+        yield Part(
+            name=node.name,
+            section=node.section,
+            type=node.type,
+            state="degraded" if 0 < wrong < len(parts) else worst.state,
+            seconds=worst.seconds,
+            frames=node.frames,
+            errors=sum(part.errors for part in parts),
+            drops=dict(sum((Counter(part.drops) for part in parts), Counter())),
+            reason=f"{wrong} of {len(parts)} not running" if wrong else "",
+            last_error="",
+            last_error_ts=0.0,
+            details={},
+        )
+    yield from parts
+
+
 def _part(node: _Node, actor: _Actor, now: float) -> Part:
     latest = max(actor.last_errors, key=lambda told: told.ts, default=None)
     return Part(
@@ -352,7 +242,7 @@ def _part(node: _Node, actor: _Actor, now: float) -> Part:
         type=node.type,
         state=actor.state,
         seconds=max(0.0, now - actor.since),
-        frames=node.frames if len(node.actors) == 1 else None,
+        frames=node.frames if len(node.actors) == 1 else actor.frames,
         errors=actor.errors,
         drops=actor.drops,
         reason=actor.reason,

@@ -1,4 +1,8 @@
-"""A running pipeline as its HTTP interface gives it: where it is, how to log in, what it answers."""
+"""A running pipeline as its HTTP interface gives it: where it is, how to log in, what it answers.
+
+Of a graph file only `http:` is read: what runs may have been started with variables that are not set here, and the file
+may have been edited wrongly since.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli import graph_file
-from pipeline.config import load
+from pipeline.config.bind import FAILED, Binder
+from pipeline.config.document import Record, Value, decode, parse, read
 from pipeline.config.http import Http
 from pipeline.errors import PartFailed, UsageError
-from pipeline.graph import Graph
 from pipeline.units import Secret
 
 __all__ = ["Remote", "find"]
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+_EXAMPLE = "http://127.0.0.1:9108"
 _URL = re.compile(r"https?://", re.IGNORECASE)
+_SECTION = re.compile(r"^http[ \t]*:.*(?:\n(?:[ \t#].*)?$)*", re.MULTILINE)
 _SHOWN = 1000
 """Bytes of a refusal that are shown."""
 _STREAM_TIMEOUT = 40.0
@@ -36,12 +42,12 @@ class Remote:
 
     Attributes:
         url: its address, without a path.
-        graph: the graph of the file that named it; None where an address did.
+        file: the graph file that named it; None where an address did.
     """
 
-    def __init__(self, url: str, token: Secret, users: Mapping[str, Secret], graph: Graph | None = None) -> None:
+    def __init__(self, url: str, token: Secret, users: Mapping[str, Secret], file: Path | None = None) -> None:
         self.url = url
-        self.graph = graph
+        self.file = file
         self._token = token
         self._users = users
         # No proxy: it is this machine or one in the plant. No redirect: it would carry the login elsewhere.
@@ -84,13 +90,14 @@ class Remote:
                 text = error.read(_SHOWN).decode(errors="replace").strip()
             raise UsageError(f"{self.url} answers {error.code}: {_printable(text)}") from error
         except urllib.error.URLError as error:
-            raise UsageError(f"no pipeline answers at {self.url}: {error.reason}; {self._advice()}") from error
+            why = getattr(error.reason, "strerror", None) or error.reason
+            raise UsageError(f"no pipeline answers at {self.url}: {why}; {self._advice()}") from error
         except (OSError, HTTPException) as error:
             detail = str(error) or type(error).__name__
             raise PartFailed(f"the connection to the pipeline at {self.url} was lost: {detail}") from error
 
     def _advice(self) -> str:
-        return f"start it with `pipeline run {self.graph.path}`" if self.graph else "is this its http.listen?"
+        return f"start it with `pipeline run {self.file}`" if self.file else "is this its http.listen?"
 
     def _login(self) -> dict[str, str]:
         try:
@@ -112,16 +119,54 @@ def find(where: str, token: str = "") -> Remote:
         token: instead of the file's login; `@name` is a file that holds it.
 
     Raises:
-        ConfigurationError: the file has mistakes.
-        UsageError: there is no such file, nobody can look into that graph, or the address is none.
+        UsageError: there is no such file, it doesn't tell address or login, nobody can look into that graph, or the
+            address is none.
     """
     given = Secret(file=Path(token[1:])) if token.startswith("@") else Secret(token)
     if _URL.match(where):
         return Remote(_address(where), given, {})
-    graph = load(graph_file(where), os.environ)
-    if graph.http is None:
-        raise UsageError(f"graph '{graph.name}' has no `http:` section, so nobody can look into it")
-    return Remote(_listening(graph.http), given or graph.http.token, {} if given else graph.http.users, graph)
+    path = graph_file(where)
+    entries = _section(path)
+    url = _listening(path, entries.get("listen"))
+    if given:
+        return Remote(url, given, {}, path)
+    wrong: list[str] = []
+    token_found = _bound(Secret, entries.get("token"), wrong) or Secret()
+    users = entries.get("users")
+    people = users.entries.items() if isinstance(users, Record) else ()
+    found = {name: _bound(Secret, entry.value, wrong) for name, entry in people}
+    logins = {name: password for name, password in found.items() if password}
+    if wrong and not token_found and not logins:
+        raise UsageError(f"the login that {path} tells can't be read here: {wrong[0]}; give it by --token")
+    return Remote(url, token_found, logins, path)
+
+
+def _section(path: Path) -> dict[str, Value]:
+    """What the file has below `http:`, by option; where the file can't be parsed, of these lines alone."""
+    try:
+        text, mishap = decode(read(path))
+    except OSError as error:
+        raise UsageError(f"'{path}' can't be read: {error.strerror or error}") from error
+    elsewhere = f"name the pipeline by the address of its page, such as {_EXAMPLE}"
+    if mishap is not None:
+        raise UsageError(f"'{path}' can't be read: {mishap.message}; {elsewhere}")
+    root = parse(text).root
+    if not isinstance(root, Record) and (lines := _SECTION.search(text)):
+        root = parse(lines[0]).root
+    if not isinstance(root, Record):
+        raise UsageError(f"'{path}' can't be understood: see `pipeline check {path}`; or {elsewhere}")
+    if "http" not in root.entries:
+        raise UsageError(f"graph file '{path}' has no `http:` section, so nobody can look into that graph")
+    http = root.entries["http"].value
+    return {name: entry.value for name, entry in http.entries.items()} if isinstance(http, Record) else {}
+
+
+def _bound(kind: Any, value: Value | None, wrong: list[str]) -> Any:
+    """An option as this type; None where it is left out, or `wrong` has got the reason."""
+    if value is None:
+        return None
+    found = Binder(os.environ, lambda _place, _path, message, *_: wrong.append(message)).value(kind, value)
+    return None if found is FAILED else found
 
 
 def _address(text: str) -> str:
@@ -132,15 +177,26 @@ def _address(text: str) -> str:
     except ValueError:
         good = False
     if not good:
-        raise UsageError(f"'{text.rpartition('@')[2]}' is no address of a page, such as http://127.0.0.1:9108")
+        raise UsageError(f"'{text.rpartition('@')[2]}' is no address of a page, such as {_EXAMPLE}")
     if "@" in parts.netloc:
         raise UsageError("a login doesn't belong into an address; use the option --token or PIPELINE_TOKEN")
     return f"{parts.scheme.lower()}://{parts.netloc}"
 
 
-def _listening(http: Http) -> str:
-    host = _ANYWHERE.get(http.host, http.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{http.port}"
+def _listening(path: Path, value: Value | None) -> str:
+    wrong: list[str] = []
+    bound = _bound(str, value, wrong)
+    http = Http(listen=bound) if bound else Http()
+    try:
+        host, port = _ANYWHERE.get(http.host, http.host), http.port
+    except ValueError as error:
+        wrong.append(str(error))
+    else:
+        if not port:
+            wrong.append("port 0 is a free one, which the log tells")
+    if wrong:
+        raise UsageError(f"where '{path}' runs is not known: http.listen: {wrong[0]}; name it by {_EXAMPLE}")
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _printable(text: str) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from pipeline.table import printable
-from pipeline.terminal.overview import Block, Event, Overview, Part, Sink
+from pipeline.table import cell, printable
+from pipeline.terminal.look import Block, Event, Overview, Part, Sink
 
 __all__ = [
     "BLOCKS",
@@ -15,6 +15,7 @@ __all__ = [
     "age",
     "block_row",
     "event_line",
+    "fact",
     "part_row",
     "sink_row",
     "size",
@@ -80,6 +81,15 @@ def part_row(part: Part, now: float) -> tuple[str, ...]:
     )
 
 
+def fact(name: str, value: object) -> tuple[str, str]:
+    """A detail of a part as people read it: `backlog_bytes`, 2048 is `backlog`, `2.0 KiB`."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        for unit, words in _DETAILS.items():
+            if name.endswith(unit):
+                return printable(name.removesuffix(unit)), words(value)
+    return printable(name), cell(value)
+
+
 def event_line(event: Event) -> str:
     """An event in a line."""
     moment = time.strftime("%H:%M:%S", time.localtime(event.ts))
@@ -123,6 +133,13 @@ def size(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= _KIB
     return f"{count:.1f} TiB"
+
+
+_DETAILS: dict[str, Callable[[float], str]] = {
+    "_seconds": age,
+    "_bytes": size,
+    "_ms": lambda found: f"{found:.1f} ms",
+}
 
 
 def _number(found: float | None) -> str:

@@ -26,6 +26,17 @@ def test_the_table_names_values_with_units_and_keeps_its_columns():
     assert [table.render(data(PRESS, n=n)).count(b"\n") for n in range(60)].count(2) == 2
 
 
+def test_the_columns_of_plcs_with_longer_and_shorter_names_stand_below_one_another():
+    """A longer name moves the columns and brings the head again, once; a shorter one behind it keeps them."""
+    table = Table(lambda: 200)
+    plcs = [origin(name, units={}) for name in ("f1", "f10", "f2", "f10", "f1")]
+    lines = [table.render(data(plc, contador=5014)).decode().splitlines() for plc in plcs]
+    assert [len(rows) for rows in lines] == [2, 2, 1, 1, 1]
+    after = [row for rows in lines[1:] for row in rows]
+    assert len({len(row) for row in after}) == 1
+    assert {row.rindex("5014") for row in after[1:]} == {after[0].rindex("contador") + 4}
+
+
 def test_the_table_fits_the_terminal_and_obeys_no_device():
     """A row is cut, not wrapped; control characters are shown, not obeyed."""
     table = Table(lambda: 60)

@@ -151,7 +151,6 @@ def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path
         (["replay", "{pair}", "{file}", "--sink", "ot"], "no enabled sink 'ot'; it has out, copy; did you mean 'out'?"),
         (["replay", "{pair}", "{file}", "--node", "pres"], "no source or transform 'pres'; did you mean 'press'?"),
         (["replay", "{pair}", "{file}", "--node", "press", "--sink", "out"], "--node chooses what is printed"),
-        (["tap", "{file}", "pres"], "no node 'pres' with frames; did you mean 'press'?"),
         (["tap", "{file}", "press", "--filter", "a >"], "--filter: 'a >' is no expression"),
         (["tap", "{file}", "press"], "no pipeline answers at http://127.0.0.1:"),
     ],
@@ -206,6 +205,12 @@ def test_a_running_line_is_tapped_and_writes_what_it_remembers(plc, file, tmp_pa
         assert table.splitlines()[0].split() == ["time", "block", "current", "parts"]
         none = command("tap", str(file), "press", "--count", "1", "--filter", "parts > 0 or partz > 0").stderr
         assert "the first frame has no 'partz'; did you mean 'parts'?" in none
+        file.write_text(text.replace("${PLC_PORT}", "${UNSET_HERE}"))
+        assert (
+            "no node 'pres' with frames runs in this graph; did you mean 'press'?"
+            in command("tap", str(file), "pres").stderr
+        )
+        file.write_text(text)
         os.kill(line.pid, signal.SIGUSR1)
         folder = tmp_path / "data" / "line" / "recordings"
         wait_until(lambda: list(folder.glob("*.rec")), "it writes when asked")

@@ -106,3 +106,68 @@ def test_what_is_no_pipeline_is_told(served, monkeypatch):
     monkeypatch.setattr(remote, "get", lambda _: b"<html>")
     with pytest.raises(UsageError, match="is no pipeline"):
         Watcher(remote).look()
+
+
+def test_a_fleet_is_there_as_a_whole_and_by_plc(served):
+    """The whole has the node's frames and says how many don't run; each PLC has its own, and what has gone wrong."""
+    view = served.view
+    dead = view.become("press/press2", State.BACKING_OFF, "refused")
+    dead.drops["late"], view.actors["press/press1"].drops["late"] = 2, 1
+    view.actors["press/press1"].frames, view.ports["press"].frames = 11, 12
+    parts = {part.name: part for part in Watcher(find(served.url)).look().parts}
+    assert list(parts)[:3] == ["press", "press/press1", "press/press2"]
+    whole = parts["press"]
+    assert (whole.state, whole.reason, whole.frames, whole.errors) == ("degraded", "1 of 2 not running", 12, 1)
+    assert whole.drops == {"late": 3}
+    assert [(parts[name].frames, parts[name].errors) for name in ("press/press1", "press/press2")] == [(11, 0), (0, 1)]
+
+
+def test_a_plc_that_never_answered_has_no_latency(served):
+    """The gauge is 0 before the first answer, which was no fast one."""
+    served.view.metrics.gauge("plc_read_latency_ms", "", **READ)
+    assert Watcher(find(served.url)).look().blocks[0].latency_ms is None
+
+
+BROKEN = "sources:\n\t press: [\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ('http: {{listen: "{at}", token: "${{TOK}}"}}\n', ["--token", "open-sesame"]),
+        ('http:\n  # where\n  listen: "{at}"\n\n  token: ${{TOK:-open-sesame}}\n' + BROKEN, []),
+        (
+            """http: {{listen: "{at}", users: {{ana: "${{TOK}}"}}, token: open-sesame}}
+sources: {{press: {{type: s7, address: '${{PLC_IP}}', evry: 1s}}}}
+""",
+            [],
+        ),
+    ],
+)
+def test_a_file_that_would_not_start_here_leads_to_what_runs(text, rest, protected, capfd, tmp_path):
+    """Variables that are set only for the service, a wrong edit, one that YAML can't read: only `http:` is needed."""
+    file = tmp_path / "line.yaml"
+    file.write_text(text.format(at=protected.url.removeprefix("http://")))
+    code, out, err = run(capfd, "top", file, "--once", "--every", "200ms", *rest)
+    assert (code, err) == (0, "")
+    assert out.startswith("test, up 1.0 h")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sources: {}\n", "has no `http:` section, so nobody can look into that graph"),
+        ('http: {token: "${TOK}"}\n', "can't be read here: environment variable TOK is not set; give it by --token"),
+        ('http: {listen: "${WHERE}"}\n', "http.listen: environment variable WHERE is not set; name it by http://"),
+        ('http: {listen: "127.0.0.1:0"}\n', "http.listen: port 0 is a free one, which the log tells; name it by"),
+        ("http: {listen: here}\n", "http.listen: 'here' is no address to listen on; name it by"),
+        (BROKEN, "or name the pipeline by the address of its page"),
+    ],
+)
+def test_a_file_that_leads_nowhere_says_what_would(text, words, capfd, tmp_path):
+    """Another way to the pipeline: its address, or its token."""
+    file = tmp_path / "line.yaml"
+    file.write_text(text)
+    code, out, err = run(capfd, "top", file, "--once")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert words in err
