@@ -5,11 +5,14 @@ Each is what a `Meta` takes: `Meta(description=…, **IDENTIFIER)`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["CLIENT_ID", "GRAPH_NAME", "IDENTIFIER", "MEASUREMENT", "TSAP"]
+from pipeline.errors import Finding, Severity
+
+__all__ = ["CLIENT_ID", "GRAPH_NAME", "IDENTIFIER", "MEASUREMENT", "TSAP", "check_measurement"]
 
 GRAPH_NAME: Mapping[str, Any] = MappingProxyType(
     {
@@ -49,3 +52,13 @@ MEASUREMENT: Mapping[str, Any] = MappingProxyType(
         "extra_json_schema": {"patternErrorMessage": "must be a name without blanks, commas, quotes and braces"},
     }
 )
+_SET_ASIDE = re.compile(r"prometheus|internal_.*|ingest_.*|_.*|.*\\.*|.{257,}", re.DOTALL)
+"""Measurements of the platform's own figures, and names that InfluxDB refuses."""
+
+
+def check_measurement(name: str, path: tuple[str | int, ...]) -> Iterator[Finding]:
+    """Whether the platform's ingest stores frames of this measurement."""
+    if _SET_ASIDE.fullmatch(name):
+        message = f"the platform sets frames of measurement '{name:.40}' aside"
+        hint = "choose another than prometheus, without a backslash, that begins with neither internal_, ingest_ nor _"
+        yield Finding(path=path, message=message, hint=hint, severity=Severity.WARNING)

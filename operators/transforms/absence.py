@@ -26,6 +26,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from pipeline.errors import Finding
 from pipeline.frame import Frame, Kind, Origin, Scalar
+from pipeline.identifiers import check_measurement
 from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.series import key_of
 from pipeline.straight import Straight
@@ -99,6 +100,7 @@ class Absence(Options):
     def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
         """A result without a usable name, verdicts that look the same, nothing to watch."""
         yield from check_results([self.result], ("result",))
+        yield from check_measurement(self.measurement, ("measurement",))
         if self.level == self.otherwise:
             yield Finding(path=("level",), message=f"'{self.level}' is also the verdict when it is back")
         if self.only_expected and not self.expect:

@@ -53,6 +53,7 @@ from pipeline.counters import MOST, Counter, CounterState, Most, Pulses, Wrap, n
 from pipeline.effectiveness import Line, LineState, Missing, Parts, Report, Window
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Frame, Kind, Origin
+from pipeline.identifiers import check_measurement
 from pipeline.operator import Claim, Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.patterns import unmatched
 from pipeline.s7.wanted import check_timezone
@@ -127,6 +128,7 @@ class Oee(Options):
                 path = (name, "most") if isinstance(getattr(self, name), Count) else (name,)
                 hint = f"write {name}: {{field: {signal.field}, most: {math.ceil(2 * self.ideal_rate)}}}"
                 yield Finding(path=path, message=message, hint=hint)
+        yield from check_measurement(self.measurement, ("measurement",))
         yield from check_timezone(self.timezone)
         yield from check_shifts(self.shifts, ("shifts",))
 

@@ -33,6 +33,7 @@ from pipeline.counters import number_of
 from pipeline.errors import Finding, Severity
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.framewise import Step, framewise
+from pipeline.identifiers import check_measurement
 from pipeline.levels import Condition, Levels, shadowed
 from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.patterns import chooser, unmatched
@@ -79,6 +80,7 @@ class Threshold(Options):
     def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
         """A result without a usable name, a level that can't be told from none, repeating what is no frame."""
         yield from check_results([self.result], ("result",))
+        yield from check_measurement(self.measurement, ("measurement",))
         if self.otherwise in self.levels:
             yield Finding(path=("levels", self.otherwise), message="is also the verdict when no level holds")
         for index, is_never in shadowed(tuple(self.levels.values())).items():

@@ -14,6 +14,7 @@ from msgspec import Meta
 from pipeline.config.layouts import RESERVED, Layout, Naming
 from pipeline.errors import Finding, nearest
 from pipeline.hosts import check_host
+from pipeline.identifiers import check_measurement
 from pipeline.operator import Options
 from pipeline.s7.address import ADDRESS_SCHEMA, Address, Area, parse_address
 from pipeline.s7.decode import Leaf, leaves_of
@@ -182,6 +183,7 @@ def check_blocks(blocks: Sequence[BlockOptions], layouts: Mapping[str, Layout], 
     inner = {field.kind.name for each in layouts.values() for field in each.fields if isinstance(field.kind, Layout)}
     for index, options in enumerate(blocks):
         path = ("blocks", index)
+        yield from check_measurement(options.measurement, (*path, "measurement"))
         if titles.setdefault(options.title, index) != index:
             where, also = f"blocks[{titles[options.title]}]", "name" if options.name else "db"
             hint = "give each its own `name`"

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from pipeline.config.layouts import RESERVED
 from pipeline.errors import Finding
+from pipeline.identifiers import check_measurement
 from pipeline.operator import Options
 from pipeline.s7.types import S7Type, enum_mistake
 from pipeline.s7.wanted import EVERY, check_fixed
@@ -151,6 +152,7 @@ def check_symbol_blocks(blocks: Sequence[SymbolBlockOptions]) -> Iterator[Findin
     for index, options in enumerate(blocks):
         path = ("blocks", index)
         yield from _check_path(options.symbol, (*path, "symbol"))
+        yield from check_measurement(options.measurement, (*path, "measurement"))
         yield from check_fixed(options.tags, (*path, "tags"))
         if titles.setdefault(options.title, index) != index:
             message = f"'{options.title}' is also the name of blocks[{titles[options.title]}]"

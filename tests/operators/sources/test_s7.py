@@ -764,6 +764,7 @@ PLC = PlcOptions(address="a")
          "blocks.1", "'n' of s7_db1 also comes from blocks[0]"),
         (options(blocks=[BlockOptions(db=1, layout="press", tags={"topic": "x"})]), "blocks.0.tags.topic", "reserved"),
         (options(blocks=[BlockOptions(db=1, layout="one", tags={"n": "x"})]), "blocks.0.tags.n", "name of a value"),
+        (options(blocks=[BlockOptions(db=1, layout="one", measurement="prometheus")]), "blocks.0.measurement", "aside"),
         (options(blocks=[BlockOptions(db=1, layout="nested")]), "blocks.0.layout", "'db' is reserved"),
         (options(plcs=[PlcOptions(address="a", tags={"ip": "x"})]), "plcs.0.tags.ip", "reserved"),
         (options(tags={"t": "DB1.DBW0:REAL"}), "tags.t", "DBW"),

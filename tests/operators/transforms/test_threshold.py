@@ -252,6 +252,22 @@ def test_a_level_that_can_never_be_the_verdict_is_told(levels, said):
     assert said in problem
 
 
+@pytest.mark.parametrize("name", ["prometheus", "internal_x", "ingest_rejected", "_x", r"a\b"])
+@pytest.mark.parametrize(
+    "node",
+    [
+        '{type: threshold, from: press, field: t, levels: {A: "> 1"}',
+        "{type: absence, from: press, after: 5s",
+        "{type: oee, from: press, running: t, good: t, ideal_rate: 30",
+    ],
+)
+def test_a_measurement_that_the_platform_sets_aside_is_told(node, name):
+    """As a warning: a sink that writes elsewhere may take it."""
+    (problem,) = mistakes(NodeKind.TRANSFORM, f"{node}, measurement: '{name}'}}")
+    assert f"measurement: the platform sets frames of measurement '{name}' aside; choose another than" in problem
+    assert mistakes(NodeKind.TRANSFORM, f"{node}, measurement: internals}}") == []
+
+
 @pytest.mark.parametrize(
     "levels",
     ['{C: "> 50", W: "> 30"}', '{A: "== 3", B: "== 4", C: ">= 3"}', '{A: "> 5", B: ">= 5"}', '{A: "!= 0", B: "== 0"}'],
