@@ -16,18 +16,16 @@ from pipeline.delivery.delivery import Delivery
 from pipeline.errors import LinkError, PartFailed
 from pipeline.frame import Frame
 from pipeline.journal.records import Record
+from pipeline.mqtt.attempts import Attempts
 from pipeline.mqtt.client import Access, check_version
 from pipeline.mqtt.link import CLOSED, DENIED, HUNG_UP, Answer, Link, Outgoing
 from pipeline.mqtt.reasons import NOT_AUTHORISED, judge_puback
 from pipeline.mqtt.status import Status
 from pipeline.operator import Context
-from pipeline.retry import Backoff, Retry
-from pipeline.units import Duration
+from pipeline.retry import Retry
 
 __all__ = ["Limits", "Publisher"]
 
-STABLE = 10.0
-"""Seconds after which a connection counts as a good one."""
 CALM = 60.0
 """Seconds without a refusal after which the sink counts as well again."""
 HOLD = 60.0
@@ -38,11 +36,6 @@ GOODBYE = 0.5
 """Seconds for the last status, and again for the disconnect."""
 COMMIT = 1.5
 """Seconds for the last commit; with the times above, a sink ends within 4.5 s."""
-RIVAL = Retry(initial=Duration(30), max=Duration(600))
-"""Pauses after another client has taken our id: two such clients must not throw each other out all the time."""
-SUSPICIOUS = 3
-"""So many connections in a row that the broker closes without a word look like a rival's work."""
-TAKEN_OVER = "taken over"
 REFUSED, NO_SUBSCRIBER = 0x80, 0x10
 """Reason codes of PUBACK: refusals begin here; taken, though nobody subscribes."""
 
@@ -91,9 +84,7 @@ class Publisher:
         self._now = context.clock.loop.time
         self._link: Link | None = None
         self._client_id = ""
-        self._backoff = Backoff(limits.retry)
-        self._rival = Backoff(RIVAL)
-        self._hang_ups = 0
+        self._attempts = Attempts(limits.retry)
         self._denied: dict[str, float] = {}
         self._refusal = ""
         self._trouble = ""
@@ -199,12 +190,12 @@ class Publisher:
                 link = await self._open()
             except LinkError as failure:
                 error = failure
-                self._hang_ups = 0
+                self._attempts.failed()
             else:
                 error = await self._serve(link)
                 if error.reason == CLOSED:
                     return
-            pause = (self._rival if error.reason == TAKEN_OVER else self._backoff).fail()
+            pause = self._attempts.pause(error)
             self._delivery.tell(State.BACKING_OFF, str(error))
             await asyncio.sleep(pause)
 
@@ -248,20 +239,10 @@ class Publisher:
         """What the end of a link means for the next attempts."""
         if error.reason == HUNG_UP and self._refusal:
             # Mosquitto with max_queued_messages 0 answers a denied message, and then closes. The topic is on hold now.
-            self._backoff.succeed()
+            self._attempts.explained()
             detail = f"the broker hung up after it refused a message ({self._refusal})"
             return LinkError("refused", detail, self._trouble)
-        self._hang_ups = self._hang_ups + 1 if error.reason == HUNG_UP and lasted < RIVAL.max else 0
-        if self._hang_ups >= SUSPICIOUS:
-            # Brokers of MQTT 3.1.1 can't say that another client took over; some of MQTT 5 don't.
-            detail = "the broker hangs up on one connection after the other without a word"
-            advice = f"does another client use the id '{self._client_id}'? else the broker's log may say why"
-            error = LinkError(TAKEN_OVER, detail, advice)
-        if error.reason != TAKEN_OVER:
-            self._rival.succeed()
-        if lasted >= STABLE:
-            self._backoff.succeed()
-        return error
+        return self._attempts.judge(error, lasted, self._client_id)
 
     def _isolate(self, error: LinkError) -> None:
         """Find a message for which the broker closes connections: send one at a time until it shows itself."""

@@ -17,13 +17,14 @@ from pipeline.actor import State
 from pipeline.errors import LinkError
 from pipeline.frame import Frame
 from pipeline.messages import Malformed
+from pipeline.mqtt.attempts import Attempts
 from pipeline.mqtt.client import Access, check_version
 from pipeline.mqtt.filters import levels_of, matches
-from pipeline.mqtt.link import CLOSED, HUNG_UP, TOPICS
-from pipeline.mqtt.publisher import CALM, RIVAL, STABLE, SUSPICIOUS, TAKEN_OVER
+from pipeline.mqtt.link import CLOSED, TOPICS
+from pipeline.mqtt.publisher import CALM
 from pipeline.mqtt.subscription import Message, Subscription
 from pipeline.operator import Context, Emit
-from pipeline.retry import Backoff, Retry
+from pipeline.retry import Retry
 
 __all__ = ["Receiver", "Wanted"]
 
@@ -103,8 +104,7 @@ class Receiver:
         self._timer: asyncio.TimerHandle | None = None
         self._refused: Mapping[str, str] = {}
         self._trouble = _Trouble()
-        self._hang_ups = 0
-        self._backoff, self._rival = Backoff(wanted.retry), Backoff(RIVAL)
+        self._attempts = Attempts(wanted.retry)
         metrics, node = context.metrics, context.actor.name
         text = "messages received, by what became of them"
         self._counters = {
@@ -121,7 +121,7 @@ class Receiver:
         try:
             while True:
                 error = await self._connect_once()
-                pause = (self._rival if error.reason == TAKEN_OVER else self._backoff).fail()
+                pause = self._attempts.pause(error)
                 self._context.actor.become(State.BACKING_OFF, str(error))
                 await asyncio.sleep(pause)
         finally:
@@ -150,12 +150,13 @@ class Receiver:
             link = Subscription(access, self._receive)
             await link.open(self._wanted.connect_timeout)
         except LinkError as failure:
-            self._hang_ups = 0
+            self._attempts.failed()
             return failure
         self._link = link
         self._connects.n += 1
         try:
-            return self._judge(await self._serve(link), self._loop.time() - began)
+            error = await self._serve(link)
+            return self._attempts.judge(error, self._loop.time() - began, self._client_id)
         finally:
             if not self._leaving:
                 self._lose(link)
@@ -186,20 +187,6 @@ class Receiver:
         for batch in self._under_way:
             self._given.update((message.mid, (message, batch.passed)) for message in batch.messages if message.mid)
         self._under_way.clear()
-
-    def _judge(self, error: LinkError, lasted: float) -> LinkError:
-        """What the end of a connection means for the next attempts."""
-        self._hang_ups = self._hang_ups + 1 if error.reason == HUNG_UP and lasted < RIVAL.max else 0
-        if self._hang_ups >= SUSPICIOUS:
-            # Brokers of MQTT 3.1.1 can't say that another client took over; some of MQTT 5 don't.
-            detail = "the broker hangs up on one connection after the other without a word"
-            advice = f"does another client use the id '{self._client_id}'? else the broker's log may say why"
-            error = LinkError(TAKEN_OVER, detail, advice)
-        if error.reason != TAKEN_OVER:
-            self._rival.succeed()
-        if lasted >= STABLE:
-            self._backoff.succeed()
-        return error
 
     def _watch(self, link: Subscription) -> None:
         link.watch()

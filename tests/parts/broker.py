@@ -84,6 +84,7 @@ class Broker:
     acknowledged: list[bytes] = field(default_factory=list)
     delivered: list[bytes] = field(default_factory=list)
     _last: int = 0
+    _server: MemoryServer | None = None
 
     def give(self, topic: str, body: bytes) -> None:
         """Publish a message of QoS 1 to the subscriber; the session keeps it while there is none."""
@@ -94,7 +95,15 @@ class Broker:
 
     async def listen(self, loop: VirtualLoop, host: str = "broker", port: int = 8883) -> MemoryServer:
         """Listen on the loop's simulated network."""
-        return await loop.create_server(lambda: _Session(self), host, port)
+        self._server = await loop.create_server(lambda: _Session(self), host, port)
+        return self._server
+
+    def die(self) -> None:
+        """End as a killed process does: nothing listens any more, and each connection is closed without a word."""
+        assert self._server is not None
+        self._server.close()
+        for session in self.sessions:
+            session.transport.close()
 
     @property
     def session(self) -> "_Session":

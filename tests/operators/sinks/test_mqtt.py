@@ -410,6 +410,23 @@ def test_a_second_client_with_our_id_is_named_and_not_fought(tmp_path, said, wor
     play(tmp_path, script, broker, client_id="ours")
 
 
+def test_a_broker_that_dies_again_and_again_is_no_rival(tmp_path):
+    """Killed and back so soon that a pause between attempts could hide it: the sink is back within seconds."""
+    broker = Broker()
+
+    async def script(stage: Stage) -> None:
+        for crash in range(1, 9):
+            await stage.feed(300)
+            broker.die()
+            await asyncio.sleep(0.2)
+            await broker.listen(stage.loop)
+            await eventually(lambda crash=crash: len(broker.connected) == crash + 1, "connected again", 2)
+        await stage.all_arrive()
+        assert stage.state == (State.RUNNING, "")
+
+    play(tmp_path, script, broker)
+
+
 @pytest.mark.parametrize("mute", [False, True])
 def test_stopping_takes_seconds_with_the_broker_away_or_mute_and_loses_nothing(tmp_path, mute):
     """What is not acknowledged within the grace is on disk; the next run delivers it, marked, and goes on behind it."""

@@ -535,6 +535,21 @@ def test_a_rival_with_our_client_id_is_met_with_long_pauses():
     play(script)
 
 
+def test_a_broker_that_dies_again_and_again_is_no_rival():
+    """Killed and back so soon that a pause between attempts could hide it: the source is back within seconds."""
+
+    async def script(stage: Stage) -> None:
+        for crash in range(1, 9):
+            await asyncio.sleep(30)
+            stage.broker.die()
+            await asyncio.sleep(0.2)
+            await stage.broker.listen(stage.loop)
+            stage.give(crash)
+            await eventually(lambda crash=crash: len(stage.frames) == crash, "received again", 2)
+
+    play(script)
+
+
 def test_the_end_acknowledges_what_gets_processed_in_time_and_takes_no_more():
     """What is not processed then comes again with the next start."""
 
