@@ -22,26 +22,28 @@ _ADDRESS = re.compile(
     r"(?:(DB\d{1,5})[.,](?:DB)?|(?=[MIQEATCZ]))([A-Z]+?)(\d{1,6})(?:\.(\d{1,5}))?(?:\[(\d{1,5})\])?", re.IGNORECASE
 )
 _TYPES = {
-    "Boolean": "BOOL",
-    "Byte": "BYTE",
-    "Char": "SINT",
-    "Short": "INT",
-    "Word": "WORD",
-    "Long": "DINT",
-    "DWord": "DWORD",
-    "LLong": "LINT",
-    "QWord": "LWORD",
-    "Float": "REAL",
-    "Double": "LREAL",
+    "boolean": "BOOL",
+    "byte": "BYTE",
+    "char": "SINT",
+    "short": "INT",
+    "word": "WORD",
+    "long": "DINT",
+    "dword": "DWORD",
+    "llong": "LINT",
+    "qword": "LWORD",
+    "float": "REAL",
+    "double": "LREAL",
 }
-"""What a tag is, by Kepware's data types."""
+"""What a tag is, by Kepware's data types in small letters."""
 _SIZES = {"": "BOOL", "X": "BOOL", "B": "BYTE", "BYTE": "BYTE", "W": "WORD", "WORD": "WORD", "D": "DWORD"}
 _SIZES |= {"DWORD": "DWORD", "LW": "LWORD", "LWORD": "LWORD"}
 _LETTERS = {"C": "CHAR", "I": "INT", "DI": "DINT", "R": "REAL", "DT": "DATE_AND_TIME"}
 _WIDTHS = {"BOOL": 0, "BYTE": 1, "SINT": 1, "WORD": 2, "INT": 2, "DWORD": 4, "DINT": 4, "REAL": 4}
 _WIDTHS |= {"LWORD": 8, "LINT": 8, "LREAL": 8}
-_DECIMAL = {"BCD": 2, "LBCD": 4}
+_DECIMAL = {"bcd": 2, "lbcd": 4}
 """Data types of Kepware that no type here is, with their bytes."""
+_TOLD = {"", "default", "string", "date"}
+"""Data types that leave it to the address."""
 _LINEAR = ("raw low", "raw high", "scaled low", "scaled high")
 
 
@@ -98,8 +100,6 @@ def _tag(told: Mapping[str, str], file: PurePath, line: int, program: Program) -
     name, kind = told.get("tag name", ""), told.get("data type", "")
     if told.get("client access", "").upper() in {"WO", "W"}:
         raise ValueError("it is only written")
-    if width := _DECIMAL.get(kind.removesuffix(" Array")):
-        raise ValueError(f"{kind}, {width} bytes of decimal digits, is none of the types that are read here")
     address = _address(told.get("address", ""), kind)
     scale, offset = _scaling(told, name, file, line, program)
     return Tag(
@@ -123,11 +123,11 @@ def _address(text: str, kind: str) -> str:
     area, size = ("", letters) if block else (letters[0], letters[1:])
     if not block and letters in {"T", "C", "Z"}:
         return str(parse_address(f"{letters}{byte}"))
-    wanted = _TYPES.get(kind.removesuffix(" Array"), "")
+    wanted = _wanted(kind)
     found = _SIZES.get(size) or _LETTERS.get(size, size)
     if wanted and found != "REAL" and _WIDTHS[wanted] == _WIDTHS.get(found):
         found = wanted
-    elif size in _SIZES and kind not in {"", "Default", "Boolean"} and not extra:
+    elif size in _SIZES and kind.lower() not in {"", "default", "boolean"} and not extra:
         raise ValueError(f"'{text}' and {kind} are of two sizes")
     if extra and found not in {"BOOL", "STRING"}:
         found = "BOOL"  # a bit of a byte, word or double word
@@ -136,6 +136,16 @@ def _address(text: str, kind: str) -> str:
     place = _bit(size, byte, extra) if found == "BOOL" else byte
     length = f"[{count}]" if count else ""
     return str(parse_address(f"{block}:{place}:{found}{length}" if block else f"{area}{place}:{found}{length}"))
+
+
+def _wanted(kind: str) -> str:
+    """What the data type says; "" where the address has to."""
+    name = kind.lower().removesuffix(" array")
+    if width := _DECIMAL.get(name):
+        raise ValueError(f"{kind}, {width} bytes of decimal digits, is none of the types that are read here")
+    if name not in _TYPES and name not in _TOLD:
+        raise ValueError(f"'{kind}' is none of Kepware's data types")
+    return _TYPES.get(name, "")
 
 
 def _string(block: str, byte: str, length: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 
 from pipeline.config.layouts import FieldOptions, LayoutOptions, Naming, build_layouts
 from pipeline.importing.placement import PlacedLayout, Places
@@ -58,11 +59,19 @@ def _mend(layout: PlacedLayout, messages: Mapping[str, str], program: Program) -
 def settle_tags(tags: Sequence[Tag], naming: Naming, program: Program) -> dict[str, Tag]:
     """Tags by the names they get: what the engine would refuse is renamed, or left out and told."""
     taken: dict[str, Tag] = {}
+    doubled: dict[PurePath, list[tuple[int, str]]] = {}
     for tag in tags:
         name = flat(tag.name)
+        first = taken.get(name)
+        if first is not None and replace(first, file=tag.file, line=tag.line, comment=tag.comment) == tag:
+            text = f"{tag.name}: stands in {first.file.name}:{first.line} already, at the same address; taken once"
+            doubled.setdefault(tag.file, []).append((tag.line, text))
+            continue
         while name in taken:
             name += "_"
         taken[name] = tag
+    for file, texts in doubled.items():
+        program.tell_each(file, texts)
     program.tell_names((tag.file, tag.line, tag.name, name) for name, tag in taken.items())
     for _ in range(_ROUNDS):
         options = {

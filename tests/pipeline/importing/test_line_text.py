@@ -124,6 +124,18 @@ def test_names_of_tags_that_change_are_told(capsys: pytest.CaptureFixture[str]) 
     assert list(graph(out).nodes["plc"].options.tags) == ["a_b", "a_b_", "c"]
 
 
+def test_a_tag_that_stands_in_two_tables_is_taken_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """At the same address; at another it is another tag."""
+    Path("a.sdf").write_text('"run","M 0.0","BOOL","on"\n"on","M 0.1","BOOL",""\n', "utf-8")
+    Path("b.sdf").write_text('"run","M 0.0","BOOL",""\n"on","M 0.2","BOOL",""\n', "utf-8")
+    _, out, err = call(capsys, "import", "a.sdf", "b.sdf", "--address", "10.0.0.1")
+    assert err.splitlines() == [
+        "b.sdf:1: run: stands in a.sdf:1 already, at the same address; taken once",
+        "b.sdf:2: on: is called on_, since on is there already",
+    ]
+    assert list(graph(out).nodes["plc"].options.tags) == ["run", "on", "on_"]
+
+
 def test_layouts_alone_are_those_of_all_types(capsys: pytest.CaptureFixture[str]) -> None:
     """To be put into a graph of one's own."""
     code, out, err = call(capsys, "import", "Motor.udt", "--layouts")

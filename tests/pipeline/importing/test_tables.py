@@ -274,6 +274,8 @@ def test_blocks_by_openness_are_verified_with_their_offsets(offset: str, remarks
         ("DB1.DBW2,Float", "of two sizes"),
         ('"DB5,W10",BCD', "BCD, 2 bytes of decimal digits, is none of the types that are read here; left out"),
         ('"DB5,D12",LBCD', "LBCD, 4 bytes of decimal digits, is none"),
+        ('"DB5,W10",word', "DB5.DBW10:WORD"),
+        ('"DB5,W10",real', "'real' is none of Kepware's data types"),
         ('"DB5,W10[3]",BCD Array', "BCD Array, 2 bytes of decimal digits, is none"),
         ("MB3.9,Boolean", "bit 9 does not exist"),
     ],
