@@ -36,6 +36,8 @@ LATEST = 253_402_300_800.0
 """Seconds since 1970 of the year 10000: what lies behind it are milliseconds, taken for seconds."""
 _STEP = re.compile(r'\.?(?:([^.\[\]"]+)|\[(\d+)\]|\["([^"]*)"\])')
 _NESTED = "neither number, text nor boolean"
+_LONGEST = 256
+"""Characters of a name that is made of several."""
 _OWN = ("ip", "db", "tenant_id", "plc_id")
 _UNIT = {"unix": 1.0, "unix_ms": 1e3, "unix_us": 1e6, "unix_ns": 1e9}
 
@@ -63,7 +65,10 @@ class TimeFormat(StrEnum):
 
 
 class MessageMapping(Options):
-    """Where in a JSON message everything is. A path is written `device.sensors[0].value`, or `["odd.name"].value`."""
+    """Where in a JSON message everything is. A path is written `device.sensors[0].value`, or `["odd.name"].value`.
+
+    `device.sensors.0.value` means the same.
+    """
 
     ts: Annotated[str, Meta(description="path of the time; empty: when the message arrives")] = ""
     ts_format: Annotated[TimeFormat, Meta(description="how the time is written")] = TimeFormat.RFC3339
@@ -154,6 +159,9 @@ class _Mov(msgspec.Struct):
 def read_mov(series: Series, measurement: str) -> Read:
     """Reads `{"timestamp": RFC 3339, "tags": {…}, "fields": {…}}`, as sensors send it.
 
+    What stands in objects and lists gets a name of all names on its way, and a tag that is one is its JSON: so does the
+    platform's ingest store it.
+
     Args:
         series: the source's.
         measurement: of messages that name none.
@@ -166,7 +174,7 @@ def read_mov(series: Series, measurement: str) -> Read:
         except (ValueError, RecursionError) as error:  # texts that are not UTF-8 are no errors of msgspec's own
             raise Malformed(str(error)) from error
         ts = now if found.timestamp is None else _time(found.timestamp, TimeFormat.RFC3339)
-        return _frame(series.of(found.measurement or measurement, _tags(found.tags)), ts, found.fields)
+        return _frame(series.of(found.measurement or measurement, _tags(found.tags)), ts, dict(_flat(found.fields)))
 
     return read
 
@@ -242,19 +250,19 @@ def _at(found: Any, path: tuple[str | int, ...]) -> Any:
     for step in path:
         if isinstance(found, dict):
             found = found.get(step if isinstance(step, str) else str(step))
-        elif isinstance(found, list) and isinstance(step, int) and step < len(found):
-            found = found[step]
+        elif isinstance(found, list) and str(step).isdecimal() and int(step) < len(found):
+            found = found[int(step)]
         else:
             return None
     return found
 
 
 def _tags(found: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as texts; those without a value, or with one that is no single value, are none."""
+    """Tags as texts, objects and lists as their JSON; those without a value are none."""
     return {
-        name: ("true" if value else "false") if isinstance(value, bool) else str(value)
+        name: value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
         for name, value in found.items()
-        if name and isinstance(value, bool | int | float | str) and value != ""
+        if name and value is not None and value != ""
     }
 
 
@@ -270,6 +278,18 @@ def _frame(origin: Origin, ts: float, found: Mapping[str, Any]) -> Frame:
     if not values:
         raise Malformed("it has no values")
     return Frame(Kind.DATA, ts, origin, values, bad or None)
+
+
+def _flat(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What stands in objects and lists, by all names on its way: `t_c` of `{"t": {"c": 3}}`, `t_0` of `{"t": [3]}`."""
+    for name, value in found.items():
+        if not isinstance(value, dict | list):
+            yield name, value
+        elif len(name) > _LONGEST:
+            raise Malformed(f"a name is too long: {name:.40}…")
+        else:
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from _flat({f"{name}_{key}": each for key, each in inner})
 
 
 def _time(written: object, form: TimeFormat) -> float:

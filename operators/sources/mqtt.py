@@ -1,5 +1,9 @@
 """Takes frames from an MQTT broker: our own, those of sensors, or any JSON by a mapping.
 
+Tenant and PLC are those of the topic where it names them, since the broker's access list vouches for it; then those of
+the message. Sensors' fields in objects and lists are values by all names on their way (`temperatura_c`, `niveis_0`),
+and tags that are one are their JSON: so does the platform's ingest name them, and verdicts stand beside their data.
+
 Ordering: as the broker delivers. Delivery: at least once with `qos: 1`. A message is acknowledged to the broker only
 after it is processed: its frame has gone through the transforms, every sink behind has taken it from its mailbox, and
 each sink with a journal has it acknowledged by its receiver, or on disk (fsync), or has given it up by its own policy,
@@ -15,6 +19,7 @@ state and details, and acknowledged: it never stops the others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +47,11 @@ __all__ = ["MqttOptions", "mqtt"]
 
 OURS = "plc/{tenant_id}/{plc_id}"
 """The topics of our own frames, unless told."""
+_SHORT = "plc/{tenant_id}"
+"""What a tenant may write as well, by the same line of an access list."""
+_SHARED = re.compile(r"plc/db(\d{1,5})", re.ASCII)
+"""The topic of frames that have no tenant."""
+_VOUCHED = ("tenant_id", "plc_id")
 MOV = "mov_dados"
 """The measurement of the sensors' messages, unless they name one."""
 TYPICAL = 250.0
@@ -62,7 +72,7 @@ class MqttOptions(BrokerOptions):
         str, Meta(description="of messages that name none; empty: mov_dados with mov, the node's name with json")
     ] = ""
     topic_pattern: Annotated[
-        str, Meta(description=f"what a topic's levels are: {OURS}; a tenant there wins over the message's")
+        str, Meta(description=f"what a topic's levels are: {OURS}; tenant and PLC there win over the message's")
     ] = ""
     qos: Annotated[
         int, Meta(description="1: until processed; 0: what comes while nobody is here is lost", ge=0, le=1)
@@ -177,20 +187,21 @@ def _reader(options: MqttOptions, context: Context) -> Callable[[str, bytes, flo
     """What makes frames of messages, with what their topics say."""
     series = Series(options.max_series)
     read = _format(options, context.node, series)
-    pattern = TopicPattern(options.topic_pattern or (OURS if options.format is Format.FRAME else ""))
-    text = "messages whose topic names another tenant than they do; the topic's counts"
+    ours = options.format is Format.FRAME and not options.topic_pattern
+    patterns = [TopicPattern(text) for text in ((OURS, _SHORT) if ours else (options.topic_pattern,))]
+    text = "messages whose topic names another tenant or PLC than they do; the topic's counts"
     contradicted = context.metrics.counter("edge_messages_contradicted", text, node=context.actor.name)
     named: dict[tuple[Origin, str], Origin] = {}
 
     def name(origin: Origin, topic: str) -> Origin:
-        said = pattern.read(topic)
+        shared = _SHARED.fullmatch(topic) if ours else None
+        said = {"db": shared[1]} if shared else next(filter(None, (each.read(topic) for each in patterns)), {})
         db = "" if origin.db is None else str(origin.db)
         own = {"ip": origin.ip, "db": db, "tenant_id": origin.tenant_id, "plc_id": origin.plc_id}
         known = {key: value for key, value in {**origin.tags, **own}.items() if value}
-        tags = {**said, **known}
-        if said.get("tenant_id"):
-            # The broker's access list vouches for the topic, and nobody for the message.
-            tags["tenant_id"] = said["tenant_id"]
+        # The broker's access list vouches for the topic, and nobody for the message.
+        vouched = {tag: said[tag] for tag in _VOUCHED if said.get(tag)}
+        tags = {**said, **known, **vouched}
         return origin if tags == known else series.of(origin.measurement, tags)
 
     def read_named(topic: str, body: bytes, now: float) -> Frame | None:
@@ -205,7 +216,7 @@ def _reader(options: MqttOptions, context: Context) -> Callable[[str, bytes, flo
             origin = named[key] = name(*key)
         if origin is frame.origin:
             return frame
-        contradicted.n += bool(frame.origin.tenant_id) and frame.origin.tenant_id != origin.tenant_id
+        contradicted.n += any(getattr(frame.origin, tag) not in ("", getattr(origin, tag)) for tag in _VOUCHED)
         return frame.replace(origin=origin)
 
     return read_named

@@ -243,14 +243,16 @@ class Receiver:
             return
         self._acknowledge()
         under_way = self._size
-        if self._waiting and self._context.paused:
-            self._tell()
-        elif self._waiting and under_way < self._wanted.window:
-            self._give(self._wanted.window - under_way)
-        # MQTT 3.1.1 has no window for what it sends, and not every broker of MQTT 5 keeps to ours.
-        self._link.hold(bool(self._waiting))
-        if self._waiting or self._under_way:
-            self._timer = self._loop.call_later(POLL, self._work)
+        try:
+            if self._waiting and self._context.paused:
+                self._tell()
+            elif self._waiting and under_way < self._wanted.window:
+                self._give(self._wanted.window - under_way)
+        finally:
+            # MQTT 3.1.1 has no window for what it sends, and not every broker of MQTT 5 keeps to ours.
+            self._link.hold(bool(self._waiting))
+            if self._waiting or self._under_way:
+                self._timer = self._loop.call_later(POLL, self._work)
 
     def _acknowledge(self) -> None:
         done: list[Message] = []
@@ -263,15 +265,18 @@ class Receiver:
         """Give the oldest messages that wait, at most `room`."""
         given: list[Message] = []
         now = self._context.clock.wall()
-        for message in [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]:
-            before = self._given.pop(message.mid, None) if message.again else None
-            if before is not None and (before[0].topic, before[0].body) == (message.topic, message.body):
-                self._under_way.append(_Batch([message], before[1]))
-            else:
-                self._read(message, now)
-                given.append(message)
-        if given:
-            self._under_way.append(_Batch(given, self._context.checkpoint()))
+        try:
+            for _ in range(min(room, len(self._waiting))):
+                message = self._waiting.popleft()
+                before = self._given.pop(message.mid, None) if message.again else None
+                if before is not None and (before[0].topic, before[0].body) == (message.topic, message.body):
+                    self._under_way.append(_Batch([message], before[1]))
+                else:
+                    given.append(message)
+                    self._read(message, now)
+        finally:
+            if given:
+                self._under_way.append(_Batch(given, self._context.checkpoint()))
 
     def _read(self, message: Message, now: float) -> None:
         if not self._is_wanted(message.topic):
@@ -281,6 +286,10 @@ class Receiver:
             frame = self._wanted.read(message.topic, message.body, now)
         except Malformed as error:
             self._set_aside(message, str(error), now)
+            return
+        except Exception as error:  # one message must not take its neighbours along
+            self._context.log.exception("message can't be read by a defect of the code", topic=message.topic)
+            self._set_aside(message, repr(error), now)
             return
         if frame is None:
             self._counters["passed_over"].n += 1

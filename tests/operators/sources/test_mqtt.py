@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from operators.sinks.mqtt import MqttOptions as SinkOptions
 from operators.sinks.mqtt import mqtt as mqtt_sink
+from operators.sources import mqtt as source_module
 from operators.sources.mqtt import MqttOptions, mqtt
 from pipeline.actor import State
 from pipeline.clock import VirtualLoop, run_virtual
@@ -42,6 +43,11 @@ class Stage:
     ended: list[object]
     processed: bool = True
     paused: bool = False
+    taking: Callable[[Frame], None] | None = None
+
+    def take(self, frame: Frame) -> None:
+        """What the source gives."""
+        (self.taking or self.frames.append)(frame)
 
     @property
     def state(self) -> tuple[State, str]:
@@ -86,7 +92,7 @@ def play(script: Script, broker: Broker | None = None, **options: Any) -> Broker
         context.checkpoint = checkpoint
         context.is_paused = lambda: stage.paused
         stream = mqtt.build(MqttOptions(**given), context)
-        subscription = stream.subscribe(stage.frames.append, stage.ended.append, lambda: stage.ended.append("end"))
+        subscription = stream.subscribe(stage.take, stage.ended.append, lambda: stage.ended.append("end"))
         try:
             await script(stage)
         finally:
@@ -284,7 +290,34 @@ def test_our_frames_come_back_whole():
     play(script)
 
 
-def test_the_topics_tenant_wins_over_the_messages_and_the_difference_is_counted():
+@pytest.mark.parametrize(
+    ("topic", "said", "expected"),
+    [
+        ("plc/t1/oven2", {"plc_id": "x"}, ("t1", "oven2", 1)),
+        ("plc/t1/oven2", {"tenant_id": "rival", "plc_id": "oven2"}, ("t1", "oven2", 1)),
+        ("plc/t1/oven2", {}, ("t1", "oven2", 1)),
+        ("plc/t1", {"tenant_id": "rival", "plc_id": "x"}, ("t1", "x", 1)),
+        ("plc/db1", {"tenant_id": "t2", "plc_id": "x"}, ("t2", "x", 1)),
+        ("plc/db7", {"db": None}, ("", "", 7)),
+        ("plc/t1/oven2/more", {"tenant_id": "t1", "plc_id": "x"}, ("t1", "x", 1)),
+    ],
+)
+def test_frames_have_the_names_that_the_ingest_gives_their_data(topic, said, expected):
+    """What the topic says wins, also where it names the tenant alone; the shared topic names nobody but a block."""
+    message = {"ts": 1, "ip": "a", "db": 1, "values": {"x": 1}} | said
+
+    async def script(stage: Stage) -> None:
+        stage.broker.give(
+            topic, json.dumps({key: value for key, value in message.items() if value is not None}).encode()
+        )
+        await stage.came(1)
+        origin = stage.frames[0].origin
+        assert (origin.tenant_id, origin.plc_id, origin.db) == expected
+
+    play(script)
+
+
+def test_the_topics_names_win_over_the_messages_and_the_difference_is_counted():
     """The broker vouches for the topic; other names come from it only where the message has none."""
     body = b'{"ts":1,"ip":"a","db":1,"tenant_id":"%s","plc_id":"other","values":{"x":1}}'
 
@@ -295,9 +328,9 @@ def test_the_topics_tenant_wins_over_the_messages_and_the_difference_is_counted(
         stage.broker.give("plc/db1", b'{"ts":1,"ip":"a","db":1,"values":{"x":1}}')
         await stage.quiet()
         names = [(frame.origin.tenant_id, frame.origin.plc_id) for frame in stage.frames]
-        assert names == [("acme", "other")] * 4 + [("", "")]
+        assert names == [("acme", "press1")] * 4 + [("", "")]
         assert len({id(frame.origin) for frame in stage.frames[:3]}) == 1
-        assert stage.context.metrics.value("edge_messages_contradicted_total", node="node") == 3
+        assert stage.context.metrics.value("edge_messages_contradicted_total", node="node") == 4
 
     play(script)
 
@@ -305,7 +338,7 @@ def test_the_topics_tenant_wins_over_the_messages_and_the_difference_is_counted(
 SENSOR = {
     "timestamp": "2026-02-02T15:04:05.999Z",
     "tags": {"dispositivo": "sensor_01", "localizacao": "linha_producao_1", "cliente": "", "lote": None, "n": 7},
-    "fields": {"temperatura_c": 25.5, "umidade": 60, "ligado": True, "modo": "auto", "nada": None, "lista": [1]},
+    "fields": {"temperatura_c": 25.5, "umidade": 60, "ligado": True, "modo": "auto", "nada": None},
 }
 
 
@@ -319,7 +352,7 @@ SENSOR = {
     ],
 )
 def test_sensors_messages_become_frames(changes, ts):
-    """Time with fraction and zone, tags and fields; empty tags and null fields are none, nested ones are named."""
+    """Time with fraction and zone, tags and fields; empty tags and null fields are none."""
 
     async def script(stage: Stage) -> None:
         stage.broker.give("mov/dados/sensor01", json.dumps(SENSOR | changes).encode())
@@ -330,9 +363,71 @@ def test_sensors_messages_become_frames(changes, ts):
         tags = {"dispositivo": "sensor_01", "localizacao": "linha_producao_1", "n": "7", "sala": "dados"}
         assert frame.origin.tags == tags
         assert frame.values == {"temperatura_c": 25.5, "umidade": 60, "ligado": True, "modo": "auto"}
-        assert frame.bad == {"lista": "neither number, text nor boolean"}
+        assert frame.bad is None
 
     play(script, topics=["mov/dados/#"], format=Format.MOV, topic_pattern="mov/{sala}/+")
+
+
+def test_what_a_sensor_nests_has_the_names_that_the_ingest_gives_it():
+    """Fields of objects and lists by all names on their way, to any depth; tags that are one as JSON."""
+    fields = {"temperatura": {"c": 33, "f": None}, "t": [31, 29.5, {"x": [True]}], "leer": {}, "n": 1}
+    tags = {"o": {"b": [1, "é"], "a": 1}, "l": [1.5, None], "ja": True, "x": 1.0}
+
+    async def script(stage: Stage) -> None:
+        stage.broker.give("mov/dados/a", json.dumps({"tags": tags, "fields": fields}).encode())
+        await stage.came(1)
+        (frame,) = stage.frames
+        assert frame.values == {"temperatura_c": 33, "t_0": 31, "t_1": 29.5, "t_2_x_0": True, "n": 1}
+        assert frame.origin.tags == {"o": '{"a":1,"b":[1,"é"]}', "l": "[1.5,null]", "ja": "true", "x": "1.0"}
+
+    play(script, topics=["mov/dados/#"], format=Format.MOV)
+
+
+def test_a_message_that_meets_a_defect_takes_no_other_along(monkeypatch):
+    """Whatever reading it raises: it is set aside, the others of the same batch are given, all are acknowledged."""
+    wrong = OURS % 3
+
+    def reader(*_: object) -> Callable[[str, bytes, float], Frame | None]:
+        def read(topic: str, body: bytes, now: float) -> Frame | None:
+            if body == wrong:
+                raise KeyError("x")
+            return good(topic, body, now)
+
+        good = made(*_)
+        return read
+
+    made = source_module._reader
+    monkeypatch.setattr(source_module, "_reader", reader)
+
+    async def script(stage: Stage) -> None:
+        stage.give(1, 2, 3, 4, 5)
+        await stage.came(4)
+        await stage.quiet()
+        assert stage.numbers == [1, 2, 4, 5]
+        assert stage.context.details()["last_malformed"]["reason"] == "KeyError('x')"
+
+    play(script)
+
+
+def test_a_step_behind_that_raises_leaves_no_message_behind():
+    """What was taken and not given yet stays in the row; it comes, and is acknowledged."""
+
+    async def script(stage: Stage) -> None:
+        def take(frame: Frame) -> None:
+            stage.frames.append(frame)
+            if frame.values["n"] == 2:
+                raise KeyError("behind")
+
+        told: list[Any] = []
+        stage.loop.set_exception_handler(lambda _, told_: told.append(told_))
+        stage.taking = take
+        stage.give(1, 2, 3, 4)
+        await stage.came(4)
+        await stage.quiet()
+        assert stage.numbers == [1, 2, 3, 4]
+        assert len(told) == 1
+
+    play(script)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +469,7 @@ FOREIGN = {
             {
                 "ts": "t",
                 "ts_format": "unix_ms",
-                "values": {"a": "rows[0].v", "b": "rows[1].v", "c": "no.where"},
+                "values": {"a": "rows[0].v", "b": "rows.1.v", "c": "no.where", "d": "rows.2.v", "e": "rows.x.v"},
             },
             *("node", {}, {"a": 1.5, "b": 2}),
         ),
