@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,11 @@ from pipeline.errors import PartFailed, UsageError
 from pipeline.graph import Graph
 from pipeline.operator import Context, NodeKind, RunSink
 from pipeline.process import new_loop, stop_on_signals
+from pipeline.recording.format import read
 from pipeline.recording.recorder import FileRecorder
-from pipeline.recording.replay import synthetic
+from pipeline.recording.replay import playable, synthetic
 from pipeline.runtime import Runtime
-from pipeline.testing.recorded import Asked, write_test
+from pipeline.testing.recorded import Asked, without_secrets, write_test
 from pipeline.units import Duration
 
 __all__ = ["command", "record"]
@@ -45,7 +46,22 @@ __all__ = ["command", "record"]
     metavar="DIR",
     help="Write the recording, its graph, the frames that it gives and a test of them into a new folder.",
 )
-def command(file: str, output: Path | None, span: str | None, frames: Path | None, as_test: Path | None) -> None:
+@click.option(
+    "--from",
+    "recording",
+    type=click.Path(path_type=Path),
+    metavar="X.REC",
+    help="With --as-test: make the test of this recording, also one of the flight recorder; nothing is connected to.",
+)
+def command(
+    *,
+    file: str,
+    output: Path | None,
+    span: str | None,
+    frames: Path | None,
+    as_test: Path | None,
+    recording: Path | None,
+) -> None:
     """Record what the PLCs of a graph answer, as it comes. Services and sources run, transforms and sinks don't.
 
     Each PLC needs a free connection: a pipeline that runs already has its own. Only sources of type s7 can be recorded:
@@ -55,29 +71,66 @@ def command(file: str, output: Path | None, span: str | None, frames: Path | Non
     Examples:
       pipeline record configs/line1.yaml -o line1.rec --for 10m
       pipeline record configs/demo.yaml --as-test tests/recordings/demo --for 30s
+      pipeline record configs/line1.yaml --as-test tests/stop --from data/line1/recordings/20261122T101500.rec
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     log.configure(os.environ.get("LOG_LEVEL", "warning"))
     try:
         seconds = Duration.parse(span) if span else math.inf
     except ValueError as error:
         raise UsageError(f"--for: {error}") from error
+    if recording is not None and (as_test is None or output is not None or span or frames is not None):
+        raise UsageError("--from makes a test of a recording that is there: give it --as-test DIR and nothing else")
     path = graph_file(file)
     asked = Asked(os.environ)
     graph = load(path, asked)
     if as_test is not None:
         if output is not None:
             raise UsageError("--as-test names the recording itself: leave -o out")
-        as_test.mkdir(parents=True, exist_ok=True)
-        output = as_test / "answers.rec"
+        _make_test(graph, as_test, environment=asked.found, recording=recording, seconds=seconds, frames=frames)
+        return
     if output is None:
         raise UsageError(f"where to? Name the recording: -o {graph.name}.rec")
     answers = record(graph, output, seconds, frames)
     click.echo(f"{output}: {answers} answers", err=True)
-    if as_test is not None:
-        shutil.copyfile(path, as_test / "graph.yaml")
-        count = write_expected(graph, output, as_test / "frames.jsonl")
-        write_test(as_test / "graph.test.yaml", asked.found, output.name, "frames.jsonl")
-        click.echo(f"{count} frames are expected of it; next: pipeline test {as_test}", err=True)
+
+
+def _make_test(
+    graph: Graph,
+    folder: Path,
+    *,
+    environment: Mapping[str, str],
+    recording: Path | None,
+    seconds: float,
+    frames: Path | None,
+) -> None:
+    """Record, or take what was recorded, and write the test of it."""
+    text, hidden = without_secrets(graph)
+    answers = folder / "answers.rec"
+    if recording is not None:
+        playable(graph, read(recording))
+    for name in ("graph.test.yaml", "graph.yaml"):
+        if (folder / name).exists():
+            raise UsageError(f"'{folder / name}' is there already, and is not written over; name another folder")
+    if answers.exists() and not (recording and recording.samefile(answers)):
+        raise UsageError(
+            f"'{answers}' is there already; a recording is never written over: name another folder, "
+            f"or make the test of it: --as-test {folder} --from {answers}"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if recording is None:
+            click.echo(f"{answers}: {record(graph, answers, seconds, frames)} answers", err=True)
+        elif not answers.exists():
+            shutil.copyfile(recording, answers)
+        (folder / "graph.yaml").write_text(text, encoding="utf-8")
+        count = write_expected(graph, answers, folder / "frames.jsonl")
+        write_test(folder / "graph.test.yaml", environment, answers.name, "frames.jsonl")
+    except OSError as error:
+        raise UsageError(f"'{folder}' can't be written: {error.strerror or error}") from error
+    if hidden:
+        lines = ", ".join(map(str, hidden))
+        click.echo(f"{folder / 'graph.yaml'}: no secret of the graph is in it; changed: line {lines}", err=True)
+    click.echo(f"{count} frames are expected of it; next: pipeline test {folder}", err=True)
 
 
 def record(graph: Graph, output: Path, seconds: float = math.inf, frames: Path | None = None) -> int:

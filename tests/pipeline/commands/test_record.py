@@ -116,8 +116,68 @@ def test_a_test_that_was_recorded_holds_no_secret(file, capfd, monkeypatch):
     written = Path("case/graph.test.yaml").read_text()
     assert [word for word in ("hush", "sesame", "unasked") if word in written] == []
     assert f'PLC_PORT: "{os.environ["PLC_PORT"]}"' in written
-    assert written.count(': "secret"') == 2
+    assert written.count(': "secret"') == 1
+    assert 'HOOK: "https://alerts.example/secret"' in written
     assert run(capfd, "check", "case/graph.yaml")[0] == 0
+    assert run(capfd, "test", "case")[0] == 0
+
+
+CLEAR = """
+  web:
+    type: webhook
+    from: press
+    url: https://alerts.example:8443/segredo2?x=1  # the url
+    field: x
+    firing: [1]
+    token: 'it''s segredo3'
+    headers: {X-Line: "segredo4", X-Other: "${HEADER:-segredo5}"}
+  broker: {type: mqtt, from: press, host: b, username: ana, password: segredo6, tls: {enabled: false}}
+  off: {enabled: false, type: mqtt, from: press, host: "${UNSET}", username: ana, password: segredo7}
+"""
+
+
+@pytest.mark.usefixtures("plc")
+def test_a_secret_that_stands_in_clear_is_not_copied(file, capfd, monkeypatch):
+    """In any form of YAML, in an address, as a default, of a disabled node; the rest of the file stays, and it runs."""
+    monkeypatch.setenv("HEADER", "segredo8")
+    text = TEXT.partition("sinks:")[0] + "sinks:" + CLEAR
+    file.write_text(text)
+    code, _, err = run(capfd, "record", file, "--as-test", "case", "--for", "300ms")
+    assert code == 0, err
+    old = text.split("\n")
+    told = [number for number, line in enumerate(old, 1) if "segredo" in line or "sesame" in line]
+    assert f"graph.yaml: no secret of the graph is in it; changed: line {', '.join(map(str, told))}" in err
+    copied = Path("case/graph.yaml").read_text()
+    assert "segredo" not in copied + Path("case/graph.test.yaml").read_text()
+    assert "sesame" not in copied
+    assert 'url: "https://alerts.example:8443/secret"  # the url' in copied
+    new = copied.split("\n")
+    assert [number for number, (a, b) in enumerate(zip(old, new, strict=True), 1) if a != b] == told
+    assert run(capfd, "test", "case")[0] == 0
+
+
+@pytest.mark.usefixtures("plc")
+def test_a_recording_that_is_there_becomes_a_test(file, capfd):
+    """One of the flight recorder, from elsewhere; one whose recording was killed before its test was written."""
+    run(capfd, "record", file, "-o", "x.rec", "--for", "300ms")
+    code, _, err = run(capfd, "record", file, "--as-test", "case", "--from", "x.rec")
+    assert code == 0, err
+    written = ["answers.rec", "frames.jsonl", "graph.test.yaml", "graph.yaml"]
+    assert sorted(path.name for path in Path("case").iterdir()) == written
+    assert Path("case/answers.rec").read_bytes() == Path("x.rec").read_bytes()
+    assert run(capfd, "test", "case")[0] == 0
+    Path("killed").mkdir()
+    Path("killed/answers.rec").write_bytes(Path("x.rec").read_bytes() + b"torn")
+    code, _, err = run(capfd, "record", file, "--as-test", "killed", "--for", "300ms")
+    assert code == 1
+    assert "or make the test of it: --as-test killed --from killed/answers.rec" in err
+    code, _, err = run(capfd, "record", file, "--as-test", "killed", "--from", "killed/answers.rec")
+    assert code == 0, err
+    assert sorted(path.name for path in Path("killed").iterdir()) == written
+    before = Path("killed/graph.test.yaml").read_bytes()
+    code, _, err = run(capfd, "record", file, "--as-test", "killed", "--from", "killed/answers.rec")
+    assert (code, Path("killed/graph.test.yaml").read_bytes()) == (1, before)
+    assert "'killed/graph.test.yaml' is there already, and is not written over; name another folder" in err
 
 
 def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path, capfd):
@@ -145,6 +205,15 @@ def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path
         (["record", "{file}", "-o", "{file}"], "is there already; a recording is never written over"),
         (["record", "{file}", "-o", "x.rec", "--for", "soon"], "--for: 'soon' is not a duration"),
         (["record", "{file}", "-o", "x.rec", "--as-test", "y"], "--as-test names the recording itself"),
+        (
+            ["record", "{file}", "--as-test", "{file}/x", "--for", "1s"],
+            "line.yaml/x' can't be written: Not a directory",
+        ),
+        (["record", "{file}", "--as-test", "/proc/x", "--for", "1s"], "'/proc/x' can't be written: "),
+        (["record", "{file}", "--from", "x.rec"], "give it --as-test DIR and nothing else"),
+        (["record", "{file}", "--as-test", "y", "--from", "x.rec"], "recording 'x.rec' can't be read: No such file"),
+        (["record", "{file}", "--as-test", "y", "--from", "{file}"], "is not a recording; `pipeline record FILE"),
+        (["record", "{file}", "--as-test", "y", "--from", "{pair}", "--for", "1s"], "and nothing else"),
         (["replay", "x.rec", "{file}"], "'x.rec' can't be read: No such file"),
         (["replay", "{file}", "{file}"], "is not a recording; `pipeline record FILE -o line.yaml` makes one"),
         (["replay", "{pair}", "{file}", "--speed", "fast"], "--speed fast: write max, or how many times as fast"),
