@@ -10,7 +10,7 @@ import click
 
 from pipeline.commands.browse import schema_line
 from pipeline.config import load_text
-from pipeline.config.document import decode, read
+from pipeline.config.document import LONGEST, decode, read
 from pipeline.config.interpolate import interpolate
 from pipeline.errors import UsageError, nearest
 from pipeline.importing.agent import read_agent
@@ -92,6 +92,9 @@ def _import_program(
     if not text:
         hint = "(`--layouts` gives the types alone)" if program.types and not layouts else ""
         raise UsageError("\n".join(part for part in (told, "there is nothing to read in these files", hint) if part))
+    if len(text) > LONGEST:
+        kib = f"{len(text) // 1024} KiB, and a graph file may have {LONGEST // 1024}"
+        raise UsageError(f"what these files declare makes {kib}: take out of them what nobody needs, or import in parts")
     _give(text, output)
     if told:
         click.echo(told, err=True)
@@ -113,7 +116,9 @@ def _set_number(option: str, program: Program) -> None:
 
 def _import_configuration(files: Sequence[Path], output: Path | None) -> None:
     if len(files) > 1:
-        raise UsageError("a configuration of the agent is imported alone")
+        raise UsageError(
+            "a configuration of the agent is imported alone; import the other files by a call of their own"
+        )
     config = files[0]
     agent, notes = read_agent(_read(config), config)
     name = _name(output or config)
@@ -158,7 +163,7 @@ def _give(text: str, output: Path | None) -> None:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(f"'{output}' can't be written: {error.strerror}") from error
+        raise UsageError(f"'{output}' can't be written: {error.strerror}; name a file that can be") from error
 
 
 def _name(file: Path) -> str:

@@ -37,7 +37,7 @@ _TYPES = {
 """What a tag is, by Kepware's data types in small letters."""
 _SIZES = {"": "BOOL", "X": "BOOL", "B": "BYTE", "BYTE": "BYTE", "W": "WORD", "WORD": "WORD", "D": "DWORD"}
 _SIZES |= {"DWORD": "DWORD", "LW": "LWORD", "LWORD": "LWORD"}
-_LETTERS = {"C": "CHAR", "I": "INT", "DI": "DINT", "R": "REAL", "DT": "DATE_AND_TIME"}
+_LETTERS = {"C": "CHAR", "I": "INT", "DI": "DINT", "R": "REAL", "DT": "DATE_AND_TIME", "KT": "S5TIME"}
 _WIDTHS = {"BOOL": 0, "BYTE": 1, "SINT": 1, "WORD": 2, "INT": 2, "DWORD": 4, "DINT": 4, "REAL": 4}
 _WIDTHS |= {"LWORD": 8, "LINT": 8, "LREAL": 8}
 _DECIMAL = {"bcd": 2, "lbcd": 4}

@@ -50,7 +50,7 @@ def _mend(layout: PlacedLayout, messages: Mapping[str, str], program: Program) -
         elif "reserved" in message or "two values" in message:
             name, reason = f"{field.name}_", message.split(";", maxsplit=1)[0]
             kept.append(replace(field, name=name))
-            program.tell(field.file, field.line, f"{field.name}: is called {name}, since {reason}")
+            program.tell(field.file, field.line, f"{field.name}: is called {name}: {reason}")
         else:
             program.tell(field.file, field.line, f"{field.name}: left out, since {message}")
     layout.fields = kept
@@ -83,7 +83,7 @@ def settle_tags(tags: Sequence[Tag], naming: Naming, program: Program) -> dict[s
             other = f"{name}_"
             if ("reserved" in message or "also a value" in message) and other not in taken:
                 taken[other] = tag
-                program.tell(tag.file, tag.line, f"{tag.name}: is called {other}, since {message}")
+                program.tell(tag.file, tag.line, f"{tag.name}: is called {other}: {message}")
             else:
                 program.tell(tag.file, tag.line, f"{tag.name}: left out, since {message}")
         if not wrong:

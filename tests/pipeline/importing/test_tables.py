@@ -275,6 +275,7 @@ def test_blocks_by_openness_are_verified_with_their_offsets(offset: str, remarks
         ('"DB5,W10",BCD', "BCD, 2 bytes of decimal digits, is none of the types that are read here; left out"),
         ('"DB5,D12",LBCD', "LBCD, 4 bytes of decimal digits, is none"),
         ('"DB5,W10",word', "DB5.DBW10:WORD"),
+        ('"DB40,KT10",Long', "DB40.DBW10:S5TIME"),
         ('"DB5,W10",real', "'real' is none of Kepware's data types"),
         ('"DB5,W10[3]",BCD Array', "BCD Array, 2 bytes of decimal digits, is none"),
         ("MB3.9,Boolean", "bit 9 does not exist"),
