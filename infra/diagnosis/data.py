@@ -11,7 +11,7 @@ from influx.api import InfluxError
 __all__ = ["examine"]
 
 Rows = list[dict[str, str]]
-_ABOUT = "heartbeat|read_failed|error|seq|boot|replayed|bad|tenant_claimed|plc_claimed|type_conflict"
+_ABOUT = "heartbeat|read_failed|error|seq|boot|replayed|bad|tenant_claimed|plc_claimed|type_conflict|left_out"
 """Fields that a frame has without a value of its machine."""
 _SLOW = 250.0
 """Milliseconds of a read, as the alert has it."""

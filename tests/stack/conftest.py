@@ -85,7 +85,7 @@ class Stack:
     @contextmanager
     def subscribed(self, client: str = "telegraf") -> Iterator[None]:
         """What is done within makes a Telegraf come (again): return when the broker has taken all its subscriptions."""
-        last = {"frames": "plc/+/+", "sensors": "mov/dados/#", "malformed": "mov/dados/#"}
+        last = {"frames": "plc/+/+", "sensors": "mov/dados/#"}
         lines = [f": {client}-{name} 1 {topic}" for name, topic in last.items()]
         before = [self.broker.log.count(line) for line in lines]
         yield

@@ -71,7 +71,23 @@ STORED: dict[str, tuple[str, str, str, dict[str, str], dict[str, Any]]] = {
     ),
     "reserved": (
         frame("reserved", '"v": 1, "seq": 2, "ip": "x", "tenant_id": "beta", "time": 5, "topic": 1, "error": 1'),
-        *("s7_db1", AT, TAGS, {"v": 1.0}),
+        *("s7_db1", AT, TAGS, {"v": 1.0, "left_out": '["seq","ip","tenant_id","time","topic","error"]'}),
+    ),
+    "left_out": (
+        frame("left_out", '"ok": 4, "_x": 2, "": 3, "v": 5', ', "tags": {"v": "x", "org": "sensors", "time": 1}'),
+        *("s7_db1", AT, TAGS | {"v": "x"}, {"ok": 4.0, "left_out": '["org","time","_x","","v"]'}),
+    ),
+    "long_name": (
+        frame("long_name", f'"{"x" * 300}": 1, "v": 2, "text": "{"y" * 60001}"'),
+        *("s7_db1", AT, TAGS, {"v": 2.0, "left_out": f'["{"x" * 256}","text"]'}),
+    ),
+    "byte_order_mark": ("\ufeff" + frame("byte_order_mark"), "s7_db1", AT, TAGS, {"contador_bom": 5014.0}),
+    "text_db": (
+        frame("text_db").replace('"db": 1', '"db": "7"'),
+        "s7_db7",
+        AT,
+        TAGS | {"db": "7"},
+        {"contador_bom": 5014.0},
     ),
     "forged": (
         frame("other", '"v": 1').replace('"acme"', '"beta"'),
@@ -79,7 +95,7 @@ STORED: dict[str, tuple[str, str, str, dict[str, str], dict[str, Any]]] = {
     ),
     "empty_tags": (
         frame("", '"v": 1', ', "tags": {"area": "", "n": 3, "topic": "x", "ip": "y"}').replace('"acme"', "null"),
-        *("s7_db1", AT, TAGS | {"n": "3"}, {"v": 1.0}),
+        *("s7_db1", AT, TAGS | {"n": "3"}, {"v": 1.0, "left_out": '["topic","ip"]'}),
     ),
     "conflict": (
         frame("conflict", '"contador_bom": "muitos", "pecas_boas": 1, "v": 2'),
@@ -117,7 +133,15 @@ REJECTED = {
         frame("figures", more=', "measurement": "prometheus"'),
         "neither db nor a measurement that a frame may have",
     ),
-    "long_name": (frame("long_name", f'"{"x" * 300}": 1'), f"a value's name or text can't be stored: {'x' * 256}"),
+    "comment": (frame("comment", more=', "measurement": "#v"'), "neither db nor a measurement that a frame may have"),
+    "odd_db": (frame("odd_db").replace('"db": 1', '"db": [1]'), "db is no number"),
+    "true_db": (frame("true_db").replace('"db": 1', '"db": true'), "db is no number"),
+    "nameless": (frame("nameless", '"_x": 1, "time": 2'), 'none of its values can be stored: ["_x","time"]'),
+    "long_tags": (
+        frame("long_tags", more=f', "tags": {json.dumps({f"k{n}": "y" * 250 for n in range(300)})}'),
+        "its tags are too long together",
+    ),
+    "beyond_floats": (frame("beyond_floats", '"v": 1e400'), "no JSON"),
     "huge": (frame("huge", f'"n": 1{"0" * 400}'), "too large"),
     "odd_tags": (frame("odd_tags", more=', "tags": [1]'), "tags are no object"),
 }
@@ -135,6 +159,13 @@ SENSORS = {
         "2026-02-02T15:04:05.123456789Z",
         {},
         {"temperatura_c": 25.0, "umidade": 60.0, "ligado": True, "modo": "auto"},
+    ),
+    "s4": (
+        """{"timestamp":"2026-02-02T15:04:05Z","tags":{"dispositivo":"s4","time":"x","org":"acme"},
+        "fields":{"t":1,"time":5,"ip":7}}""",
+        "2026-02-02T15:04:05Z",
+        {},
+        {"t": 1.0, "ip": 7.0, "left_out": '["time","org","time"]'},
     ),
     "s3": (
         '{"timestamp":"2026-02-02T15:04:05Z","tags":{"dispositivo":"s3"},"fields":{"temperatura_c":"quente"}}',
@@ -468,4 +499,4 @@ def test_the_configuration_is_one_that_telegraf_knows(stack):
 def test_the_payloads_are_json_that_anyone_reads():
     """The table above says what it means: each good payload is JSON, and has the time that it is said to have."""
     for payload, *_ in STORED.values():
-        assert json.loads(payload)["values"]
+        assert json.loads(payload.removeprefix("\ufeff"))["values"]

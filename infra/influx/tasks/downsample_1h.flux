@@ -8,7 +8,7 @@ import "types"
 option task = {name: "downsample_1h", every: 1h, offset: 1m}
 
 // What a frame says of its delivery, and not of the machine.
-BOOKKEEPING = /^(seq|boot|replayed|bad|tenant_claimed|plc_claimed|type_conflict)$/
+BOOKKEEPING = /^(seq|boot|replayed|bad|tenant_claimed|plc_claimed|type_conflict|left_out)$/
 
 // Each field's last value as NAME_last, whatever its type; numbers as NAME_mean, NAME_min and NAME_max too. Three kinds
 // of field, since the database itself aggregates only where one name means one type: numbers wherever they occur, names
