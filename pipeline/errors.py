@@ -56,6 +56,7 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
     return names[matches[0]] if matches else ""
 
 
+_TOLD = 200
 NOT_INSTALLED = "is not installed"
 """How a finding ends that says which package of an extra is missing."""
 
@@ -129,14 +130,17 @@ class PipelineError(Exception):
 
 
 class ConfigurationError(PipelineError):
-    """All problems of a graph file, in the order of their lines."""
+    """All problems of a graph file, in the order of their lines; in words the first 200."""
 
     exit_code = 1
     fatal = True
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = sorted(problems, key=lambda p: (p.file, p.line, p.column))
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        told = [str(problem) for problem in self.problems[:_TOLD]]
+        if len(self.problems) > _TOLD:
+            told.append(f"… and {len(self.problems) - _TOLD} more")
+        super().__init__("\n".join(told))
 
 
 class UsageError(PipelineError):

@@ -32,10 +32,11 @@ def check_host(text: str, path: tuple[str | int, ...], hint: str = _HINT) -> Ite
 
 def is_host(text: str) -> bool:
     """Whether it is the name or the address of a host, and nothing else."""
-    if _NAME.fullmatch(text):
-        return True
     try:
-        ipaddress.ip_address(text)
+        if _NAME.fullmatch(text):
+            text.encode("idna")  # which refuses what no name server could be asked for: a..b, and parts of 64 letters
+        else:
+            ipaddress.ip_address(text)
     except ValueError:
         return False
     return True

@@ -20,7 +20,9 @@ _SIZE = {
 }
 # A bare one only: `${PLC_ID:-x}` has a default, so its author means the environment; `$${PLC_ID}` is literal text.
 _OF_FRAME = re.compile(r"(?<!\$)\$\{(TENANT_ID|PLC_ID)\}")
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)")
+_LARGEST = 1 << 63
+"""Bytes from which on no file system counts."""
 
 
 class Duration(float):
@@ -67,14 +69,16 @@ class Size(int):
         """Read a size.
 
         Raises:
-            ValueError: no number, no unit, or an unknown one; the message names what is allowed.
+            ValueError: no number, no unit, an unknown one, or 8 EiB and more; the message names what is allowed.
         """
         if text.strip() == "0":
             return cls(0)
         match = _QUANTITY.fullmatch(text.strip())
         unit = {name.lower(): name for name in _SIZE}.get(match[2].lower()) if match else None
-        if match is None or unit is None or math.isinf(float(match[1]) * _SIZE[unit]):
+        if match is None or unit is None:
             raise ValueError(f"'{text[:40]}' is not a size; write a number and a unit ({', '.join(_SIZE)}): 64MiB")
+        if float(match[1]) * _SIZE[unit] >= _LARGEST:
+            raise ValueError(f"'{text[:40]}' is more than any disk holds; write a smaller one: 64MiB")
         return cls(float(match[1]) * _SIZE[unit])
 
     def __str__(self) -> str:

@@ -192,6 +192,8 @@ def convert(base: Any, text: Text) -> Any:
 
 def _text(base: Any, text: Text) -> Any:
     """A text as it stands, or as its type reads it; a plain number is taken as written: `at: 0.10`."""
+    if "\0" in text.text:
+        raise MismatchError("has a NUL character, which no path or name can have", "take the \\0 out")
     if hasattr(base, "parse"):
         try:
             parsed = base.parse(text.text)

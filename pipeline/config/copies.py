@@ -28,9 +28,10 @@ def check_copies(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
     """
     sound = {draft.name: (draft, scope) for draft, scope in drafts if draft.sound and draft.operator and draft.options}
     reads = {name: _extents(draft, scope) for name, (draft, scope) in sound.items()}
+    known = {draft.name: draft for draft, _ in drafts}
     written: list[tuple[Draft, Copy]] = []
     for draft, scope in sound.values():
-        givers = upstream(draft, {enabled.name: enabled for enabled, _ in drafts})
+        givers = upstream(draft, known)
         if not sound.keys() >= set(givers):
             continue  # what comes in can't be known before the mistakes there are mended
         incoming = [extent for name in givers for extent in reads[name]]

@@ -17,7 +17,7 @@ from pipeline.operator import Options
 from pipeline.s7.decode import Leaf
 from pipeline.s7.types import ALIASES, BLOCK_LIMIT, TYPES, S7Type, enum_mistake, parse_type, split_type
 
-__all__ = ["RESERVED", "Field", "FieldOptions", "Layout", "LayoutOptions", "Naming", "build_layouts"]
+__all__ = ["RESERVED", "Field", "FieldOptions", "Layout", "LayoutOptions", "Naming", "build_layouts", "is_readable"]
 
 RESERVED = frozenset(
     {"error", "seq", "boot", "bad", "heartbeat", "read_failed", "topic", "db", "ip", "tenant_id", "plc_id"}
@@ -216,6 +216,11 @@ class Layout:
         return findings
 
 
+def is_readable(name: str) -> bool:
+    """Whether people can read a name: it has letters, and nothing that a screen hides or turns round."""
+    return bool(name.strip()) and name.isprintable()
+
+
 def build_layouts(
     options: Mapping[str, LayoutOptions], broken: Iterable[str] = ()
 ) -> tuple[dict[str, Layout], list[Finding]]:
@@ -281,7 +286,7 @@ class _Builder:
     def _field(self, layout: str, name: str, value: FieldOptions | str) -> Field | None:
         """One field, or None when it has no type or no place."""
         path = (layout, "fields", name)
-        if not name.strip() or not name.isprintable():
+        if not is_readable(name):
             self._add(path, f"{name!r} is no name for a field")
         short = isinstance(value, str)
         try:

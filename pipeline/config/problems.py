@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 from pipeline.config.bind import OptionPath, Report
 from pipeline.config.document import Value
 from pipeline.config.mend import Mishap
-from pipeline.errors import Problem, Severity
+from pipeline.errors import ConfigurationError, Problem, Severity
 
-__all__ = ["Problems", "option_name"]
+__all__ = ["MOST", "Problems", "option_name"]
+
+MOST = 1000
+"""So many mistakes of a file are told, and so many warnings."""
+_BEGIN, _END = 600, 200
+"""Letters of a text that are told, where it has more: of its beginning, and of its end."""
 
 
 class Problems:
@@ -16,7 +24,7 @@ class Problems:
     def __init__(self, file: str) -> None:
         self._file = file
         self._found: dict[Problem, None] = {}
-        self._errors = 0
+        self._counts: Counter[Severity] = Counter()
 
     @property
     def all(self) -> tuple[Problem, ...]:
@@ -26,7 +34,7 @@ class Problems:
     @property
     def errors(self) -> int:
         """How many of them refuse the graph."""
-        return self._errors
+        return self._counts[Severity.ERROR]
 
     def mishap(self, mishap: Mishap) -> None:
         """Add a mistake of form."""
@@ -72,9 +80,24 @@ class Problems:
         )
 
     def _keep(self, problem: Problem) -> None:
-        if problem not in self._found:
-            self._found[problem] = None
-            self._errors += problem.severity is Severity.ERROR
+        problem = replace(
+            problem,
+            message=_readable(problem.message),
+            hint=_readable(problem.hint),
+            node=_readable(problem.node),
+            kind=_readable(problem.kind),
+            option=_readable(problem.option),
+        )
+        count = self._counts[problem.severity]
+        if problem in self._found or count > MOST:
+            return
+        if count == MOST:
+            message = f"there are more {problem.severity.value}s than the {MOST} told here"
+            problem = replace(problem, message=message, hint="begin with those", node="", kind="", option="")
+        self._found[problem] = None
+        self._counts[problem.severity] += 1
+        if self.errors > MOST:
+            raise ConfigurationError(self.all)
 
     def reporter(self, node: str = "", kind: str = "", prefix: OptionPath = ()) -> Report:
         """What a binder tells its mistakes to, for one node."""
@@ -83,6 +106,15 @@ class Problems:
             self.add(place, message, hint, path=(*prefix, *path), node=node, kind=kind, severity=severity)
 
         return report
+
+
+def _readable(text: str) -> str:
+    """On one line of a reasonable length, whatever the file holds: no control characters, no turned letters."""
+    if len(text) > _BEGIN + _END:
+        text = f"{text[:_BEGIN]} … {text[-_END:]}"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def option_name(path: OptionPath) -> str:

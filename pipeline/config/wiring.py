@@ -102,14 +102,16 @@ def check_wiring(named: Mapping[str, Draft], problems: Problems) -> None:
 
 
 def _check_inputs(draft: Draft, named: Mapping[str, Draft], problems: Problems) -> None:
-    givers = [name for name, other in named.items() if other.kind not in _NO_OUTPUT and name != draft.name]
     for name, place in draft.inputs:
         giver = named.get(name)
+        if giver is not None and giver.kind not in _NO_OUTPUT:
+            continue
+        givers = [each for each, other in named.items() if other.kind not in _NO_OUTPUT and each != draft.name]
         if giver is None:
             similar = nearest(name, givers)
             hint = f"did you mean '{similar}'?" if similar else f"there are: {', '.join(givers) or 'none'}"
             draft.tell(problems, place, f"there is no node '{name}'", hint, path=("from",))
-        elif giver.kind in _NO_OUTPUT:
+        else:
             word = giver.kind.value.removesuffix("s")
             hint = f"take from a source or transform: {', '.join(givers) or 'none'}"
             draft.tell(problems, place, f"'{name}' is a {word} and gives no frames", hint, path=("from",))

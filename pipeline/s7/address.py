@@ -52,6 +52,8 @@ _NODES7 = {
 _EXAMPLES = "write DB1.DBD4:REAL, DB1.DBX0.0, DB1:10:STRING[20], M10.3, IW4:INT, C5, T3 or DB1,R4"
 _LAST_BIT = 7
 _LAST_BLOCK = 65535
+_SHOWN = 80
+"""Letters of what is no address that a message repeats."""
 
 
 class Area(Enum):
@@ -129,12 +131,13 @@ def parse_address(text: str) -> Address:
             repeats the text, says what is wrong and shows how to write it.
     """
     match = _NOTATION.fullmatch(text.strip())
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     if match is None:
-        raise ValueError(f"'{text}' is not an S7 address; {_EXAMPLES}")
+        raise ValueError(f"'{shown}' is not an S7 address; {_EXAMPLES}")
     try:
         return _interpret(match)
     except ValueError as error:
-        raise ValueError(f"'{text}': {error}") from None
+        raise ValueError(f"'{shown}': {error}") from None
 
 
 def _interpret(match: re.Match[str]) -> Address:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 from msgspec import Meta
 
-from pipeline.config.layouts import RESERVED, Layout, Naming
+from pipeline.config.layouts import RESERVED, Layout, Naming, is_readable
 from pipeline.errors import Finding, nearest
 from pipeline.hosts import check_host
 from pipeline.identifiers import check_measurement
@@ -217,6 +217,8 @@ def check_tags(tags: Mapping[str, TagOptions | str], naming: Naming) -> Iterator
         options = _tag(value)
         path = ("tags", tag)
         place = path if isinstance(value, str) else (*path, "address")
+        if not is_readable(tag):
+            yield Finding(path=path, message=f"{tag!r} is no name for a value", hint="name it by letters and digits")
         try:
             address = parse_address(options.address)
         except ValueError as error:
@@ -259,6 +261,9 @@ def check_cpu(options: CpuOptions) -> Iterator[Finding]:
         if name in RESERVED:
             message = f"'{name}' is reserved: frames carry something else by that name"
             yield Finding(path=("cpu", option), message=message, hint="choose another name")
+        elif name and not is_readable(name):
+            hint = "name it by letters and digits"
+            yield Finding(path=("cpu", option), message=f"{name!r} is no name for a value", hint=hint)
 
 
 def check_timezone(timezone: str) -> Iterator[Finding]:
@@ -280,6 +285,9 @@ def check_fixed(tags: Mapping[str, str], path: tuple[str | int, ...], names: Seq
         elif name in names:
             message = f"'{name}' is also the name of a value, and a query could not tell them apart"
             yield Finding(path=(*path, name), message=message, hint="rename the tag")
+        elif not is_readable(name):
+            hint = "name it by letters and digits"
+            yield Finding(path=(*path, name), message=f"{name!r} is no name for a tag", hint=hint)
 
 
 def _tag(value: TagOptions | str) -> TagOptions:

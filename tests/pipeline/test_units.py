@@ -29,7 +29,7 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
     assert Duration.parse(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "5", "5 sec", "s", "1s2", "-1s", "1h nonsense", "1.s"])
+@pytest.mark.parametrize("text", ["", "5", "5 sec", "s", "1s2", "-1s", "1h nonsense", "1.s", "\u0661s"])
 def test_what_is_no_duration_is_refused_with_the_units(text: str) -> None:
     """The message shows how to write one."""
     with pytest.raises(ValueError, match="500ms"):
@@ -45,10 +45,18 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
     assert Size.parse(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "12", "1 gig", "-1MB", "1XB"])
+@pytest.mark.parametrize("text", ["", "12", "1 gig", "-1MB", "1XB", "\u0661MB"])
 def test_what_is_no_size_is_refused_with_the_units(text: str) -> None:
     """The message shows how to write one."""
     with pytest.raises(ValueError, match="64MiB"):
+        Size.parse(text)
+
+
+@pytest.mark.parametrize("text", ["8388608TiB", "99999999999999999999999GiB", "9" * 400 + "B"])
+def test_a_size_that_no_disk_has_is_refused(text: str) -> None:
+    """From 8 EiB on."""
+    assert Size.parse("8388607TiB")
+    with pytest.raises(ValueError, match="more than any disk holds"):
         Size.parse(text)
 
 
@@ -84,5 +92,5 @@ def test_a_secret_file_of_another_encoding_is_an_error_that_shows_nothing_of_it(
 def test_more_digits_than_a_number_can_have_are_refused() -> None:
     """An endless period would never tick, and an endless size not even be made."""
     for kind, unit in ((Duration, "s"), (Size, "B")):
-        with pytest.raises(ValueError, match=r"^'9{40}' is not a"):
+        with pytest.raises(ValueError, match=r"^'9{40}' is (not a duration|more than)"):
             kind.parse("9" * 400 + unit)

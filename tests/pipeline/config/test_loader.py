@@ -447,6 +447,13 @@ layouts:
             "22:15: layouts.e.fields: must be a mapping",
         ],
     ),
+    "letters that nothing can be called by": (
+        SMALL.replace("host: h", 'host: h, journal: {path: "a\\0b"}, tls: {ca_file: "c\\0d"}'),
+        [
+            "journal.path: has a NUL character, which no path or name can have; take the \\0 out",
+            "tls.ca_file: must be a path, found the text 'c\\x00d'; take the \\0 out",
+        ],
+    ),
     "fields that overlap": (
         SMALL + "layouts:\n  p:\n    fields:\n      a: REAL @ 0\n      b: INT @ 2\n",
         ["9:10: layouts.p.fields.b:"],
@@ -571,6 +578,34 @@ def test_all_mistakes_of_one_kind_are_told_whatever_their_number(text):
     with pytest.raises(ConfigurationError) as told:
         load_text(text, Path("x.yaml"), {})
     assert len({(problem.line, problem.column) for problem in told.value.problems}) >= 499
+
+
+def test_so_many_mistakes_are_bounded():
+    """Six thousand copies of one line: as many as anybody reads are told, the rest is counted."""
+    lines = "".join(f"  p{n}: {{type: s7, plcs: {{address: 10.0.0.1}}}}\n" for n in range(3000))
+    with pytest.raises(ConfigurationError) as told:
+        load_text(f"sources:\n{lines}sinks:\n  broker: {{type: mqtt, from: p0, host: h}}\n", Path("x.yaml"), {})
+    *_, last = str(told.value).splitlines()
+    assert last == "… and 1802 more"
+    assert "there are more errors than the 1000 told here" in {each.message for each in told.value.problems}
+    assert len(str(told.value)) < 50_000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SMALL.replace("host: h", f"host: h, {'x' * 1000}: 1"), "xxx: unknown option"),
+        (SMALL.replace("host: h", 'host: h, "\\e[31m\\u202ex": 1'), r"\x1b[31m\u202ex: unknown option"),
+        (SMALL.replace("from: press", f'from: "{"x" * 60_000}"'), "there is no node 'xxx"),
+    ],
+    ids=["option", "letters", "name"],
+)
+def test_what_a_mistake_repeats_is_short_and_shows_what_it_is_made_of(problems, text, said):
+    """Neither a long text nor one that colours or turns round a terminal reaches it."""
+    told = "\n".join(problems(text))
+    assert said in told
+    assert len(told) < 3000
+    assert told.replace("\n", "").isprintable()
 
 
 def test_a_file_that_is_no_configuration_is_not_read_to_its_end(tmp_path):

@@ -114,7 +114,6 @@ def test_notations_beyond(text, same):
         ("T32760:TIMER[9]", "numbers are counted from 0 to 32767"),
         ("hello", "not an S7 address; write DB1.DBD4:REAL, DB1.DBX0.0"),
         ("", "not an S7 address"),
-        (f"DB1:{'9' * 5000}:INT", "not an S7 address"),
     ],
 )
 def test_what_is_wrong_is_said(text, message):
@@ -123,6 +122,14 @@ def test_what_is_wrong_is_said(text, message):
         parse_address(text)
     assert str(caught.value).startswith(f"'{text}'")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [f"DB1:{'9' * 5000}:INT", f"DB1.DBX0:{' ' * 5000}BOOL"])
+def test_of_a_long_text_the_beginning_is_repeated(text):
+    """Whether it looks like an address or not."""
+    with pytest.raises(ValueError, match=r"^'DB1.{76,79}…'(:| is)") as caught:
+        parse_address(text)
+    assert len(str(caught.value)) < 300
 
 
 def test_counters_and_timers_lie_two_bytes_apart():
