@@ -225,9 +225,15 @@ async def _static(request: Request) -> Response:
 @cache
 def _files() -> tuple[dict[str, tuple[bytes, bytes]], str]:
     """The static files by name, plain and compressed, and a version that changes with any of them."""
-    found = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
+    found = {path.name: _lean(path.read_text("utf-8")) for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
     version = hashlib.sha256(b"".join(found.values())).hexdigest()[:12]
     return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in found.items()}, version
+
+
+def _lean(text: str) -> bytes:
+    """A file without what only its readers need: margins, and lines that are comments."""
+    lines = (line.strip() for line in text.splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith(("//", "/**"))).encode()
 
 
 def _is_foreign(request: Request) -> bool:

@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from pipeline.frame import Frame, Origin
 from pipeline.web.view import Running, advice_for, in_order, is_stale, labels_of, periods, reasons
 
-__all__ = ["Board", "Place"]
+__all__ = ["Board", "Place", "State", "title"]
+
+State = tuple[str, str] | tuple[str, str, int]
+"""How a block does, what to do about it, and of a `bad` one how many values can't be read."""
 
 _AGAIN = 0.2
 _PERIODS_EVERY = 10.0
 _FOLLOWS = 2.0
-_FRESH, _STALE = ("fresh", ""), ("stale", "")
+_FRESH: State = ("fresh", "")
+_STALE: State = ("stale", "")
 
 
 class Place:
@@ -27,20 +31,21 @@ class Place:
         key: its name in addresses, such as `acme/press1/DB1`; the same after a restart.
         origin: the block.
         frame: its newest data frame; None before the first.
-        state: `fresh`, `stale`, `failing`, and for failing ones what was read and what to do.
-        names: its values in the order in which they came, also those that are bad.
+        state: `fresh`, `bad` (some values can't be read), `stale`, `failing`, with what to do.
+        names: its values in the order of its fullest frame, also those that are bad.
     """
 
-    __slots__ = ("_counted", "_period", "frame", "key", "names", "number", "origin", "state")
+    __slots__ = ("_counted", "_fullest", "_period", "frame", "key", "names", "number", "origin", "state")
 
     def __init__(self, number: int, key: str, origin: Origin) -> None:
         self.number = number
         self.key = key
         self.origin = origin
         self.frame: Frame | None = None
-        self.state: tuple[str, str] = _FRESH
+        self.state = _FRESH
         self.names: dict[str, None] = {}
-        self._counted = -1
+        self._counted = (-1, -1)
+        self._fullest = 0
         self._period = math.nan
 
     def judge(self, now: float, frame: Frame | None, failure: Frame | None, told: Mapping[str, str]) -> None:
@@ -50,6 +55,10 @@ class Place:
             self.state = ("failing", advice_for(self.origin, told) or failure.error or "")
         elif frame is not None and is_stale(now - frame.ts, self._period):
             self.state = _STALE
+        elif frame is not None and frame.bad:
+            # What a PLC's source says of one of its blocks begins with the block's name.
+            advice = advice_for(self.origin, told)
+            self.state = ("bad", advice if f"{self.origin.measurement}:" in advice else "", len(frame.bad))
         else:
             self.state = _FRESH
 
@@ -60,9 +69,11 @@ class Place:
     def name(self) -> dict[str, None]:
         """The names, with those that its newest frame has brought."""
         frame = self.frame
-        if frame is not None and (count := len(frame.values) + len(frame.bad or ())) != self._counted:
-            self._counted = count
-            self.names.update(dict.fromkeys((*frame.values, *(frame.bad or ()))))
+        if frame is not None and (counted := (len(frame.values), len(frame.bad or ()))) != self._counted:
+            self._counted = counted
+            came = dict.fromkeys((*frame.values, *(frame.bad or ())))
+            self.names = {**came, **self.names} if counted[0] > self._fullest else {**self.names, **came}
+            self._fullest = max(self._fullest, counted[0])
         return self.names
 
     def described(self) -> dict[str, object]:
@@ -70,7 +81,7 @@ class Place:
         origin = self.origin
         facts = ["" if origin.db is None else f"DB{origin.db}", origin.measurement, origin.ip]
         facts += [f"{key}={value}" for key, value in origin.tags.items()]
-        return {"k": self.key, "n": _title(origin), "s": " · ".join(filter(None, facts)), "b": facts[0] or facts[1]}
+        return {"k": self.key, "n": title(origin), "s": " · ".join(filter(None, facts)), "b": facts[0] or facts[1]}
 
 
 class Board:
@@ -115,10 +126,10 @@ class Board:
                 place.expect(period)
                 self.shortest = min(self.shortest, period)
         now = running.clock.wall()
-        told = reasons(running) if failures else {}
+        told = reasons(running)
         for place in self.places:
             frame = latest.get(place.origin)
-            if follows and frame is not place.frame and place.origin not in failures:
+            if follows and frame is not place.frame and not (place.origin in failures or (frame and frame.bad)):
                 # Without a look into the frame: of a hundred PLCs that is most of what a look costs.
                 place.frame, place.state = frame, _FRESH
             else:
@@ -131,12 +142,14 @@ class Board:
         self.places = []
         taken: dict[str, int] = {}
         for number, origin in enumerate(in_order(origins)):
-            key = "/".join(filter(None, (_title(origin), f"DB{origin.db}" if origin.db is not None else "")))
+            key = "/".join(filter(None, (title(origin), f"DB{origin.db}" if origin.db is not None else "")))
             if origin.db is None and origin.measurement != key:
                 key += f"/{origin.measurement}"
             taken[key] = taken.get(key, 0) + 1
             self.places.append(Place(number, key if taken[key] == 1 else f"{key}~{taken[key]}", origin))
 
 
-def _title(origin: Origin) -> str:
-    return "/".join(filter(None, (origin.tenant_id, origin.plc_id or origin.ip))) or origin.measurement
+def title(origin: Origin) -> str:
+    """What a block's device is called; without PLC and address by what its messages carry: `device=press1`."""
+    device = origin.plc_id or origin.ip or " ".join(origin.tags.values())
+    return "/".join(filter(None, (origin.tenant_id, device))) or origin.measurement

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -19,7 +20,9 @@ from pipeline.graph import Graph, Node
 from pipeline.units import Duration, Secret, Size
 from pipeline.web.view import Running, actors_of, describe_actor, details_of
 
-__all__ = ["checked", "described_node"]
+__all__ = ["checked", "described_node", "watched_node"]
+
+_ERRORS = 8
 
 _LITERAL = re.compile(
     r"""(?<!\$\{)(?<![\w-])(?P<key>["']?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|authorization|api_?key)[\w-]*["']?\s*:\s*)
@@ -27,10 +30,15 @@ _LITERAL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _DEFAULT = re.compile(r"(\$\{\w*(?:PASSW|SECRET|TOKEN|KEY)\w*:-)[^}]+(?=\})")
+_READING: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
+    "reads": ("plc_read_ok_total", sum),
+    "read_failures": ("plc_read_fail_total", sum),
+    "slowest_answer_ms": ("plc_read_latency_ms", max),
+}
 _USERS = re.compile(r"""(?P<key>\busers\s*:\s*)\{[^}\n]*\}""")
 
 
-def described_node(running: Running, node: Node) -> dict[str, object]:
+def described_node(running: Running, node: Node) -> dict[str, Any]:
     """One node with its options, parts and last errors (JSON-able); secrets are masked."""
     details = running.details
     return {
@@ -43,6 +51,31 @@ def described_node(running: Running, node: Node) -> dict[str, object]:
         "options": log.mask(None, "", _fields(node.options)),
         "actors": [describe_actor(actor, details_of(details, actor.name)) for actor in actors_of(running, node.name)],
     }
+
+
+def watched_node(running: Running, node: Node) -> dict[str, object]:
+    """The same for a panel that is open: the latest errors of all parts, and counters of the parts together."""
+    told = described_node(running, node)
+    actors: list[dict[str, Any]] = [dict(actor) for actor in told["actors"]]
+    errors = [{**error, "name": actor["name"]} for actor in actors for error in actor.pop("last_errors")]
+    details = [actor.pop("details") for actor in actors]
+    return {
+        **told,
+        "actors": actors,
+        "errors": sorted(errors, key=itemgetter("ts"), reverse=True)[:_ERRORS],
+        "counters": {**_reading(running, actors), **(details[0] if len(details) == 1 else {})},
+    }
+
+
+def _reading(running: Running, actors: list[dict[str, Any]]) -> dict[str, float]:
+    """Reads, failures and the slowest latest answer of a source's PLCs."""
+    parts = {actor["name"].rpartition("/")[2] for actor in actors if actor["name"].count("/")}
+    found = {}
+    for key, (name, together) in _READING.items():
+        values = [value for labels, value in running.metrics.samples(name) if labels.get("plc") in parts]
+        if values:
+            found[key] = together(values)
+    return found
 
 
 def _fields(options: msgspec.Struct) -> dict[str, Any]:

@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 from typing import cast
 
 import msgspec
@@ -24,9 +26,10 @@ from pipeline.actor import Actor, State
 from pipeline.frame import Frame
 from pipeline.graph import Node
 from pipeline.operator import NodeKind
-from pipeline.web.board import Board, Place
+from pipeline.web.board import Board, Place, title
 from pipeline.web.history import History
-from pipeline.web.view import Running, actors_of, details_of, troubles
+from pipeline.web.inside import watched_node
+from pipeline.web.view import Running, actors_of, details_of, is_of, ports_of, troubles
 
 __all__ = ["SHOWN", "Live"]
 
@@ -48,6 +51,13 @@ _QUIET = 4.0
 """Seconds after which a page is told that nothing has changed."""
 _SPARKS = 60
 """Samples of a sparkline."""
+_GAP = 5
+"""Usual steps without a sample after which a sparkline is broken."""
+_FRAMES = 6
+"""Frames of the node whose panel is open, in one event."""
+_FRAME_VALUES = 12
+_EXACT = 2**53
+"""Integers beyond this are told as text in a list: a browser's numbers have no more digits."""
 _SLOW = 1.0
 """Seconds between two looks at what isn't a value."""
 _RANK = (State.BACKING_OFF, State.DEGRADED, State.STOPPED, State.STARTING, State.RUNNING)
@@ -60,6 +70,8 @@ class _Sight:
     """A block in sight of a page."""
 
     place: Place
+    text: str
+    most: int | None
     names: list[str]
     frame: Frame | None = None
     counted: int = -1
@@ -84,31 +96,39 @@ class _Page:
         self._nodes: dict[str, object] = {}
         self._noted = 0
         self._series: dict[str, tuple[Place, str, float]] = {}
+        self._node = ""
+        self._passing: deque[Frame] = deque(maxlen=_FRAMES)
+        self._leave: list[Callable[[], None]] = []
+        self._inside: dict[str, object] = {}
         self._spoken = -math.inf
         self._looked = -math.inf
 
     def show(self, asked: QueryParams) -> list[int] | None:
         """Show something else from now on; the blocks that are searched for, None for all.
 
-        `w`: numbers of blocks in sight, `o`: the one that is shown whole, `q`: part of a name, `v`: `nodes`, `log`,
-        `c`: `key|name` of a line in a chart with `key|name|ts` of its last sample.
+        `w`: numbers of blocks in sight, `m`: values of each, `o`: the one that is shown whole, `q`: part of a name,
+        `v`: `nodes`, `log`, `n`: the node whose inside and frames are shown, `c`: `key|name` of a line in a chart with
+        `key|name|ts` of its last sample.
         """
         places, text = self._board.places, asked.get("q", "").strip().lower()
-        whole = asked.get("o", "")
+        whole, few = asked.get("o", ""), asked.get("m", "")
+        usual = min(SHOWN, int(few)) if few.isascii() and few.isdigit() else SHOWN
         before = {id(sight.place): sight for sight in self._sights}
         self._sights = []
         for number in dict.fromkeys((*asked.get("w", "").split(","), whole)):
             if number.isascii() and number.isdigit() and int(number) < len(places):
                 place = places[int(number)]
-                names = _shown(place, "" if number == whole else text, None if number == whole else SHOWN)
-                known = before.get(id(place))
-                goes_on = known is not None and known.names == names and number != whole
-                self._sights.append(known if known and goes_on else _Sight(place, names))
+                sought, most = ("", None) if number == whole else (text, usual)
+                sight = before.get(id(place))
+                if sight is None or (sight.text, sight.most) != (sought, most):
+                    sight = _Sight(place, sought, most, _shown(place, sought, most))
+                self._sights.append(sight)
         shows = frozenset(asked.get("v", "").split(","))
         self._nodes = self._nodes if "nodes" in shows & self._shows else {}
         self._noted = self._noted if "log" in shows & self._shows else 0
         self._shows = shows
         self._series = dict(self._lines(asked.getlist("c")[:_SERIES]))
+        self._look_into(asked.get("n", ""))
         self._looked = -math.inf
         self.wake.set()
         return [place.number for place in places if _matches(place, text)] if text else None
@@ -123,6 +143,19 @@ class _Page:
                     yield f"{key}|{name}", (place, name, float(since))
             except ValueError:
                 continue
+
+    def _look_into(self, node: str) -> None:
+        if node != self._node:
+            self.close()
+            self._node = node
+            self._leave = [port.connect("page", self._passing.append) for port in ports_of(self._running, node)]
+
+    def close(self) -> None:
+        """Look into no node any more."""
+        for leave in self._leave:
+            leave()
+        self._passing.clear()
+        self._leave, self._inside = [], {}
 
     def news(self) -> dict[str, object] | None:
         """What the next event tells; None when there is nothing to tell."""
@@ -139,7 +172,7 @@ class _Page:
             self._states = states
         if seen := [change for sight in self._sights if (change := self._change(sight))]:
             told["seen"] = seen
-        wanting: list[object] = [(actor.name, actor.state.value, actor.reason) for actor in troubles(running)]
+        wanting = list(_wanting(running, board))
         if wanting != self._troubles or self._spoken == -math.inf:
             told["troubles"] = self._troubles = wanting
         moment = running.clock.monotonic()
@@ -153,14 +186,21 @@ class _Page:
         return told
 
     def _slow(self) -> Iterator[tuple[str, object]]:
+        running = self._running
         if "nodes" in self._shows:
-            now = {node.name: _node(self._running, node) for node in self._running.graph.running()}
+            now = {node.name: _node(running, node) for node in running.graph.running()}
             if changed := [facts for name, facts in now.items() if self._nodes.get(name) != facts]:
                 yield "nodes", changed
             self._nodes = dict(now)
         if "log" in self._shows and (events := log.recent(self._noted)):
             self._noted = events[-1].n
             yield "log", events
+        if self._passing:
+            passing = [self._passing.popleft() for _ in range(len(self._passing))]
+            yield "frames", [_passed(frame) for frame in passing]
+        if (node := running.graph.nodes.get(self._node)) and (inside := watched_node(running, node)) != self._inside:
+            self._inside = inside
+            yield "node", inside
         lines = []
         for line, (place, name, since) in self._series.items():
             if samples := list(self._history.samples(place.origin, name, since, latest=_SPARKS)):
@@ -176,6 +216,10 @@ class _Page:
             return None
         first = sight.frame is None
         sight.frame = frame
+        if (frame.bad or {}).keys() != (sight.bad or {}).keys() and sight.most is not None:
+            names = _shown(sight.place, sight.text, sight.most)
+            first = first or names != sight.names
+            sight.names = names
         if first:
             return self._whole(sight, frame)
         get = frame.values.get
@@ -186,7 +230,7 @@ class _Page:
                 item
                 for n, (new, was) in enumerate(zip(values, sight.sent, strict=True))
                 if new != was or type(new) is not type(was)
-                for item in (n, new)
+                for item in (n, _exact(new))
             ]
             sight.sent = values
         if frame.bad != sight.bad:
@@ -201,15 +245,14 @@ class _Page:
         sparks = {}
         for number, name in enumerate(names):
             if not isinstance(sight.sent[number], str):
-                samples = list(self._history.samples(origin, name, latest=_SPARKS))
-                sparks[number] = [value for _, value in samples]
+                sparks[number] = _spark(list(self._history.samples(origin, name, latest=_SPARKS)))
         return {
             "i": sight.place.number,
             "ts": round(frame.ts, 3),
             "n": names,
             "of": len(sight.place.name()),
             "u": [origin.units.get(name, "") for name in names],
-            "v": sight.sent,
+            "v": [_exact(value) for value in sight.sent],
             "bad": _reasons(names, frame),
             "sparks": sparks,
         }
@@ -283,6 +326,7 @@ class Live:
                     async with asyncio.timeout(self._pause()):
                         await page.wake.wait()
         finally:
+            page.close()
             del self._pages[page.id]
 
 
@@ -291,10 +335,46 @@ def _matches(place: Place, text: str) -> bool:
 
 
 def _shown(place: Place, text: str, most: int | None) -> list[str]:
-    """The names to show: those that are searched for, else the first."""
+    """The names to show: those that are searched for, else all; where not all have room, those that are bad first."""
     names = list(place.name())
-    found = [name for name in names if text in name.lower()] if text else names
-    return (found or names)[:most]
+    found = [name for name in names if text in name.lower()] or names
+    bad = place.frame.bad if place.frame else None
+    if bad and (most is None or len(found) > most):
+        found.sort(key=lambda name: name not in bad)
+    return found[:most]
+
+
+def _exact(value: object) -> object:
+    return [str(value)] if isinstance(value, int) and abs(value) > _EXACT else value
+
+
+def _spark(samples: list[tuple[float, float | None]]) -> list[float | None]:
+    """The values, with one that is absent where samples are missing."""
+    steps = sorted(after[0] - before[0] for before, after in pairwise(samples))
+    longest = _GAP * steps[len(steps) // 2] if steps else 0.0
+    values = [value for _, value in samples[:1]]
+    for before, (ts, value) in pairwise(samples):
+        values += [None, value] if ts - before[0] > longest else [value]
+    return values
+
+
+def _passed(frame: Frame) -> dict[str, object]:
+    """A frame that has passed a node, in short."""
+    origin = frame.origin
+    values = [[name, _exact(value)] for name, value in islice(frame.values.items(), _FRAME_VALUES)]
+    who = title(origin) if origin.db is None else f"{title(origin)} DB{origin.db}"
+    return {"ts": frame.ts, "of": who, "v": values, "n": len(frame.values), "e": frame.error or ""}
+
+
+def _wanting(running: Running, board: Board) -> Iterator[object]:
+    """What needs attention beside blocks: part, state, reason, the blocks of its PLC; sinks that have dead letters."""
+    for actor in troubles(running):
+        part = actor.name.rpartition("/")[2] if actor.kind is NodeKind.SOURCE else ""
+        blocks = [place.number for place in board.places if is_of(place.origin, part)] if part else []
+        yield (actor.name, actor.state.value, actor.reason, blocks)
+    for sink in running.letters:
+        if dead := details_of(running.details, sink).get("dead_letters"):
+            yield (sink, "dead", dead, [])
 
 
 def _reasons(names: list[str], frame: Frame) -> dict[int, str]:

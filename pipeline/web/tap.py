@@ -19,7 +19,7 @@ from pipeline.errors import nearest
 from pipeline.frame import Frame
 from pipeline.operator import NodeKind
 from pipeline.port import Port
-from pipeline.web.view import Running
+from pipeline.web.view import Running, ports_of
 
 __all__ = ["Taps"]
 
@@ -86,7 +86,7 @@ class Taps:
     async def answer(self, request: Request) -> Response:
         """Frames of a source or transform; of a sink those that it takes."""
         name = request.path_params["node"]
-        ports = self._ports(name)
+        ports = ports_of(self._running, name)
         if not ports:
             have = [node.name for node in self._running.graph.running() if node.kind is not NodeKind.SERVICE]
             near = nearest(name, have)
@@ -97,12 +97,6 @@ class Taps:
         if self._open >= _MOST:
             return PlainTextResponse(f"{_MOST} readers are there already; close one\n", 503)
         return StreamingResponse(self._stream(ports), media_type="application/x-ndjson")
-
-    def _ports(self, name: str) -> list[Port]:
-        running = self._running
-        node = running.graph.nodes.get(name)
-        names = [name] if node is None or node.kind is not NodeKind.SINK else node.inputs
-        return [running.ports[each] for each in names if each in running.ports]
 
     async def _stream(self, ports: list[Port]) -> AsyncIterator[bytes]:
         tap = _Tap()

@@ -33,9 +33,11 @@ __all__ = [
     "described",
     "details_of",
     "in_order",
+    "is_of",
     "is_stale",
     "labels_of",
     "periods",
+    "ports_of",
     "reasons",
     "troubles",
     "unready",
@@ -258,8 +260,23 @@ def reasons(running: Running) -> dict[str, str]:
 
 def advice_for(origin: Origin, told: Mapping[str, str]) -> str:
     """What the source says of a block's trouble, from `reasons`; may be empty."""
-    names = (origin.plc_id, f"{origin.tenant_id}/{origin.plc_id}", origin.ip)
-    return next((told[name] for name in names if name in told), "")
+    return next((told[name] for name in _names(origin) if name in told), "")
+
+
+def is_of(origin: Origin, part: str) -> bool:
+    """Whether a block is read by the part of a source that has this name."""
+    return part in _names(origin)
+
+
+def ports_of(running: Running, name: str) -> list[Port]:
+    """Where the frames of a node pass: its own output, of a sink those of its inputs."""
+    node = running.graph.nodes.get(name)
+    names = [name] if node is None or node.kind is not NodeKind.SINK else node.inputs
+    return [running.ports[each] for each in names if each in running.ports]
+
+
+def _names(origin: Origin) -> tuple[str, ...]:
+    return (origin.plc_id, f"{origin.tenant_id}/{origin.plc_id}", origin.ip)
 
 
 def _order(origin: Origin) -> list[tuple[int, int, str]]:

@@ -24,6 +24,11 @@ _PORTUGUESE = {
     "Connection to the pipeline lost {age} ago; what you see is old. Trying again.": (
         "Conexão com o pipeline perdida há {age}; o que se vê é antigo. Tentando de novo."
     ),
+    "The pipeline refuses this page: {reason}. Trying again.": (
+        "O pipeline recusa esta página: {reason}. Tentando de novo."
+    ),
+    "The login has changed.": "O acesso mudou.",
+    "Log in again": "Entrar de novo",
     "Connected again": "Conectado de novo",
     "The pipeline has been restarted": "O pipeline foi reiniciado",
     "Language": "Idioma",
@@ -31,6 +36,7 @@ _PORTUGUESE = {
     "Theme: light": "Tema: claro",
     "Theme: dark": "Tema: escuro",
     "Wall display": "Modo painel",
+    "Leave the wall display": "Sair do modo painel",
     "Close": "Fechar",
     "running for {age}": "em operação há {age}",
     "That did not work: {reason}": "Não funcionou: {reason}",
@@ -41,6 +47,11 @@ _PORTUGUESE = {
     "fresh": "atual",
     "failing": "em falha",
     "stale": "desatualizado",
+    "bad": "com defeito",
+    "{n} bad": "{n} com defeito",
+    "Nothing new has come for three periods: see in the graph how its source does.": (
+        "Nada de novo em três períodos: veja no grafo como está a fonte."
+    ),
     "never read": "nunca lido",
     "No block has been read yet.": "Nenhum bloco foi lido ainda.",
     "Nothing matches.": "Nada corresponde.",
@@ -149,7 +160,6 @@ DETAILS = {
     "backlog frames": "quadros na fila",
     "backlog headroom": "folga da fila",
     "backlog oldest age": "idade do mais antigo na fila",
-    "bad": "com defeito",
     "certificate": "certificado",
     "client id": "id do cliente",
     "connections": "conexões",
@@ -158,8 +168,10 @@ DETAILS = {
     "journal path": "pasta do diário",
     "last seq": "último seq",
     "listen": "escuta em",
+    "read failures": "leituras com falha",
     "reads": "leituras",
     "requests": "pedidos por ciclo",
+    "slowest answer ms": "resposta mais lenta, ms",
     "subscribed": "avisos de mudança",
     "tls": "TLS",
     "trouble": "problema",
@@ -174,6 +186,7 @@ _ENGLISH = {
     "log": "Log",
     "config": "Config",
     "backing_off": "waiting to retry",
+    "bad": "bad values",
     "services": "service",
     "sources": "source",
     "transforms": "transform",

@@ -1,6 +1,7 @@
 // The page: its views, header and keys. Each view is a module with `show(place, rest)`, which returns the way out.
 import { h, lang, put, say, span, svg, t } from "./dom.js";
-import { begin, now, on, open, state, want, watch } from "./live.js";
+import { begin, now, on, open, seen, state, want, watch } from "./live.js";
+import { wrong } from "./overview.js";
 
 const VIEWS = ["overview", "graph", "charts", "journal", "log", "config"];
 const THEMES = ["automatic", "light", "dark"];
@@ -11,7 +12,9 @@ const parameters = new URLSearchParams(location.search);
 const kiosk = parameters.has("kiosk");
 let leave = () => {};
 let shows = "";
-let away = 0;
+let going = "";
+let tries = 0;
+let away = false;
 
 async function route() {
   const [name, rest = ""] = location.hash.slice(1).split("?");
@@ -20,18 +23,29 @@ async function route() {
     place.dispatchEvent(new CustomEvent("rest", { detail: rest }));
     return;
   }
+  going = view;
+  let module;
+  try {
+    // A browser may remember that an address has failed, so it is asked for under another one.
+    module = await import(`./${view}.js${tries ? `?${tries}` : ""}`);
+  } catch {
+    tries += 1;
+    if (going === view) say(t("That did not work: {reason}", { reason: t("connecting") }), true);
+    return; // tried again when the stream is back
+  }
+  if (going !== view || shows === view) return;
   shows = view;
-  const module = await import(`./${view}.js`);
-  if (shows !== view) return;
   leave();
   for (const each of VIEWS) {
     const tab = document.getElementById(`tab-${each}`);
-    if (each === view) tab.setAttribute("aria-current", "page");
-    else tab.removeAttribute("aria-current");
+    if (each === view) {
+      tab.setAttribute("aria-current", "page");
+      tab.scrollIntoView({ block: "nearest", inline: "center" });
+    } else tab.removeAttribute("aria-current");
   }
   place.replaceChildren();
   place.className = view;
-  want({ w: "", o: "", q: "", v: "", c: () => [] });
+  want({ w: "", m: "", o: "", q: "", v: "", n: "", c: () => [] });
   leave = module.show(place, rest);
   document.title = `${t(view)} · ${document.querySelector("h1").textContent}`;
   window.scrollTo(0, 0);
@@ -39,12 +53,9 @@ async function route() {
 
 function judge() {
   if (!state.connected) return;
-  const failing = state.states.filter(([how]) => how === "failing").length;
-  const stale = state.states.filter(([how]) => how === "stale").length;
-  const sick = state.troubles.filter(([, how, why]) => !state.states.some(([, advice]) => advice && advice === why)).length;
-  const n = failing + stale + sick;
-  put(health, n ? t(n === 1 ? "{n} needs attention" : "{n} need attention", { n }) : t("All is well"));
-  health.className = `pill ${n ? (failing || sick ? "failing" : "stale") : "fresh"}`;
+  const { text, look } = wrong();
+  put(health, text || t("All is well"));
+  health.className = `pill ${look}`;
 }
 
 function tick() {
@@ -52,13 +63,15 @@ function tick() {
   if (state.connected) {
     health.title = t("running for {age}", { age: span(now() - state.hello.started) });
   } else if (away) {
-    const age = span((Date.now() - away) / 1000);
-    put(lost, t("Connection to the pipeline lost {age} ago; what you see is old. Trying again.", { age }));
+    const { status, words: reason } = state.refused ?? {};
+    const age = span((Date.now() - state.heard) / 1000);
+    if (status !== 401) put(lost, reason ? t("The pipeline refuses this page: {reason}. Trying again.", { reason }) : t("Connection to the pipeline lost {age} ago; what you see is old. Trying again.", { age }));
+    else if (!lost.querySelector("button")) lost.replaceChildren(t("The login has changed."), " ", h("button", { class: "quiet", onclick: () => location.reload() }, t("Log in again")));
   }
 }
 
 on("lost", () => {
-  away ||= Date.now();
+  away = true;
   lost.hidden = false;
   document.body.classList.add("away");
   put(health, t("connecting"));
@@ -67,9 +80,10 @@ on("lost", () => {
 });
 on("hello", (before) => {
   if (away) say(t(before && before.boot !== state.hello.boot ? "The pipeline has been restarted" : "Connected again"));
-  away = 0;
+  away = false;
   lost.hidden = true;
   document.body.classList.remove("away");
+  if (going && going !== shows) route();
   if (before && before.version !== state.hello.version) location.reload();
 });
 on("states", judge);
@@ -131,7 +145,11 @@ function keys(event) {
 if (kiosk) {
   document.body.classList.add("kiosk");
   const time = h("time", { class: "clock" });
-  document.getElementById("tools").append(time);
+  const out = t("Leave the wall display");
+  document.getElementById("tools").append(time, h("button", { class: "tool", title: out, "aria-label": out, onclick: () => go({ kiosk: null }) }, "✕"));
+  const scale = () => (document.documentElement.style.fontSize = `${Math.max(13, Math.sqrt(innerWidth * innerHeight) / 72)}px`);
+  scale();
+  addEventListener("resize", scale);
   const format = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
   const show = () => put(time, format.format(new Date()));
   show();
@@ -147,8 +165,10 @@ if (parameters.has("lang")) {
 }
 addEventListener("hashchange", route);
 addEventListener("keydown", keys);
-addEventListener("visibilitychange", () => document.hidden || watch());
+addEventListener("visibilitychange", seen);
 setInterval(tick, 1000);
 await route();
 begin();
 open();
+// So that each view opens also while the connection is lost.
+setTimeout(() => VIEWS.map((view) => import(`./${view}.js`).catch(() => {})), 1500);

@@ -1,7 +1,7 @@
 // One block whole: every value with unit, quality and sparkline, in a dialog that the stream keeps alive.
 import { h, put, span, t } from "./dom.js";
 import { now, on, state, want } from "./live.js";
-import { Rows } from "./overview.js";
+import { Rows, columns, tell } from "./overview.js";
 
 /** Open the dialog of a block. */
 export function openBlock(number) {
@@ -20,7 +20,7 @@ export function openBlock(number) {
     h("p", { class: "sub" }, block.s),
     trouble,
     h("div", { class: "bar" }, filter, shown),
-    h("div", { class: "scroll" }, h("table", {}, body)),
+    h("div", { class: "scroll" }, h("table", {}, columns(), body)),
   );
 
   function sift() {
@@ -34,12 +34,9 @@ export function openBlock(number) {
   }
 
   function judge() {
-    const [how, advice] = state.states[number] ?? ["stale", ""];
-    dialog.dataset.state = how;
-    pill.className = `pill ${how}`;
-    put(pill, t(how));
-    trouble.hidden = !advice;
-    put(trouble, advice);
+    const judged = state.states[number] ?? ["stale", ""];
+    dialog.dataset.state = judged[0];
+    tell(judged, pill, trouble);
   }
 
   const tick = () => put(age, rows.ts ? t("{age} ago", { age: span(now() - rows.ts) }) : "");

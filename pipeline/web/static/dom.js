@@ -31,14 +31,20 @@ export function put(element, text) {
 }
 
 const decimals = new Intl.NumberFormat(lang, { maximumSignificantDigits: 6, useGrouping: false });
+const fixed = Array.from({ length: 7 }, (_, n) => new Intl.NumberFormat(lang, { minimumFractionDigits: n, maximumFractionDigits: n, useGrouping: false }));
+const point = decimals.format(0.1)[1];
 const tenths = new Intl.NumberFormat(lang, { maximumFractionDigits: 1, useGrouping: false });
 
-/** A value of a frame. */
-export function shown(value) {
-  if (typeof value !== "number") return value === null || value === undefined ? "–" : String(value);
-  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
+/** An integer with more digits than a number holds comes as text in a list. */
+export const exact = (value) => (Array.isArray(value) ? BigInt(value[0]) : value);
+
+/** A value of a frame; with `digits` after the point where its row has decided on that. */
+export function shown(value, digits) {
+  if (typeof value !== "number") return String(value ?? "–");
   const size = Math.abs(value);
-  return size >= 1e9 || size < 1e-4 ? value.toExponential(4) : decimals.format(value);
+  if (Number.isSafeInteger(value) && (digits === undefined || size >= 1e9)) return String(value);
+  if (size >= 1e9 || (size && size < (digits === undefined ? 1e-4 : 10 ** -digits / 2))) return value.toExponential(4).replace(".", point);
+  return (fixed[digits] ?? decimals).format(value);
 }
 
 /** A count or rate, with one decimal below a hundred. */
@@ -88,8 +94,8 @@ export async function ask(path, options = {}) {
   return response.json();
 }
 
-/** The path of a sparkline in a box of 72 by 20; gaps where values are absent. */
-export function spark(values) {
+/** The path of a sparkline in a box of 72 by 20, in steps for bits; gaps where values are absent. */
+export function spark(values, steps) {
   const known = values.filter((value) => typeof value === "number");
   if (known.length < 2) return "";
   const low = Math.min(...known);
@@ -103,7 +109,8 @@ export function spark(values) {
       return;
     }
     const y = range ? 18 - ((value - low) / range) * 16 : 10;
-    path += `${drawing ? "L" : "M"}${(index * step).toFixed(1)} ${y.toFixed(1)}`;
+    const [x, at] = [(index * step).toFixed(1), y.toFixed(1)];
+    path += drawing && steps ? `H${x}V${at}` : `${drawing ? "L" : "M"}${x} ${at}`;
     drawing = true;
   });
   return path;

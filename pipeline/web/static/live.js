@@ -1,12 +1,16 @@
 // The one stream of events: opened, watched, opened again; what the views want of it.
 const QUIET = 9000;
+const REST = 5000;
 const listeners = {};
 
-/** What is known of the pipeline now. */
-export const state = { hello: null, blocks: [], states: [], troubles: [], connected: false, refused: false, heard: Date.now() };
+/** What is known of the pipeline now; `refused`: status and words of the last answer that was no stream. */
+export const state = { hello: null, blocks: [], states: [], troubles: [], connected: false, refused: null, heard: Date.now() };
 
-let source = null;
+let stream = new AbortController();
+let tried = Date.now();
+let timer = 0;
 let retry = 1000;
+let resting = false;
 let offset = 0;
 let wanted = {};
 let pending = 0;
@@ -24,7 +28,7 @@ function emit(name, value) {
 /** The pipeline's wall clock, seconds since 1970. */
 export const now = () => Date.now() / 1000 + offset;
 
-/** Say what the stream should bring: `w` blocks in sight, `o` the open one, `q` a search, `v` kinds, `c` lines. */
+/** What the stream should bring: `w` blocks in sight, `m` values, `o` the open one, `q` search, `v` kinds, `n` node, `c` lines. */
 export function want(changes) {
   wanted = { ...wanted, ...changes };
   clearTimeout(pending);
@@ -36,7 +40,7 @@ async function send() {
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(wanted)) {
     if (key === "c") for (const line of value()) query.append("c", line);
-    else if (value !== null && value !== "" && String(value) !== "") query.append(key, value);
+    else if (value !== null && String(value) !== "") query.append(key, value);
   }
   try {
     const response = await fetch(`/api/live/${state.hello.id}?${query}`, { method: "POST" });
@@ -51,27 +55,47 @@ export function begin() {
   receive(JSON.parse(document.getElementById("first").textContent));
 }
 
-/** Open the stream, and keep it open. */
-export function open() {
-  source?.close();
-  source = new EventSource("/api/live");
-  source.onmessage = (event) => receive(JSON.parse(event.data));
-  source.onerror = () => {
-    const closed = source.readyState === EventSource.CLOSED;
-    lose();
-    if (closed) {
-      // Refused: a browser doesn't try again by itself.
-      setTimeout(open, retry);
-      retry = Math.min(retry * 1.6, 10000);
-    }
-  };
+/** Open the stream, and keep it open while the page can be seen. */
+export async function open() {
+  stream.abort();
+  clearTimeout(timer);
+  if (document.hidden) {
+    resting = true;
+    return;
+  }
+  const mine = (stream = new AbortController());
+  tried = Date.now();
+  let refused = null;
+  try {
+    const answer = await fetch("/api/live", { signal: mine.signal, cache: "no-store" });
+    if (answer.ok) await read(answer.body.pipeThrough(new TextDecoderStream()).getReader());
+    else refused = { status: answer.status, words: (await answer.text()).trim() };
+  } catch {
+    // Not reached, or the connection is lost.
+  }
+  if (mine !== stream || mine.signal.aborted) return;
+  lose(refused);
+  // Who asks again and again with a password that is no longer good is taken for a guesser.
+  if (refused?.status === 401) return;
+  timer = setTimeout(open, retry);
+  retry = Math.min(retry * 1.6, 10000);
 }
 
-function lose() {
-  if (state.connected) {
-    state.connected = false;
-    emit("lost");
+async function read(reader) {
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const events = (text + value).split("\n\n");
+    text = events.pop();
+    for (const event of events) receive(JSON.parse(event.slice(event.indexOf("data: ") + 6)));
   }
+}
+
+function lose(refused = null) {
+  state.connected = false;
+  state.refused = refused;
+  emit("lost");
 }
 
 function receive(told) {
@@ -93,15 +117,32 @@ function receive(told) {
   if (told.troubles) state.troubles = told.troubles;
   if (told.blocks) emit("blocks");
   if (told.states || told.troubles || told.blocks) emit("states");
-  for (const kind of ["seen", "nodes", "log", "lines"]) if (told[kind]) emit(kind, told[kind]);
-  emit("told");
+  for (const kind of ["seen", "nodes", "node", "frames", "log", "lines"]) if (told[kind]) emit(kind, told[kind]);
 }
 
 /** Look whether the stream still says something; a pulled cable does not. */
 export function watch() {
-  if (Date.now() - state.heard > QUIET) {
-    lose();
-    state.heard = Date.now() - QUIET / 2;
+  const silent = Date.now() - Math.max(state.heard, tried);
+  if (resting || silent < QUIET || state.refused?.status === 401) return;
+  tried = Date.now();
+  lose(state.refused);
+  open();
+}
+
+/** A page that nobody sees gives its connection back: a browser has six for a host. */
+export function seen() {
+  clearTimeout(pending);
+  if (document.hidden) {
+    pending = setTimeout(() => {
+      resting = true;
+      stream.abort();
+      clearTimeout(timer);
+    }, REST);
+  } else if (resting) {
+    resting = false;
     open();
+  } else {
+    watch();
+    send();
   }
 }

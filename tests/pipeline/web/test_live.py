@@ -58,6 +58,89 @@ def test_a_block_in_sight_is_told_whole_then_by_what_has_changed():
     assert seen == {"i": 0, "ts": NOW + 3, "d": [0, 4.5, 1, None], "bad": {"1": "gone"}}
 
 
+def test_a_block_with_values_that_cannot_be_read_is_not_well_and_shows_them_first():
+    """A state of its own with their number and what its source says; on a card they come before the others."""
+    look = Looking()
+    full = {f"v{n}": float(n) for n in range(20)}
+    look.view.latest[look.view.press] = data(look.view.press, NOW, **full)
+    look.news()
+    look.show("w=0&m=4")
+    assert look.news()["seen"][0]["n"] == ["v0", "v1", "v2", "v3"]
+    reason = f"{look.view.press.measurement}: 1 of 20 values can't be read"
+    look.view.become("press/press1", State.DEGRADED, reason)
+    del full["v9"]
+    look.view.latest[look.view.press] = data(look.view.press, NOW + 2, **full).replace(bad={"v9": "out of range"})
+    told = look.news()
+    assert told["states"] == [[0, "bad", reason, 1]]
+    assert (told["seen"][0]["n"], told["seen"][0]["bad"]) == (["v9", "v0", "v1", "v2"], {"0": "out of range"})
+    look.view.latest[look.view.press] = data(look.view.press, NOW + 3, **full, v9=9.0)
+    told = look.news()
+    assert (told["states"], told["seen"][0]["n"]) == ([[0, "fresh", ""]], ["v0", "v1", "v2", "v3"])
+
+
+def test_values_that_were_bad_at_first_stand_in_their_place_once_they_are_read():
+    """The order is that of the fullest frame."""
+    look = Looking()
+    look.view.latest[look.view.press] = data(look.view.press, NOW, b=2).replace(bad={"a": "NaN"})
+    look.news()
+    look.view.latest[look.view.press] = data(look.view.press, NOW, a=1, b=2)
+    look.news()
+    look.show("w=0")
+    assert look.news()["seen"][0]["n"] == ["a", "b"]
+
+
+def test_an_integer_that_a_browser_can_not_hold_comes_as_text():
+    """2**53 + 1 and -2**63 keep all digits, at first and as a change."""
+    look = Looking()
+    look.view.latest[look.view.press] = data(look.view.press, NOW, n=2**53 + 1)
+    look.news()
+    look.show("w=0")
+    assert look.news()["seen"][0]["v"] == [["9007199254740993"]]
+    look.view.latest[look.view.press] = data(look.view.press, NOW + 1, n=-(2**63))
+    assert look.news()["seen"][0]["d"] == [0, ["-9223372036854775808"]]
+
+
+def test_a_sparkline_is_broken_where_samples_are_missing():
+    """A pause of many usual steps is an absent value."""
+    look = Looking()
+    for second in (0, 1, 2, 60, 61):
+        look.view.latest[look.view.press] = data(look.view.press, NOW + second, n=second)
+        look.history.sample()
+    look.news()
+    look.show("w=0")
+    assert look.news()["seen"][0]["sparks"] == {"0": [0, 1, 2, None, 60, 61]}
+
+
+def test_dead_letters_want_attention_though_the_sink_runs():
+    """Also those that lay there before the start; gone when they are gone."""
+    look = Looking()
+    look.view.letters, look.view.details = {"broker": None}, {"broker": lambda: {"dead_letters": 2887}}
+    assert look.news()["troubles"] == [["broker", "dead", 2887, []]]
+    look.view.details = {"broker": lambda: {"dead_letters": 0}}
+    assert look.news()["troubles"] == []
+
+
+def test_the_inside_and_the_frames_of_a_node_come_with_the_stream_while_its_panel_is_open():
+    """Its counters, at most six frames an event with at most a dozen values; nothing is connected afterwards."""
+    look = Looking()
+    for name, value in (("plc_read_ok", 7), ("plc_read_fail", 2)):
+        look.view.metrics.counter(name, "", plc="press1").n = value
+    look.news()
+    look.show("n=press")
+    port = look.view.ports["press"]
+    for n in range(9):
+        port.push(data(look.view.press, NOW + n, **{f"v{i}": i + n for i in range(20)}))
+    told = look.news()
+    assert (told["node"]["name"], told["node"]["errors"]) == ("press", [])
+    assert (told["node"]["counters"]["reads"], told["node"]["counters"]["read_failures"]) == (7, 2)
+    assert [frame["v"][0] for frame in told["frames"]] == [["v0", n] for n in range(3, 9)]
+    assert {(frame["of"], len(frame["v"]), frame["n"]) for frame in told["frames"]} == {("acme/press1 DB1", 12, 20)}
+    assert look.news() is None
+    look.show("")
+    port.push(data(look.view.press, NOW, n=1))
+    assert look.news() is None
+
+
 def test_states_are_told_when_they_change():
     """Fresh, stale after three periods, failing with what to do, well again; now and then that nothing is new."""
     look = Looking()
@@ -68,7 +151,7 @@ def test_states_are_told_when_they_change():
     look.view.failures[look.view.press] = Frame.failure(look.view.press, NOW, "refused")
     told = look.news()
     assert told["states"] == [[0, "failing", advice]]
-    assert told["troubles"] == [["press/press1", "backing_off", advice]]
+    assert told["troubles"] == [["press/press1", "backing_off", advice, [0]]]
     look.view.failures.clear()
     look.view.latest[look.view.press] = data(look.view.press, look.view.wall, n=1)
     assert look.news()["states"] == [[0, "fresh", ""]]
