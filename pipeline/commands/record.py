@@ -71,7 +71,7 @@ def command(
     Examples:
       pipeline record configs/line1.yaml -o line1.rec --for 10m
       pipeline record configs/demo.yaml --as-test tests/recordings/demo --for 30s
-      pipeline record configs/line1.yaml --as-test tests/stop --from data/line1/recordings/20261122T101500.rec
+      pipeline record configs/line1.yaml --as-test tests/stop --from line1-20261122T101500.000Z.rec
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     log.configure(os.environ.get("LOG_LEVEL", "warning"))
     try:

@@ -10,7 +10,7 @@ import click
 
 from pipeline import log
 from pipeline.cli import graph_file
-from pipeline.errors import NOT_INSTALLED, ConfigurationError, PipelineError, Problem, UsageError
+from pipeline.errors import NOT_INSTALLED, ConfigurationError, PipelineError, Problem, Severity, UsageError
 from pipeline.testing.cast import check_job
 from pipeline.testing.judge import Failure, judge
 from pipeline.testing.load import Job, find_suites, load_jobs
@@ -31,7 +31,8 @@ def command(paths: tuple[Path, ...], words: str, junit: Path | None) -> int:
 
     PATH is a test file (line.test.yaml), the graph beside it (line.yaml), or a folder; without one, this folder. The
     graph runs as it is, in virtual time, on PLCs, brokers and servers that are played: nothing is connected to, and
-    files go into a folder that is gone afterwards. Exit codes: 0 all passed, 1 some failed, 2 a test file is wrong.
+    files go into a folder that is gone afterwards. Exit codes: 0 all passed, 1 some failed, 2 a test file is wrong; the
+    others are run.
 
     \b
     A test file:
@@ -50,28 +51,23 @@ def command(paths: tuple[Path, ...], words: str, junit: Path | None) -> int:
       pipeline test configs/ -k broker --junit results.xml
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     log.configure(os.environ.get("LOG_LEVEL", "critical"))
-    try:
-        jobs = _jobs(paths or (Path(),))
-    except ConfigurationError as error:
-        click.echo(str(error), err=True)
-        count = len(error.problems)
-        click.echo(f"{count} problem{'s' if count != 1 else ''}, no test was run", err=True)
-        return _BROKEN
+    jobs, wrong = _jobs(paths or (Path(),))
     chosen = [job for job in jobs if words.lower() in f"{job.path} {job.name}".lower()]
-    if words and not chosen:
+    if words and not chosen and not wrong:
         raise UsageError(f"no case has '{words}' in its file or name; there are {len(jobs)}")
-    results = []
+    results = list(wrong)
     for job in chosen:
         results.append(run_job(job))
         for line in told(results[-1]):
             click.echo(line)
-    click.echo(summary(results))
+    if chosen:
+        click.echo(summary(results))
     if junit is not None:
         try:
             write_junit(results, junit)
         except OSError as error:
             raise UsageError(f"'{junit}' can't be written: {error.strerror or error}") from error
-    return _FAILED if any(result.failures for result in results) else 0
+    return _BROKEN if wrong else _FAILED if any(result.failures for result in results) else 0
 
 
 def run_job(job: Job) -> Result:
@@ -86,15 +82,15 @@ def run_job(job: Job) -> Result:
     return Result(path=job.path, name=job.name, seconds=seconds, failures=failures, warnings=warnings)
 
 
-def _jobs(paths: tuple[Path, ...]) -> list[Job]:
-    """All cases of all test files.
+def _jobs(paths: tuple[Path, ...]) -> tuple[list[Job], list[Result]]:
+    """All cases of all test files that are right, and what is wrong with the others, which is told.
 
     Raises:
-        ConfigurationError: with the mistakes of all files.
         UsageError: there is no test file.
     """
     jobs: list[Job] = []
-    problems: list[Problem] = []
+    wrong: list[Result] = []
+    problems: dict[Problem, None] = {}
     for path in dict.fromkeys(found for each in paths for found in _suites(each)):
         try:
             jobs += load_jobs(path, check_job)
@@ -103,10 +99,15 @@ def _jobs(paths: tuple[Path, ...]) -> list[Job]:
                 # What was not installed can't be tested; that is no mistake of the files.
                 click.echo(f"{path}: skipped: {lacking[0].message}", err=True)
             else:
-                problems += error.problems
+                problems |= dict.fromkeys(error.problems)
+                mistakes = [str(problem) for problem in error.problems]
+                wrong.append(Result(path=path, name="the test file", seconds=0.0, mistakes=mistakes))
     if problems:
-        raise ConfigurationError(dict.fromkeys(problems))
-    return jobs
+        click.echo(str(ConfigurationError(problems)), err=True)
+        count = sum(problem.severity is Severity.ERROR for problem in problems)
+        rest = ", no test was run" if not jobs else f"; not run: {', '.join(str(each.path) for each in wrong)}"
+        click.echo(f"{count} problem{'s' if count != 1 else ''}{rest}", err=True)
+    return jobs, wrong
 
 
 def _suites(path: Path) -> list[Path]:

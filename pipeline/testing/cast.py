@@ -202,8 +202,18 @@ class Cast:
     @property
     def actors(self) -> set[str]:
         """Names of nodes and of their parts."""
-        recorded = {record.actor for record in self.recording.records} if self.recording else set()
-        return {*self.graph.nodes, *self._names, *recorded}
+        return {*self.graph.nodes, *self._names, *self._recorded}
+
+    @property
+    def givers(self) -> list[str]:
+        """Names of nodes, and of the parts of sources."""
+        stages = [(node.name, stage) for node in self.graph.of(NodeKind.SOURCE) for stage in self.of(node.name)]
+        parts = [f"{node}/{stage.part}" for node, stage in stages if stage.part] + self._recorded
+        return list(dict.fromkeys((*self.graph.nodes, *parts, *(part.partition("/")[2] or part for part in parts))))
+
+    @property
+    def _recorded(self) -> list[str]:
+        return list(dict.fromkeys(record.actor for record in self.recording.records)) if self.recording else []
 
 
 def check_job(job: Job) -> Iterator[Finding]:
@@ -224,7 +234,7 @@ def _check_expected(job: Job, cast: Cast) -> Iterator[Finding]:
     """Nodes that are not there."""
     sinks = [node.name for node in cast.graph.of(NodeKind.SINK) if cast.of(node.name)]
     known: tuple[tuple[str, Iterable[str]], ...] = (
-        ("frames", cast.graph.nodes),
+        ("frames", cast.givers),
         ("published", sinks),
         ("writes", sinks),
         ("states", sorted(cast.actors)),

@@ -14,6 +14,7 @@ ANY = "*"
 _CLOSE = 1e-6
 _MOST = 1e-3
 _LONGEST = 200
+_NOTHING = "nothing"
 
 
 class _Absent:
@@ -37,6 +38,11 @@ class Difference:
     expected: str
     got: str
 
+    @property
+    def is_missing(self) -> bool:
+        """Nothing came where something was expected."""
+        return self.got == _NOTHING
+
     def __str__(self) -> str:
         """One line."""
         return f"{self.path + ': ' if self.path else ''}expected {self.expected}, got {self.got}"
@@ -45,7 +51,7 @@ class Difference:
 def shown(value: Any) -> str:
     """A value as a person reads it, shortened."""
     if isinstance(value, _Absent):
-        return "nothing"
+        return _NOTHING
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 

@@ -84,7 +84,7 @@ class Moment(Options):
 class ExpectedFrame(Moment):
     """A frame that leaves a source or transform, or reaches a sink."""
 
-    node: Annotated[str, Meta(description="the source or transform that gives it, or the sink that takes it")]
+    node: Annotated[str, Meta(description=f"{NODE}; or the transform that gives it, or the sink that takes it")]
     kind: Annotated[Literal["", "data", "heartbeat", "failure"], Meta(description="of the frame")] = ""
     values: Annotated[dict[str, Any], Meta(description='values that it has; "*": any')] = msgspec.field(
         default_factory=dict

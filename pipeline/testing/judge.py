@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from pipeline.codecs import CODECS
@@ -67,7 +68,7 @@ def judge(job: Job, seen: Seen) -> list[Failure]:
         found.append(Failure(line=job.line(("expect", section, index)), what=what, details=list(details)))
 
     sections: tuple[tuple[str, Sequence[Any], Callable[[Seen, Any, int], _Verdict]], ...] = (
-        ("frames", expect.frames, _frame),
+        ("frames", expect.frames, partial(_frame, job.graph.nodes)),
         ("published", expect.published, _message),
         ("writes", expect.writes, _write),
         ("metrics", expect.metrics, _metric),
@@ -98,8 +99,10 @@ def _error(job: Job, seen: Seen) -> Iterator[Failure]:
         yield Failure(line=job.places.line, what="the graph ended by an error", details=[seen.error])
 
 
-def _frame(seen: Seen, expected: ExpectedFrame, _: int) -> _Verdict:
-    came = [_Came(at=f.at, where=f.node, content=f.json) for f in seen.frames if f.node == expected.node]
+def _frame(nodes: Container[str], seen: Seen, expected: ExpectedFrame, _: int) -> _Verdict:
+    name = expected.node
+    mine = [f for f in seen.frames if (f.node == name if name in nodes else name in f.parts)]
+    came = [_Came(at=f.at, where=name, content=f.json) for f in mine]
     wanted: dict[str, Any] = {
         name: getattr(expected, name)
         for name in ("kind", "values", "error", "measurement", "plc_id", "db", "tags", "ts")
@@ -182,7 +185,8 @@ def _judged(
     if good:
         return what, []
     if trials:
-        each, found = min(trials, key=lambda trial: len(trial[1]))
+        # The nearest has what is expected, with other values; then it is the one with the fewest differences.
+        each, found = min(trials, key=lambda trial: (sum(each.is_missing for each in trial[1]), len(trial[1])))
         others = f"; the nearest of {len(trials)}" if len(trials) > 1 else ""
         return what, [*map(str, found), f"({each.where} at {each.at:.3f} s{others})"]
     met = [each for each in came if not compare(each.content)]

@@ -25,6 +25,7 @@ class Result:
         seconds: how long it took, in real time.
         failures: what was not as expected; none: it passed.
         warnings: what the user should know besides.
+        mistakes: what is wrong with the test file, by line; then none of its cases was run.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Result:
     seconds: float
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -58,8 +60,10 @@ def told(result: Result) -> Iterator[str]:
 def summary(results: Sequence[Result]) -> str:
     """The last line."""
     failed = sum(bool(result.failures) for result in results)
-    passed = len(results) - failed
-    return f"{passed} passed" + (f", {failed} failed" if failed else "")
+    wrong = sum(bool(result.mistakes) for result in results)
+    passed = len(results) - failed - wrong
+    files = f", {wrong} test file{'s' if wrong > 1 else ''} wrong, not run" if wrong else ""
+    return f"{passed} passed" + (f", {failed} failed" if failed else "") + files
 
 
 def write_junit(results: Sequence[Result], path: Path) -> None:
@@ -77,7 +81,7 @@ def write_junit(results: Sequence[Result], path: Path) -> None:
             name=str(file),
             tests=str(len(mine)),
             failures=str(sum(bool(result.failures) for result in mine)),
-            errors="0",
+            errors=str(sum(bool(result.mistakes) for result in mine)),
             time=f"{sum(result.seconds for result in mine):.3f}",
         )
         for result in mine:
@@ -86,6 +90,9 @@ def write_junit(results: Sequence[Result], path: Path) -> None:
             if result.failures:
                 failure = SubElement(case, "failure", message=_clean(result.failures[0].what))
                 failure.text = _clean(result.text)
+            if result.mistakes:
+                error = SubElement(case, "error", message=_clean(result.mistakes[0]))
+                error.text = _clean("\n".join(result.mistakes))
     ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 
 

@@ -48,11 +48,19 @@ class SeenFrame:
         at: seconds since the start.
         node: whose.
         frame: the frame.
+        is_source: the node is a source.
     """
 
     at: float
     node: str
     frame: Frame
+    is_source: bool
+
+    @property
+    def parts(self) -> set[str]:
+        """The names of the part of a source that has given it: press/press1, press1."""
+        name = self.frame.origin.plc_id or self.frame.origin.ip
+        return {name, f"{self.node}/{name}"} if name and self.is_source else set()
 
     @property
     def json(self) -> dict[str, Any]:
@@ -224,9 +232,11 @@ class _Performance:
         return replace(graph, nodes=nodes)
 
     def _look_at(self, node: str) -> Callable[[Any, Context], RunSink]:
+        is_source = self._cast.graph.nodes[node].kind is NodeKind.SOURCE
+
         def keep(frames: list[Frame]) -> None:
             at = self._loop.time() - self._seen.begin
-            self._seen.frames += [SeenFrame(at=at, node=node, frame=frame) for frame in frames]
+            self._seen.frames += [SeenFrame(at=at, node=node, frame=frame, is_source=is_source) for frame in frames]
 
         def build(_: Any, context: Context) -> RunSink:
             del context

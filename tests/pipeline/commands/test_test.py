@@ -94,6 +94,14 @@ def case(given="", expect="", **more):
             ),
         ),
         (
+            "{at: 2s, node: press/two, db: 1, values: {parts: 7}}",
+            (
+                "frames: [{node: press/two, db: 1, at: 2s, values: {parts: 7}, count: 1}, "
+                "{node: two, db: 1, values: {parts: 7}, from: 2s}, {node: one, db: 1, values: {parts: 7}, count: 0}, "
+                "{node: press/one, db: 1, at: 2s, values: {parts: 0}}, {node: beat, plc_id: two, values: {parts: 7}}]"
+            ),
+        ),
+        (
             "{at: 3.5s, until: 9s, node: one, fault: timeout}",
             (
                 "frames: [{node: press, plc_id: one, kind: failure, error: timeout, at: 6s, db: 1}], "
@@ -160,7 +168,13 @@ def test_what_happens_is_seen(given, expect, tested):
             "frames: [{node: press, exact: true, values: {on: false}}]",
             ["values.current: expected nothing, got 0.0"],
         ),
+        (
+            "{node: one, db: 1, values: {parts: 50}}, {at: 2.5s, node: one, fault: away}",
+            "frames: [{node: one, exact: true, values: {parts: 51}}]",
+            ["values.parts: expected 51, got 50", "values.on: expected nothing, got false"],
+        ),
         ("", "frames: [{node: press, at: 3.5s}]", ["it came at 0.000, 0.000", "not when it should"]),
+        ("", "frames: [{node: press/two, db: 1, count: 3}]", ["frames of press/two", "count: expected 3, got 6"]),
         ("", "frames: [{node: press, db: 1, count: 3}]", ["count: expected 3, got 12"]),
         ("", "frames: [{node: press, values: {partz: 1}}]", ["values.partz: expected 1, got nothing"]),
         (
@@ -322,6 +336,30 @@ def test_results_are_chosen_and_written_for_machines(tested, tmp_path):
     good, wrong = suite
     assert (good.attrib["name"], good.attrib["classname"], list(good)) == ("good <&>", "line.test", [])
     assert "values.parts: expected 1, got 0" in wrong[0].text
+
+
+def test_a_wrong_file_stops_no_other(tested, tmp_path):
+    """Its mistakes are told, the good ones run; the exit code and JUnit say that it was not run."""
+    (tmp_path / "good.yaml").write_text(GRAPH)
+    good = case("", "frames: [{node: press, values: {parts: 0}}]")
+    (tmp_path / "good.test.yaml").write_text(good)
+    wrong = "cases: {it: {expect: {frames: [{node: prass}]}}, two: {expact: 1}}\n"
+    code, out, err = tested(wrong, ".", "--junit", "x.xml")
+    assert (code, out.splitlines()[-1]) == (2, "1 passed, 1 test file wrong, not run")
+    assert out.startswith("ok   good.test.yaml: it (")
+    assert "expact: unknown option; did you mean 'expect'?" in err
+    assert err.splitlines()[-1].endswith("; not run: line.test.yaml")
+    suites = {suite.attrib["name"]: suite for suite in ET.parse(tmp_path / "x.xml").getroot()}  # noqa: S314 - ours
+    assert [suites[name].attrib["errors"] for name in ("good.test.yaml", "line.test.yaml")] == ["0", "1"]
+    (error,) = suites["line.test.yaml"].iter("error")
+    assert error.attrib["message"] == error.text.splitlines()[0]
+    assert "expact" in error.text
+    code, out, err = tested(wrong, "--junit", "y.xml", "line.test.yaml")
+    assert (code, out) == (2, "")
+    assert err.endswith("no test was run\n")
+    assert next(ET.parse(tmp_path / "y.xml").iter("error")).text == error.text  # noqa: S314 - ours
+    (tmp_path / "good.test.yaml").write_text(good.replace("parts: 0", "parts: 1"))
+    assert tested(wrong, ".")[0] == 2
 
 
 def test_nothing_outside_counts_and_nothing_is_left(tested, tmp_path, monkeypatch):
