@@ -11,13 +11,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pipeline.config.lexical import scan
+from pipeline.config.lexical import Line, Scan, scan
 from pipeline.config.mend import GLUED, Mishap, diagnose, mechanical, missing_space, replace_lines
 
 __all__ = [
@@ -188,9 +189,12 @@ def parse(text: str) -> Parsed:
         parsed.mishaps.append(_TOO_LONG)
         return parsed
     for _ in range(_STEPS):
-        if not _mechanical(parsed):
+        seen = scan(parsed.text)
+        if not _mechanical(parsed, seen):
             break
-    if scan(parsed.text).deepest > _DEEPEST:  # the parser's time grows with the square of this
+    else:
+        seen = scan(parsed.text)
+    if seen.deepest > _DEEPEST:  # the parser's time grows with the square of this
         parsed.mishaps.append(diagnose(RecursionError(), scan("")))
         return parsed
     node = _compose(parsed)
@@ -228,11 +232,11 @@ def _compose(parsed: Parsed) -> Node | None:
     return None
 
 
-def _mechanical(parsed: Parsed) -> bool:
-    """Mend one round of what needs no parser; True when another round may find more."""
+def _mechanical(parsed: Parsed, seen: Scan) -> bool:
+    """Mend one round of what needs no parser, as its text was seen; True when another round may find more."""
     told = {(mishap.line, mishap.message) for mishap in parsed.mishaps}
     mended: dict[int, list[Mishap]] = {}
-    for mishap in mechanical(scan(parsed.text)):
+    for mishap in mechanical(seen):
         if (mishap.line, mishap.message) not in told:
             told.add((mishap.line, mishap.message))
             parsed.mishaps.append(mishap)
@@ -250,10 +254,15 @@ class _Converter:
 
     def __init__(self, parsed: Parsed) -> None:
         self._parsed = parsed
-        self._lines = scan(parsed.text).lines
+        self._text_read = parsed.text
         self._done: dict[int, Value] = {}
         self._open: set[int] = set()
         self._mended: set[int] = set()
+
+    @cached_property
+    def _lines(self) -> list[Line]:
+        """The lines as the parser read them: seldom needed, and slow to come by."""
+        return scan(self._text_read).lines
 
     def value(self, node: Node, key: Node | None = None) -> Value:
         """The value of a node; an aliased one is converted once and shared. A block stands where its key stands."""
