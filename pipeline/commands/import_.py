@@ -94,7 +94,7 @@ def _import_program(
         raise UsageError("\n".join(part for part in (told, "there is nothing to read in these files", hint) if part))
     if len(text) > LONGEST:
         kib = f"{len(text) // 1024} KiB, and a graph file may have {LONGEST // 1024}"
-        raise UsageError(f"what these files declare makes {kib}: take out of them what nobody needs, or import in parts")
+        raise UsageError(f"what these files declare makes {kib}; take out what nobody needs, or import in parts")
     _give(text, output)
     if told:
         click.echo(told, err=True)
