@@ -36,6 +36,7 @@ __all__ = [
     "choice_variable",
     "columns",
     "dial",
+    "like",
     "lines",
     "number",
     "query_variable",
@@ -169,6 +170,12 @@ def states(**colors: str) -> list[models.ValueMapping]:
     """Texts and their colours, as a panel's mappings."""
     found = {text: models.ValueMappingResult(text=text, color=color) for text, color in colors.items()}
     return [models.ValueMap(options=found)]
+
+
+def like(pattern: str, color: str) -> models.ValueMapping:
+    """Texts that a regular expression describes whole, whatever their case, as they are, in a colour."""
+    result = models.ValueMappingResult(color=color)
+    return models.RegexMap(options=models.DashboardRegexMapOptions(pattern=f"/^({pattern})$/i", result=result))
 
 
 def query_variable(

@@ -15,12 +15,14 @@ from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
 __all__ = [
     "ABOUT",
+    "FOREVER",
     "METRICS",
     "NO_FRAMES",
     "NO_READINGS",
     "PLATFORM",
     "SENSORS",
     "WHO",
+    "WHOSE",
     "Query",
     "frames",
     "metric",
@@ -31,8 +33,12 @@ __all__ = [
 PLATFORM, SENSORS = "platform", "sensors"
 """Data sources: `provisioning/datasources/influxdb.yaml`."""
 
-NO_FRAMES = r"/^(prometheus|internal_.*|ingest_.*|insights|backup)\z/"
-"""Measurements that no edge has sent as frames. A text's end is `\\z`: rules take no `$`."""
+NO_FRAMES = r"/^(prometheus|internal_.*|ingest_.*|backup)\z/"
+"""Measurements that no edge has sent as frames. A text's end is `\\z`: rules take no `$`.
+
+An edge's own verdicts (`insights`) are frames: they take their numbers from the same `seq`. Those of the analytics have
+no number.
+"""
 
 NO_READINGS = r"/^(prometheus|internal_.*|ingest_.*|insights|backup|oee)\z/"
 """Measurements that are no readings of a machine."""
@@ -40,8 +46,21 @@ NO_READINGS = r"/^(prometheus|internal_.*|ingest_.*|insights|backup|oee)\z/"
 ABOUT = r"/^(heartbeat|read_failed|error|seq|boot|replayed|bad|tenant_claimed|plc_claimed|type_conflict)\z/"
 """What a frame says of itself. A PLC that is away still has a heartbeat, so these tell nothing of new values."""
 
-WHO = "r.tenant_id =~ /^${tenant:regex}$/ and r.plc_id =~ /^${plc:regex}$/"
-"""The selected PLCs. `.*` takes those without tenant or plc_id too: to the storage an absent tag is an empty text."""
+FOREVER = "2262-04-11T00:00:00Z"
+"""The end of InfluxDB's time."""
+
+WHO = (
+    "r.tenant_id =~ /^${tenant:regex}$/"
+    " and (r.plc_id =~ /^${plc:regex}$/ or (r.plc_id =~ /^$/ and r.ip =~ /^${plc:regex}$/))"
+)
+"""The selected PLCs; one without plc_id goes by its address.
+
+To the storage an absent tag is an empty text, so that `.*` takes all.
+"""
+
+WHOSE = """tenant_id: if exists r.tenant_id then r.tenant_id else "",
+        plc_id: if exists r.plc_id then r.plc_id else if exists r.ip then r.ip else \"\""""
+"""Whose a row is, in a record."""
 
 _RANGE = "range(start: v.timeRangeStart, stop: v.timeRangeStop)"
 
@@ -49,6 +68,8 @@ METRICS = f'from(bucket: "${{bucket:raw}}") |> {_RANGE} |> filter(fn: (r) => r._
 """What edges tell of themselves: one field a metric, labels as tags, `edge` says whose."""
 
 _RESOLUTION = """import "regexp"
+import "strings"
+import "types"
 
 span = int(v: v.timeRangeStop) - int(v: v.timeRangeStart)
 // A tenant's own bucket has no aggregates beside it.
@@ -57,7 +78,9 @@ step = if "${resolution:raw}" != "auto" then "${resolution:raw}"
     else if span <= int(v: 7d) then "1m"
     else "1h"
 source = if step == "raw" then "${bucket:raw}" else "${bucket:raw}_" + step
-named = (name, kind) => regexp.compile(v: "^(?:" + name + ")" + (if step == "raw" then "" else "_" + kind) + "$")
+named = (name, kind) => regexp.compile(
+    v: "^(?:" + regexp.getString(r: name) + ")" + (if step == "raw" then "" else "_" + kind) + "$",
+)
 least = if step == "1h" then 1h else 1m
 minutely = if int(v: v.windowPeriod) < int(v: least) then least else v.windowPeriod
 // A function, not a value: the storage filters for itself only where a pipe is not shared.
@@ -67,6 +90,47 @@ chosen = () => from(bucket: source)
 signal = (name, kind, tables=<-) => {
     pattern = named(name: name, kind: kind)
     return tables |> filter(fn: (r) => r._field =~ pattern)
+}
+
+// One name may be a number at one PLC and a switch or a text at another, on which a function of numbers fails for all.
+// A filter by type makes the storage give out each row, so it is put only on names that have come in several types.
+typeOf = (v) => if types.isType(v: v, type: "string") then "text"
+    else if types.isType(v: v, type: "bool") then "switch"
+    else "number"
+names = (tables=<-) => regexp.compile(
+    v: "^(" + strings.joinStr(
+        arr: tables
+            |> group()
+            |> distinct(column: "_field")
+            |> map(fn: (r) => ({_value: regexp.quoteMeta(v: r._value)}))
+            |> findColumn(fn: (key) => true, column: "_value"),
+        v: "|",
+    ) + ")$",
+)
+typed = (name, kind, of, fn) => {
+    ends = () => union(
+        tables: [
+            chosen()
+                |> signal(name: name, kind: kind)
+                |> first()
+                |> map(fn: (r) => ({_field: r._field, type: typeOf(v: r._value)})),
+            chosen()
+                |> signal(name: name, kind: kind)
+                |> last()
+                |> map(fn: (r) => ({_field: r._field, type: typeOf(v: r._value)})),
+        ],
+    )
+    right = ends() |> filter(fn: (r) => r.type =~ of) |> names()
+    wrong = ends() |> filter(fn: (r) => r.type !~ of) |> names()
+    return union(
+        tables: [
+            chosen() |> filter(fn: (r) => r._field =~ right and r._field !~ wrong) |> fn(),
+            chosen()
+                |> filter(fn: (r) => r._field =~ right and r._field =~ wrong)
+                |> filter(fn: (r) => typeOf(v: r._value) =~ of)
+                |> fn(),
+        ],
+    )
 }
 """
 
@@ -96,7 +160,8 @@ def resolved(body: str, imports: str = "") -> str:
 
     Args:
         body: begins with `chosen()`, the selected PLCs' rows; `signal(name:, kind:)` keeps the fields of that pattern,
-            as their aggregate `last`, `mean`, `min` or `max`; `minutely` is a window of whole steps.
+            as their aggregate `last`, `mean`, `min` or `max`; `typed(name:, kind:, of:, fn:)` begins with those of them
+            that are a `number`, `switch` or `text`; `minutely` is a window of whole steps.
         imports: lines of further packages.
     """
     return imports + _RESOLUTION.replace("WHO", WHO) + body.strip()

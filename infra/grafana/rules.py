@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from grafana.boards.debug import GAPS
-from grafana.flux import ABOUT, NO_FRAMES, NO_READINGS
+from grafana.flux import ABOUT, FOREVER, NO_FRAMES, NO_READINGS
 
 __all__ = ["RULES", "Alert"]
 
@@ -53,20 +53,30 @@ _OF_METRIC = """tenant: if exists r.tenant then r.tenant else "",
 _SUBJECT = '["tenant", "plc", "db", "_value"]'
 _WHOSE = "{{ .Labels.tenant }} {{ .Labels.plc }}"
 
-# The newest value of each block within a week, a day ahead included: a short range would lose the PLC that is silent,
-# and the alert with it.
-_NEWEST = f"""from(bucket: v.defaultBucket)
-    |> range(start: -7d, stop: 1d)
-    |> filter(fn: (r) => r._measurement !~ {NO_READINGS} and r._field !~ {ABOUT})
+
+# A short range would lose the PLC that is silent, and the alert with it. What is dated further than a day ahead counts
+# only where a block has nothing else: one such frame would hide all that follows.
+def _latest(what: str, where: str) -> str:
+    return _last(what, "-7d, stop: 1d", where) + _last(f"{what}_ahead", f"1d, stop: {FOREVER}", where)
+
+
+def _last(what: str, span: str, where: str) -> str:
+    return f"""{what} = from(bucket: v.defaultBucket)
+    |> range(start: {span})
+    |> filter(fn: (r) => {where})
     |> last()
     |> map(fn: (r) => ({{
         {_OF_FRAME},
-        what: "newest",
+        what: "{what}",
         _value: float(v: int(v: r._time)) / 1000000000.0,
     }}))
     |> group(columns: ["tenant", "plc", "db", "what"])
     |> max()
 """
+
+
+_NEWEST = _latest("newest", f"r._measurement !~ {NO_READINGS} and r._field !~ {ABOUT}")
+_FAILED = _latest("failed", 'r._field == "read_failed"')
 
 _SILENT = f"""// 2 flushes: Telegraf's, with the way there and InfluxDB's answer. The forced refresh: `refresh: 60s` of
 // configs/lean.yaml behind its rate_limit, with a flush on top. An edge elsewhere tells no interval: two of a minute.
@@ -74,7 +84,7 @@ flushes = 10.0
 refresh = 75.0
 unknown = 60.0
 
-newest = {_NEWEST}
+{_NEWEST}
 interval = {_METRIC.format(back="7d", name="plc_expected_interval_seconds")}    |> last()
     |> map(fn: (r) => ({{
         {_OF_METRIC},
@@ -84,36 +94,28 @@ interval = {_METRIC.format(back="7d", name="plc_expected_interval_seconds")}    
     |> group(columns: ["tenant", "plc", "db", "what"])
     |> max()
 
-union(tables: [newest, interval])
+union(tables: [newest, newest_ahead, interval])
     |> group()
     |> pivot(rowKey: ["tenant", "plc", "db"], columnKey: ["what"], valueColumn: "_value")
-    |> filter(fn: (r) => exists r.newest)
+    |> filter(fn: (r) => exists r.newest or exists r.newest_ahead)
     |> map(fn: (r) => ({{r with
-        age: float(v: int(v: now())) / 1000000000.0 - r.newest,
+        age: float(v: int(v: now())) / 1000000000.0 - (if exists r.newest then r.newest else r.newest_ahead),
         cycles: 2.0 * (if exists r.interval then r.interval else unknown),
     }}))
     |> map(fn: (r) => ({{r with _value:
         if r.age > r.cycles and r.age > flushes and r.age > refresh then 1.0 else 0.0}}))
     |> keep(columns: {_SUBJECT})"""
 
-_FAILING = f"""newest = {_NEWEST}
-failed = from(bucket: v.defaultBucket)
-    |> range(start: -10m, stop: 1d)
-    |> filter(fn: (r) => r._field == "read_failed")
-    |> last()
-    |> map(fn: (r) => ({{
-        {_OF_FRAME},
-        what: "failed",
-        _value: float(v: int(v: r._time)) / 1000000000.0,
-    }}))
-    |> group(columns: ["tenant", "plc", "db", "what"])
-    |> max()
-
-union(tables: [newest, failed])
+_FAILING = f"""{_NEWEST}
+{_FAILED}
+union(tables: [newest, newest_ahead, failed, failed_ahead])
     |> group()
     |> pivot(rowKey: ["tenant", "plc", "db"], columnKey: ["what"], valueColumn: "_value")
     |> map(fn: (r) => ({{r with _value:
-        if exists r.failed and (not exists r.newest or r.failed >= r.newest) then 1.0 else 0.0}}))
+        if exists r.failed then (if not exists r.newest or r.failed >= r.newest then 1.0 else 0.0)
+        else if exists r.newest or not exists r.failed_ahead then 0.0
+        else if not exists r.newest_ahead or r.failed_ahead >= r.newest_ahead then 1.0
+        else 0.0}}))
     |> keep(columns: {_SUBJECT})"""
 
 _GROWING = f"""waiting = {_METRIC.format(back="10m", name="edge_backlog_size")}    |> group(columns: ["edge", "node"])
@@ -149,6 +151,8 @@ _LATENCY = f"""{_METRIC.format(back="5m", name="plc_read_latency_ms")}    |> mea
         {_OF_METRIC},
         _value: if r._value > 250.0 then 1.0 else 0.0,
     }}))
+    |> group(columns: ["tenant", "plc", "db"])
+    |> max()
     |> group()"""
 
 _DEGRADED = f"""{_METRIC.format(back="3m", name="edge_node_state")}    |> filter(
@@ -156,6 +160,8 @@ _DEGRADED = f"""{_METRIC.format(back="3m", name="edge_node_state")}    |> filter
     )
     |> last()
     |> map(fn: (r) => ({{edge: r.edge, node: r.node, state: r.state, _value: if r._value > 0.0 then 1.0 else 0.0}}))
+    |> group(columns: ["edge", "node", "state"])
+    |> max()
     |> group()"""
 
 _CLOCK = f"""// Telegraf rounds its times to 5 s.
@@ -165,18 +171,33 @@ edges = {_METRIC.format(back="5m", name="edge_time_seconds")}    |> last()
         subject: r.edge,
         difference: r._value - float(v: int(v: r._time)) / 1000000000.0,
     }}))
-// A tenant's edge is not asked; one whose clock is ahead shows by frames of the future.
-ahead = from(bucket: v.defaultBucket)
-    |> range(start: -1m, stop: 1d)
-    |> filter(fn: (r) => r._field == "seq")
+// A tenant's edge is not asked; one whose clock is ahead shows by frames of the future. Of more than a day ahead: while
+// none of now come, so that one wrong frame does not ring for years.
+frames = (start, stop) => from(bucket: v.defaultBucket)
+    |> range(start: start, stop: stop)
+    |> filter(fn: (r) => r._measurement !~ {NO_READINGS})
     |> last()
     |> map(fn: (r) => ({{
         subject: (if exists r.tenant_id then r.tenant_id + " " else "")
             + (if exists r.plc_id then r.plc_id else if exists r.ip then r.ip else ""),
         difference: float(v: int(v: r._time) - int(v: now())) / 1000000000.0,
     }}))
+    |> group(columns: ["subject"])
+    |> max(column: "difference")
+ahead = frames(start: -1m, stop: 1d)
+    |> filter(fn: (r) => r.difference > 0.0)
+far = union(
+    tables: [
+        frames(start: 1d, stop: {FOREVER}) |> map(fn: (r) => ({{r with what: "far"}})),
+        frames(start: -10m, stop: 1d) |> map(fn: (r) => ({{r with what: "near"}})),
+    ],
+)
+    |> group()
+    |> pivot(rowKey: ["subject"], columnKey: ["what"], valueColumn: "difference")
+    |> filter(fn: (r) => exists r.far and not exists r.near)
+    |> map(fn: (r) => ({{subject: r.subject, difference: r.far}}))
 
-union(tables: [edges, ahead |> filter(fn: (r) => r.difference > 0.0)])
+union(tables: [edges, ahead, far])
     |> group()
     |> map(fn: (r) => ({{subject: r.subject, _value:
         if r.difference > most or r.difference < 0.0 - most then 1.0 else 0.0}}))
@@ -196,6 +217,8 @@ frames = from(bucket: v.defaultBucket)
         plc: if exists r.plc_id then r.plc_id else if exists r.ip then r.ip else "",
         _value: float(v: r.missing),
     }}))
+    |> group(columns: ["tenant", "plc"])
+    |> sum()
     |> group()
 gaps"""
 

@@ -16,7 +16,11 @@ def document(name):
 
 
 @pytest.mark.real("promtool")
-@pytest.mark.parametrize("command", [("check", "rules.yaml"), ("test", "rules_test.yaml")], ids=["check", "test"])
+@pytest.mark.parametrize(
+    "command",
+    [("check", "rules.yaml"), ("test", "rules_test.yaml"), ("test", "rules_slow_test.yaml")],
+    ids=["check", "test", "slow"],
+)
 def test_promtool_is_content(command):
     """Syntax, and each alert's quiet and firing case."""
     verb, name = command

@@ -93,6 +93,8 @@ CASES = {
     "silent: an edge that tells no interval": Case("silent", values(110), []),
     "silent: such an edge, beyond": Case("silent", values(130), [BLOCK]),
     "silent: heartbeats and failures are no values": Case("silent", values(300) + heartbeats(1) + failures(2), [BLOCK]),
+    "silent: a clock two days ahead": Case("silent", values(-2 * 86400), []),
+    "silent: one value of the future hides no silence": Case("silent", values(-9e8) + values(300), [BLOCK]),
     "silent: for five days": Case("silent", values(5 * 86400), [BLOCK]),
     "silent: OEE computed without data is no reading": Case(
         "silent", [*values(300), FRAME.replace("s7_db1", "oee") + f" oee=0.0 {NOW * 1000}"], [BLOCK]
@@ -103,6 +105,14 @@ CASES = {
     "failing: values after the failure": Case("failing", failures(60) + values(5), []),
     "failing: the failure is the newest": Case("failing", values(60) + failures(5), [BLOCK]),
     "failing: never read": Case("failing", failures(5), [BLOCK]),
+    "failing: a slow block whose newest is a failure": Case("failing", values(1700) + failures(720), [BLOCK]),
+    "failing: a clock two days ahead": Case("failing", values(-2 * 86400), []),
+    "failing: the newest of such a clock is a failure": Case(
+        "failing", values(-2 * 86400 + 60) + failures(-2 * 86400), [BLOCK]
+    ),
+    "failing: one value of the future hides no failure": Case(
+        "failing", values(-9e8) + values(60) + failures(5), [BLOCK]
+    ),
     "backlog: empty": Case("backlog", metric("edge_backlog_size", 0, 0, 0, 0, 0), []),
     "backlog: grows": Case("backlog", metric("edge_backlog_size", 5, 10, 40, 80, 120), [BROKER]),
     "backlog: drains": Case("backlog", metric("edge_backlog_size", 500, 300, 100, 40, 10), []),
@@ -119,6 +129,12 @@ CASES = {
     "latency: 250 ms": Case("latency", metric("plc_read_latency_ms", 250, 250, head=READS), []),
     "latency: one slow read": Case("latency", metric("plc_read_latency_ms", 20, 600, 30, 25, head=READS), []),
     "latency: slow on average": Case("latency", metric("plc_read_latency_ms", 200, 310, head=READS), [BLOCK]),
+    "latency: seen by two edges": Case(
+        "latency",
+        metric("plc_read_latency_ms", 20, 25, head=READS)
+        + metric("plc_read_latency_ms", 400, 300, head=READS.replace("10.0.0.7", "10.0.0.8")),
+        [BLOCK],
+    ),
     "degraded: running": Case("degraded", states("running"), []),
     "degraded: starting": Case("degraded", states("starting"), []),
     "degraded: degraded": Case("degraded", states("degraded"), [{**BROKER, "state": "degraded"}]),
@@ -134,12 +150,33 @@ CASES = {
         "clock", metric("edge_time_seconds", NOW + 60, head=f"prometheus,{EDGE}"), [{"subject": BROKER["edge"]}]
     ),
     "clock: a tenant's frames of the future": Case("clock", heartbeats(-3600), [{"subject": "acme press1"}]),
+    "clock: frames of two days ahead": Case("clock", values(-2 * 86400, 3), [{"subject": "acme press1"}]),
+    "clock: such a frame, and none of now": Case("clock", values(-9e8) + values(900), [{"subject": "acme press1"}]),
+    "clock: such a frame, and others of now": Case("clock", values(-9e8) + values(30), []),
     "clock: frames of now": Case("clock", heartbeats(1), []),
     "gap: none": Case("gap", numbered(*range(20)), []),
     "gap: none over two starts": Case("gap", numbered(*range(20)) + numbered(0, 1, 2, boot="B", age=300), []),
     "gap: none over two blocks": Case("gap", numbered(0, 2, 4) + numbered(1, 3, age=599.5, measurement="s7_db2"), []),
     "gap: none over results of its own": Case(
         "gap", numbered(0, 2, 4) + numbered(1, 3, age=599.5, measurement="oee"), []
+    ),
+    "gap: none over verdicts of its own": Case(
+        "gap", numbered(*range(0, 40, 2)) + numbered(*range(1, 40, 2), age=599.9, measurement="insights"), []
+    ),
+    "gap: none over verdicts of the analytics": Case(
+        "gap",
+        numbered(*range(9))
+        + numbered(0, 1, 2, boot="C", age=500, measurement="insights")
+        + [FRAME.replace("s7_db1", "insights") + f' status_calculado="Normal" {(NOW - 300) * 1000}'],
+        [],
+    ),
+    "gap: a verdict is missing": Case(
+        "gap", numbered(0, 2, 4, 6) + numbered(1, 5, age=599.9, measurement="insights"), [PRESS1]
+    ),
+    "gap: under two addresses": Case(
+        "gap",
+        numbered(0, 3) + [line.replace("ip=10.0.0.1", "ip=10.0.0.2") for line in numbered(0, 3, boot="B")],
+        [PRESS1],
     ),
     "gap: out of order": Case("gap", numbered(5, 6, 7) + numbered(2, 3, 4, age=500), []),
     "gap: three are missing": Case("gap", numbered(0, 1, 5, 6), [PRESS1]),
@@ -191,6 +228,8 @@ def firing(rows: list[Mapping[str, Any]]) -> list[dict[str, str]]:
         # What Grafana takes for labelled numbers: one number, and texts.
         kinds = sorted(type(value).__name__ for value in row.values())
         assert kinds == ["float", *["str"] * (len(row) - 1)], row
+    subjects = [tuple(sorted((name, value) for name, value in row.items() if name != "_value")) for row in rows]
+    assert len(set(subjects)) == len(subjects), "Grafana refuses two rows of one subject"
     found = [{name: value for name, value in row.items() if name != "_value"} for row in rows if row["_value"] > 0]
     return sorted(found, key=lambda labels: sorted(labels.items()))
 

@@ -39,7 +39,7 @@ class Told(NamedTuple):
             for name, variable in variables(query.board).items()
         }
         org, bucket = ("planta", "processo") if query.uid == "platform" else ("mov_industria", "mov_dados")
-        chosen |= {"bucket": bucket} | values
+        chosen |= {"bucket": bucket, "sensors_bucket": bucket} | values
         flux = rendered(query.flux, chosen, start or self.start, self.stop, window=window, bucket=bucket)
         return self.stack.query(flux, org)
 
@@ -70,9 +70,16 @@ def told(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tol
 
 
 def _line(stack: Stack, press: NativePlc, folder) -> Line:
-    """`line1-oee` with windows that begin now, and metrics where Telegraf asks for them."""
+    """`line1-oee` with windows that begin now, verdicts of its own, and metrics where Telegraf asks for them."""
     text = (ROOT / "configs" / "line1-oee.yaml").read_text(encoding="utf-8")
-    for old, new in {"mon-sat": "daily", "sun-fri": "daily", "every: 60s": "every: 1s"}.items():
+    verdicts = '  told: {type: threshold, from: press, field: AI_Vibracao, levels: {CRITICO: "> 2"}}\n'
+    changes = {
+        "mon-sat": "daily",
+        "sun-fri": "daily",
+        "every: 60s": "every: 1s",
+        "[frames, oee]": "[frames, oee, told]",
+    }
+    for old, new in (changes | {"\nsinks:\n": f"\n{verdicts}\nsinks:\n"}).items():
         assert old in text
         text = text.replace(old, new)
     (folder / "line1-oee.yaml").write_text(text, encoding="utf-8")
@@ -86,7 +93,7 @@ def _line(stack: Stack, press: NativePlc, folder) -> Line:
         "TENANT_ID": "acme",
         "PLC_ID": "press1",
         "POLL_INTERVAL": "200ms",
-        "IDEAL_RATE": "100000",
+        "IDEAL_RATE": "400",
         "METRICS_PORT": str(stack.edge_port),
         "DATA_DIR": str(folder / "data"),
     }
@@ -119,7 +126,7 @@ def _nameless(stack: Stack) -> None:
     now = time.time() - 300
     for ip in ("10.0.0.3", "10.0.0.4"):
         frames = [
-            {"ts": now + n, "ip": ip, "db": 1, "values": {"contador_bom": n, "contador_ruim": 0}} for n in range(90)
+            {"ts": now + n, "ip": ip, "db": 1, "values": {"contador_bom": n, "contador_ruim": 0}} for n in range(190)
         ]
         stack.publish("plc/db1", *(json.dumps(frame) for frame in frames))
 
@@ -231,6 +238,10 @@ def test_figures_are_right(told):
     gaps = told.rows(panel("Gaps", "debug"), plc="press2")
     assert [(row["seq"], row["missing"]) for row in gaps] == [(103, 3)]
     assert [row["missing"] for row in told.rows(panel("Missing", "debug"))] == [3]
+    verdicts = told.rows(panel("Verdicts"))
+    assert {(row["plc_id"], row["signal"], row["_value"]) for row in verdicts} == {
+        ("press1", "status_calculado", "CRITICO")
+    }
     assert [row["_value"] for row in told.rows(panel("OEE"), plc="press2")] == [0.6]
     for title in ("Good parts", "Counters", "Production per minute", "Scrap rate"):
         assert {row["plc_id"] for row in told.rows(panel(title))} >= {"press2", "10.0.0.3", "10.0.0.4"}, title
@@ -266,8 +277,10 @@ def test_every_variable_offers_what_there_is(told, board):
     """Asked with what stands before it."""
     expected = {
         "tenant": {"acme"},
-        "plc": {"press1", "press2"},
+        "plc": {"press1", "press2", "10.0.0.3", "10.0.0.4"},
         "bucket": {"processo"},
+        "sensors_bucket": {"mov_dados"},
+        "client": {"acme"},
         "measurement": {"s7_db1"},
         "device": {"sensor_01"},
         "field": {"temperatura_c", "umidade"},

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, 
 
 from grafana.board import WHOLE, Look, bars, board, columns, lines, number, query_variable, rows
 from grafana.boards.variables import bucket, plc, tenant
-from grafana.flux import NO_FRAMES, WHO, frames
+from grafana.flux import NO_FRAMES, WHO, WHOSE, frames
 
 __all__ = ["GAPS", "debug"]
 
@@ -36,6 +36,11 @@ def _events(field: str) -> str:
         fn: count,
         createEmpty: false,
     )
+    |> map(fn: (r) => ({{
+        {WHOSE},
+        _time: r._time,
+        _value: r._value,
+    }}))
     |> group(columns: ["tenant_id", "plc_id", "_time"])
     |> sum()
     |> group(columns: ["tenant_id", "plc_id"])

@@ -11,7 +11,7 @@ from grafana.flux import metric
 __all__ = ["edge_board"]
 
 _NODE = "${__field.labels.edge} ${__field.labels.node}"
-_PLC = "${__field.labels.plc} ${__field.labels.db}"
+_PLC = "${__field.labels.tenant} ${__field.labels.plc} ${__field.labels.db}"
 _COLORS = {"running": "green", "starting": "blue", "degraded": "orange", "backing_off": "red", "stopped": "dark-red"}
 
 
@@ -101,7 +101,7 @@ def _reads(made: Dashboard) -> Dashboard:
             lines(
                 "Poll time",
                 "Request to complete answer.",
-                _gauge("plc_read_latency_ms", "mean", "plc", "db"),
+                _gauge("plc_read_latency_ms", "mean", "tenant", "plc", "db"),
                 look=latency,
             )
         )
@@ -109,8 +109,8 @@ def _reads(made: Dashboard) -> Dashboard:
             lines(
                 "Reads",
                 "Reads a second that gave a frame, and that failed.",
-                _rate("plc_read_ok_total", "plc", "db", "signal"),
-                _rate("plc_read_fail_total", "plc", "db", "signal"),
+                _rate("plc_read_ok_total", "tenant", "plc", "db", "signal"),
+                _rate("plc_read_fail_total", "tenant", "plc", "db", "signal"),
                 look=Look("reqps", name=_PLC + " ${__field.labels.signal}", least=0),
             )
         )
@@ -126,7 +126,7 @@ def _reads(made: Dashboard) -> Dashboard:
             lines(
                 "Expected interval",
                 "Time between two reads as configured.",
-                _gauge("plc_expected_interval_seconds", "last", "plc", "db"),
+                _gauge("plc_expected_interval_seconds", "last", "tenant", "plc", "db"),
                 look=interval,
             )
         )
@@ -136,11 +136,13 @@ def _reads(made: Dashboard) -> Dashboard:
 def _delivery(made: Dashboard) -> Dashboard:
     p95 = metric(
         "edge_answer_to_ack_seconds_bucket",
-        """    |> derivative(unit: 1s, nonNegative: true)
-    |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)
+        # A restart sets the counters back, and not each bucket's shows it: what came since may be less in a larger one.
+        """    |> difference(nonNegative: true, initialZero: true)
+    |> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: false)
     |> map(fn: (r) => ({_time: r._time, edge: r.edge, node: r.node, le: float(v: r.le), _value: r._value}))
     |> group(columns: ["edge", "node", "_time"])
-    |> histogramQuantile(quantile: 0.95)
+    |> histogramQuantile(quantile: 0.95, onNonmonotonic: "force")
+    |> filter(fn: (r) => exists r._value)
     |> group(columns: ["edge", "node"])
     |> sort(columns: ["_time"])""",
     )

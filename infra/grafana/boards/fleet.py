@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from grafana.board import WHOLE, Look, board, columns, lines, number, rows, states, timeline
 from grafana.boards.variables import bucket, plc, tenant
-from grafana.flux import ABOUT, METRICS, NO_READINGS, WHO
+from grafana.flux import ABOUT, FOREVER, METRICS, NO_READINGS, WHO
 
 __all__ = ["fleet"]
 
@@ -22,9 +22,12 @@ _LABELS = "r.tenant =~ /^${tenant:regex}$/ and r.plc =~ /^${plc:regex}$/"
 # One row a PLC, made of pieces that may be missing: an edge elsewhere is not asked for its metrics.
 _STATE = f"""
 // Functions, not values: the storage filters for itself only where a pipe is not shared.
-frames = () => from(bucket: "${{bucket:raw}}")
-    |> range(start: -7d, stop: 1d)
+frames = (start, stop) => from(bucket: "${{bucket:raw}}")
+    |> range(start: start, stop: stop)
     |> filter(fn: (r) => {WHO} and r._measurement !~ {NO_READINGS})
+near = () => frames(start: -7d, stop: 1d)
+// Of a clock that is more than a day ahead: all that is known of such a PLC, where nothing nearer is.
+far = () => frames(start: 1d, stop: {FOREVER})
 who = (tables=<-, what) => tables
     |> last()
     |> map(fn: (r) => ({{
@@ -45,8 +48,9 @@ latest = (name, what) => metrics()
     |> group(columns: ["tenant", "plc", "what"])
     |> max()
 fleet = union(tables: [
-    frames() |> filter(fn: (r) => r._field !~ {ABOUT}) |> who(what: "age"),
-    frames() |> filter(fn: (r) => r._field == "read_failed") |> who(what: "failed"),
+    near() |> filter(fn: (r) => r._field !~ {ABOUT}) |> who(what: "age"),
+    near() |> filter(fn: (r) => r._field == "read_failed") |> who(what: "failed"),
+    far() |> who(what: "ahead"),
     latest(name: "plc_read_latency_ms", what: "latency"),
     latest(name: "plc_expected_interval_seconds", what: "interval"),
     latest(name: "plc_bad_tags", what: "bad"),
@@ -57,7 +61,8 @@ fleet = union(tables: [
         limit: if not exists r.interval then 120.0 else if 2.0 * r.interval > 75.0 then 2.0 * r.interval else 75.0,
     }}))
     |> map(fn: (r) => ({{r with state:
-        if exists r.failed and (not exists r.age or r.failed <= r.age) then "failing"
+        if exists r.age and r.age < -10.0 or exists r.ahead and not exists r.age and not exists r.failed then "ahead"
+        else if exists r.failed and (not exists r.age or r.failed <= r.age) then "failing"
         else if not exists r.age or r.age > r.limit then "silent"
         else "ok"}}))
 """
@@ -106,11 +111,15 @@ def _counts(made: Dashboard) -> Dashboard:
 
 
 def _plcs(made: Dashboard) -> Dashboard:
-    text = "Age: since the newest value. Latency: of the latest read. The name leads to the line's dashboard."
+    text = "Age: since the newest value; ahead: its clock is. Latency: of the latest read. The name leads to its line."
     query = f"""{_STATE}fleet
     |> keep(columns: ["tenant", "plc", "state", "age", "limit", "latency", "bad"])
     |> sort(columns: ["state", "tenant", "plc"])"""
-    table = rows("PLCs", text, query, look=Look()).mappings(states(ok="green", failing="red", silent="red")).height(10)
+    table = (
+        rows("PLCs", text, query, look=Look())
+        .mappings(states(ok="green", failing="red", silent="red", ahead="orange"))
+        .height(10)
+    )
     table = columns(
         table,
         plc=("PLC", ""),
@@ -121,7 +130,7 @@ def _plcs(made: Dashboard) -> Dashboard:
         latency=("Latency", "ms"),
         bad=("Bad values", "short"),
     )
-    url = "/d/retrofit-line?var-plc=${__data.fields.PLC}&${__url_time_range}"
+    url = "/d/retrofit-line?var-tenant=${__data.fields.Tenant}&var-plc=${__data.fields.PLC}&${__url_time_range}"
     link = DashboardLink("Its line").url(url).build()
     colored = DynamicConfigValue("custom.cellOptions", {"type": "color-text"})
     table.override_by_name("plc", [DynamicConfigValue("links", [link])]).override_by_name("state", [colored])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.models.dashboard import ValueMapping
 
 from grafana.board import (
     WHOLE,
@@ -12,6 +13,7 @@ from grafana.board import (
     choice_variable,
     columns,
     dial,
+    like,
     lines,
     number,
     rows,
@@ -20,118 +22,47 @@ from grafana.board import (
     timeline,
 )
 from grafana.boards.variables import bucket, plc, tenant
-from grafana.flux import frames, resolved
+from grafana.flux import ABOUT, WHOSE, frames, resolved
+from grafana.machine import HASH, INTERPOLATE, MADE, RUNS, SCRAP_RATE, STATES
 
 __all__ = ["line"]
 
-_NAME = "${__field.labels.plc_id} ${__field.labels.signal}"
-_PLC = "${__field.labels.plc_id}"
-# A PLC without plc_id goes by its address.
-_WHOSE = """tenant_id: if exists r.tenant_id then r.tenant_id else "",
-        plc_id: if exists r.plc_id then r.plc_id else if exists r.ip then r.ip else "",
-        _time: r._time"""
+_NAME = "${__field.labels.tenant_id} ${__field.labels.plc_id} ${__field.labels.signal}"
+_PLC = "${__field.labels.tenant_id} ${__field.labels.plc_id}"
 _KEEP = f"""|> map(fn: (r) => ({{
-        {_WHOSE},
+        {WHOSE},
+        _time: r._time,
         signal: r._field,
         _value: r._value,
     }}))
     |> group(columns: ["signal", "tenant_id", "plc_id"])"""
-_KEEP_RUNS = (
-    '|> rename(columns: {_field: "signal"}) |> keep(columns: ["_time", "_value", "signal", "tenant_id", "plc_id"])'
-)
 _OEE_STEPS = ((None, "red"), (0.6, "orange"), (0.85, "green"))
 _VIBRATION = ((None, "green"), (4.5, "orange"), (7.1, "red"))
 _SCRAP = ((None, "green"), (2.0, "orange"), (5.0, "red"))
-
-# What a counter has counted between two readings: 16-bit counters begin anew at 0 or at -32768, a reset one at 0.
-_MADE = """
-most = if step == "1h" then 16000.0 else if step == "1m" then 2000.0 else 1000.0
-counted = (name, tables=<-) => {
-    steps = tables
-        |> signal(name: name, kind: "last")
-        |> toFloat()
-        |> duplicate(column: "_value", as: "reading")
-        |> difference(columns: ["_value"])
-    up = steps |> filter(fn: (r) => r._value >= 0.0)
-    down = steps
-        |> filter(fn: (r) => r._value < 0.0)
-        |> map(fn: (r) => ({r with _value:
-            if r._value + 65536.0 <= most then r._value + 65536.0
-            else if r._value + 32768.0 <= most then r._value + 32768.0
-            else if r.reading >= 0.0 and r.reading <= most then r.reading
-            else 0.0}))
-    return union(tables: [up, down]) |> drop(columns: ["reading"])
-}
-// Whole windows only: a part of one would look like a slower machine.
-per_minute = (tables=<-) => tables
-    |> group(columns: ["_start", "_stop", "_field", "tenant_id", "plc_id", "ip"])
-    |> aggregateWindow(every: minutely, fn: sum, createEmpty: false)
-    |> filter(fn: (r) => int(v: r._time) % int(v: minutely) == 0)
-    |> filter(fn: (r) => int(v: r._time) - int(v: minutely) >= int(v: v.timeRangeStart))
-    |> map(fn: (r) => ({r with _value: r._value * 60000000000.0 / float(v: int(v: minutely))}))
-"""
-_SCRAP_RATE = (
-    _MADE
-    + """
-parts = (name, what) => chosen()
-    |> counted(name: name)
-    |> group(columns: ["_start", "_stop", "tenant_id", "plc_id", "ip"])
-    |> aggregateWindow(every: minutely, fn: sum, createEmpty: false)
-    |> map(fn: (r) => ({
-        WHOSE,
-        what: what,
-        _value: r._value,
-    }))
-union(tables: [parts(name: "${good:raw}", what: "good"), parts(name: "${scrap:raw}", what: "bad")])
-    |> group(columns: ["tenant_id", "plc_id"])
-    |> pivot(rowKey: ["_time"], columnKey: ["what"], valueColumn: "_value")
-    |> map(fn: (r) => ({r with good: if exists r.good then r.good else 0.0, bad: if exists r.bad then r.bad else 0.0}))
-    |> filter(fn: (r) => r.good + r.bad > 0.0)
-    |> map(fn: (r) => ({_time: r._time, tenant_id: r.tenant_id, plc_id: r.plc_id,
-        _value: 100.0 * r.bad / (r.good + r.bad)}))
-""".replace("WHOSE", _WHOSE)
-)
-_RUNS = """
-changes = chosen()
-    |> signal(name: "${running:raw}", kind: "last")
-    |> toFloat()
-    |> duplicate(column: "_value", as: "change")
-    |> difference(columns: ["change"])
-    |> filter(fn: (r) => r.change != 0.0)
-    |> drop(columns: ["change"])
-first = chosen()
-    |> signal(name: "${running:raw}", kind: "last")
-    |> first()
-    |> toFloat()
-runs = union(tables: [first, changes])
-    |> map(fn: (r) => ({
-        WHOSE,
-        _start: r._start,
-        _stop: r._stop,
-        _field: r._field,
-        _value: if r._value == 0.0 then 0 else 1,
-    }))
-    |> group(columns: ["_start", "_stop", "_field", "tenant_id", "plc_id"])
-    |> sort(columns: ["_time"])
-""".replace("WHOSE", _WHOSE)
+_STOPPED = "0|false|off|idle|stop(ped)?|parad[oa]|desligad[oa]"
+_LEVELS = states(Normal="green", ALERTA="orange", CRITICO="red")
 
 
 def _latest(field: str) -> str:
-    return frames(f"    |> filter(fn: (r) => r._field =~ /^(?:${{{field}:raw}})$/)\n    |> last()\n    {_KEEP}")
+    return 'import "types"\n\n' + frames(f"""    |> filter(fn: (r) => r._field =~ /^(?:${{{field}:raw}})$/)
+    |> last()
+    |> filter(fn: (r) => not types.isType(v: r._value, type: "string") and not types.isType(v: r._value, type: "bool"))
+    |> toFloat()
+    {_KEEP}""")
 
 
 def _analogue(field: str) -> str:
-    return resolved(f"""chosen()
+    return resolved(f"""means = (tables=<-) => tables
     |> filter(fn: (r) => r._measurement !~ /^(prometheus|oee)$/)
-    |> signal(name: "${{{field}:raw}}", kind: "mean")
     |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)
+typed(name: /${{{field}:raw}}/, kind: "mean", of: /number/, fn: means)
     {_KEEP}""")
 
 
 def _oee(*fields: str) -> str:
     return resolved(f"""chosen()
     |> filter(fn: (r) => r._measurement == "oee")
-    |> signal(name: "{"|".join(fields)}", kind: "mean")
+    |> signal(name: /{"|".join(fields)}/, kind: "mean")
     |> aggregateWindow(every: minutely, fn: mean, createEmpty: false)
     {_KEEP}""")
 
@@ -139,7 +70,7 @@ def _oee(*fields: str) -> str:
 def _latest_oee(field: str) -> str:
     return resolved(f"""chosen()
     |> filter(fn: (r) => r._measurement == "oee")
-    |> signal(name: "{field}", kind: "last")
+    |> signal(name: /{field}/, kind: "last")
     |> last()
     {_KEEP}""")
 
@@ -147,7 +78,7 @@ def _latest_oee(field: str) -> str:
 def line() -> Dashboard:
     """The dashboard that a line's people have on the wall and on their phones."""
     made = board("line", "What machines make, how they run, and when they stood still", "now-3h")
-    for add in (_variables, _now, _production, _effectiveness, _machine):
+    for add in (_variables, _now, _production, _effectiveness, _machine, _verdicts):
         made = add(made)
     return made
 
@@ -165,27 +96,27 @@ def _variables(made: Dashboard) -> Dashboard:
         made = made.with_variable(variable)
     made = made.with_variable(choice_variable("resolution", "Resolution", ("auto", "raw", "1m", "1h"), steps))
     for name, (label, default) in signals.items():
-        made = made.with_variable(text_variable(name, label, default, "Its name, as a regular expression"))
-    return made
+        text = "Its name, as a regular expression; a slash is \\/"
+        made = made.with_variable(text_variable(name, label, default, text))
+    text = "Texts that say that it does not run, as a regular expression; a slash is \\/"
+    return made.with_variable(text_variable("stopped", "Stopped", f"(?i){_STOPPED}", text))
 
 
 def _now(made: Dashboard) -> Dashboard:
-    state = resolved(
-        _RUNS
-        + 'runs |> last() |> map(fn: (r) => ({r with _value: if r._value == 1 then "running" else "stopped"}))'
-        + _KEEP_RUNS
-    )
-    rate = resolved(f"""{_MADE}chosen()
-    |> counted(name: "${{good:raw}}")
+    state = resolved(f"{RUNS}runs\n    |> last(){STATES}", HASH)
+    rate = resolved(
+        f"""{MADE}chosen()
+    |> counted(name: /${{good:raw}}/)
     |> per_minute()
     |> last()
-    {_KEEP}""")
+    {_KEEP}""",
+        INTERPOLATE,
+    )
     whole = Look(name=_NAME, decimals=0)
-    text = "Whether the machine runs, by its newest reading in this range."
-    running = states(stopped="red", running="green")
+    text = "Whether the machine runs, by its newest reading in this range; the PLC's own word where it gives texts."
     return (
         made.with_row(Row("Now"))
-        .with_panel(number("State", text, state, look=Look(name=_PLC)).mappings(running))
+        .with_panel(number("State", text, state, look=Look(name=_PLC)).mappings(_running()))
         .with_panel(number("Good parts", "The counter as the PLC has it.", _latest("good"), look=whole))
         .with_panel(number("Scrap", "The counter as the PLC has it.", _latest("scrap"), look=whole))
         .with_panel(
@@ -200,13 +131,18 @@ def _now(made: Dashboard) -> Dashboard:
 
 
 def _production(made: Dashboard) -> Dashboard:
-    per_minute = resolved(f"""{_MADE}chosen()
-    |> counted(name: "${{good:raw}}|${{scrap:raw}}")
+    per_minute = resolved(
+        f"""{MADE}chosen()
+    |> counted(name: /${{good:raw}}|${{scrap:raw}}/)
     |> per_minute()
-    {_KEEP}""")
+    {_KEEP}""",
+        INTERPOLATE,
+    )
     counters = resolved(f"""chosen()
-    |> signal(name: "${{good:raw}}|${{scrap:raw}}", kind: "last")
+    |> signal(name: /${{good:raw}}|${{scrap:raw}}/, kind: "last")
     |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)
+    |> filter(fn: (r) => typeOf(v: r._value) == "number")
+    |> toFloat()
     {_KEEP}""")
     scrap = Look(unit="percent", steps=_SCRAP, name=_PLC, least=0, decimals=1)
     return (
@@ -214,14 +150,20 @@ def _production(made: Dashboard) -> Dashboard:
         .with_panel(
             bars(
                 "Production per minute",
-                "Parts counted in each whole bar, also over a 16-bit counter's end and a reset.",
+                "Parts in each whole bar, over a counter's end, a reset and a wrong reading; a hole gets its mean.",
                 per_minute,
                 look=Look(name=_NAME, least=0, decimals=1),
             )
         )
         .with_panel(lines("Counters", "As the PLC has them.", counters, look=Look(name=_NAME, decimals=0)))
         .with_panel(
-            lines("Scrap rate", "Scrap of all parts, window by window.", resolved(_SCRAP_RATE), look=scrap, width=WHOLE)
+            lines(
+                "Scrap rate",
+                "Scrap of all parts, window by window.",
+                resolved(SCRAP_RATE, INTERPOLATE),
+                look=scrap,
+                width=WHOLE,
+            )
         )
     )
 
@@ -245,24 +187,24 @@ def _effectiveness(made: Dashboard) -> Dashboard:
     return made.with_panel(lines("OEE and its factors", text, _oee(*factors), look=over_time, width=WHOLE))
 
 
+def _running() -> list[ValueMapping]:
+    """Words and their colours; others are green, as all that is not said to be a stop."""
+    return [*states(stopped="red", running="green"), like(_STOPPED, "red")]
+
+
 def _machine(made: Dashboard) -> Dashboard:
-    running = states(stopped="red", running="green")
-    timed = f"""runs
-    |> map(fn: (r) => ({{r with _value: if r._value == 1 then "running" else "stopped"}}))
-    {_KEEP_RUNS}"""
     stops = """runs
-    |> sort(columns: ["_time"])
     |> events.duration(unit: 1s, columnName: "duration")
     |> filter(fn: (r) => r._value == 0)
     |> group()
     |> sort(columns: ["_time"], desc: true)
     |> limit(n: 200)
-    |> keep(columns: ["_time", "tenant_id", "plc_id", "_field", "duration"])"""
+    |> keep(columns: ["_time", "tenant_id", "plc_id", "_field", "state", "duration"])"""
     vibration = Look("suffix: mm/s", steps=_VIBRATION, name=_NAME, least=0)
     table = rows(
         "Stops",
         "Newest first; the last one may go on. Beyond 6 h only those longer than a step are seen.",
-        resolved(_RUNS + stops, 'import "contrib/tomhollingworth/events"\n'),
+        resolved(RUNS + stops, 'import "contrib/tomhollingworth/events"\n' + HASH),
         look=Look(empty="no stops"),
     )
     text = "A line above: 4.5 mm/s is bad and 7.1 must not be, ISO 10816-1, small machines."
@@ -270,8 +212,11 @@ def _machine(made: Dashboard) -> Dashboard:
         made.with_row(Row("Machine"))
         .with_panel(
             timeline(
-                "Runs", "Running and stopped, as it changed.", resolved(_RUNS + timed), look=Look(name=_NAME)
-            ).mappings(running)
+                "Runs",
+                "Running and stopped, or what the PLC's texts say, as it changed.",
+                resolved(f"{RUNS}runs{STATES}", HASH),
+                look=Look(name=_NAME),
+            ).mappings(_running())
         )
         .with_panel(
             lines("Currents", "Means of each point's time.", _analogue("current"), look=Look("amp", name=_NAME))
@@ -282,9 +227,41 @@ def _machine(made: Dashboard) -> Dashboard:
                 table,
                 _time=("Since", ""),
                 duration=("For", "s"),
+                state=("State", ""),
                 _field=("Signal", ""),
                 plc_id=("PLC", ""),
                 tenant_id=("Tenant", ""),
             )
         )
+    )
+
+
+def _verdicts(made: Dashboard) -> Dashboard:
+    verdicts = f'    |> filter(fn: (r) => r._measurement == "insights" and r._field !~ {ABOUT})\n'
+    worded = '    |> filter(fn: (r) => types.isType(v: r._value, type: "string"))\n'
+    last = "    |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)\n"
+    odd = f"""    |> filter(fn: (r) => r._value != "Normal")
+    |> map(fn: (r) => ({{
+        {WHOSE},
+        _time: r._time,
+        _field: r._field,
+        verdict: r._value,
+    }}))
+    |> group()
+    |> sort(columns: ["_time"], desc: true)
+    |> limit(n: 200)"""
+    lanes, table = ('import "types"\n\n' + frames(verdicts + last + worded + each) for each in (f"    {_KEEP}", odd))
+    words = "Measurement insights: the newest of each point's time, of the edge's own verdicts and the analytics'."
+    listed = columns(
+        rows("Not normal", "Points whose verdict is another, newest first.", table, look=Look("string", empty="none")),
+        _time=("Time", ""),
+        verdict=("Verdict", ""),
+        _field=("Signal", ""),
+        plc_id=("PLC", ""),
+        tenant_id=("Tenant", ""),
+    )
+    return (
+        made.with_row(Row("Verdicts"))
+        .with_panel(timeline("Verdicts", words, lanes, look=Look(name=_NAME, empty="none")).mappings(_LEVELS))
+        .with_panel(listed.mappings(_LEVELS))
     )

@@ -5,38 +5,50 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, Row
 
 from grafana.board import WHOLE, Look, board, columns, lines, number, query_variable, rows, states, timeline
+from grafana.boards.variables import sensors_bucket
 from grafana.flux import SENSORS
 
 __all__ = ["sensors"]
 
 _LEVELS = states(Normal="green", ALERTA="orange", CRITICO="red")
-_DEVICE = "r.dispositivo =~ /^${device:regex}$/"
+_DEVICE = "r.dispositivo =~ /^${device:regex}$/ and r.cliente =~ /^${client:regex}$/"
+_FROM = 'from(bucket: "${sensors_bucket:raw}")'
 _RANGE = "range(start: v.timeRangeStart, stop: v.timeRangeStop)"
 # What a sensor sends may be text, and so is what Telegraf sets beside a conflict of types. No text becomes a number:
 # one would break the panel for all. Asked of few rows only: with such a filter the storage gives out each row.
 _NUMBERS = """|> filter(fn: (r) => not types.isType(v: r._value, type: "string"))
     |> toFloat()"""
 _TYPES = 'import "types"\n\n'
-_DATA = f'from(bucket: v.defaultBucket) |> {_RANGE} |> filter(fn: (r) => r._measurement == "mov_dados" and {_DEVICE})\n'
-_INSIGHTS = f"""from(bucket: v.defaultBucket)
+_DATA = f'{_FROM} |> {_RANGE} |> filter(fn: (r) => r._measurement == "mov_dados" and {_DEVICE})\n'
+_INSIGHTS = f"""{_FROM}
     |> {_RANGE}
     |> filter(fn: (r) => r._measurement == "insights" and r._field == "status_calculado" and {_DEVICE})
 """
-_NAME = "${__field.labels.dispositivo} ${__field.labels.signal}"
+_SENSOR = "${__field.labels.cliente} ${__field.labels.dispositivo}"
+_NAME = _SENSOR + " ${__field.labels.signal}"
+# Two clients, or two places, may have a sensor of the same name: all tags make a series.
+_KEEP = """|> map(fn: (r) => ({r with
+        cliente: if exists r.cliente then r.cliente else "",
+        dispositivo: if exists r.dispositivo then r.dispositivo else "",
+        signal: r._field,
+    }))
+    |> drop(columns: ["_start", "_stop", "_measurement", "_field"])
+    |> group(columns: ["_time", "_value"], mode: "except")"""
 
 
 def _numbers(fields: str) -> str:
     return (
         f"{_TYPES}{_DATA}    |> filter(fn: (r) => {fields})\n"
-        f"    |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)\n    {_NUMBERS}\n"
-        '    |> rename(columns: {_field: "signal"})\n    |> keep(columns: ["_time", "_value", "signal", "dispositivo"])'
+        f"    |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)\n    {_NUMBERS}\n    {_KEEP}"
     )
 
 
 def sensors() -> Dashboard:
     """The dashboard of the sensors' organisation."""
     made = board("sensors", "Sensors on mov/dados, and the verdicts on them", "now-3h")
+    made = made.with_variable(sensors_bucket())
     for name, label, tag, text in (
+        ("client", "Client", "cliente", "Whose sensors"),
         ("device", "Device", "dispositivo", "Which sensors"),
         ("field", "Field", "_field", "Which of their values"),
     ):
@@ -50,7 +62,7 @@ def _values(name: str, label: str, tag: str, text: str) -> QueryVariable:
     flux = f"""import "influxdata/influxdb/schema"
 
 schema.tagValues(
-    bucket: v.defaultBucket,
+    bucket: "${{sensors_bucket:raw}}",
     tag: "{tag}",
     predicate: (r) => r._measurement == "mov_dados",
     start: v.timeRangeStart,
@@ -63,11 +75,11 @@ def _latest(made: Dashboard) -> Dashboard:
     reading = f"""{_TYPES}{_DATA}    |> filter(fn: (r) => r._field =~ /^temperatura/)
     |> last()
     {_NUMBERS}
-    |> keep(columns: ["_value", "dispositivo", "_time"])"""
-    verdict = f'{_INSIGHTS}    |> last()\n    |> keep(columns: ["_value", "dispositivo", "_time"])'
-    warm = Look("celsius", ((None, "green"), (30.0, "red")), "${__field.labels.dispositivo}", decimals=1)
+    {_KEEP}"""
+    verdict = f"{_INSIGHTS}    |> last()\n    {_KEEP}"
+    warm = Look("celsius", ((None, "green"), (30.0, "red")), _NAME, decimals=1)
     text = "Over 30 °C is red, as the analytics judge unless told otherwise."
-    name = Look(name="${__field.labels.dispositivo}")
+    name = Look(name=_SENSOR)
     return made.with_panel(number("Temperature", text, reading, look=warm, uid=SENSORS, width=12)).with_panel(
         number("Verdict", "The newest on each sensor.", verdict, look=name, uid=SENSORS, width=12).mappings(_LEVELS)
     )
@@ -102,7 +114,7 @@ def _over_time(made: Dashboard) -> Dashboard:
 
 def _verdicts(made: Dashboard) -> Dashboard:
     over_time = f"""{_INSIGHTS}    |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)
-    |> keep(columns: ["_time", "_value", "dispositivo"])"""
+    {_KEEP}"""
     changes = f"""{_INSIGHTS}    |> filter(fn: (r) => r._value != "Normal")
     |> group()
     |> sort(columns: ["_time"], desc: true)
@@ -112,8 +124,7 @@ def _verdicts(made: Dashboard) -> Dashboard:
     table = rows(
         "Not normal", "Newest first, with the sensor's tags.", changes, look=Look("string", empty="none"), uid=SENSORS
     )
-    table = columns(table, _time=("Time", ""), verdict=("Verdict", ""), dispositivo=("Device", ""))
-    lane = timeline(
-        "Verdicts", "Measurement insights.", over_time, look=Look(name="${__field.labels.dispositivo}"), uid=SENSORS
-    )
+    heads = {"_time": "Time", "verdict": "Verdict", "cliente": "Client", "dispositivo": "Device"}
+    table = columns(table, **{name: (heading, "") for name, heading in heads.items()})
+    lane = timeline("Verdicts", "Measurement insights.", over_time, look=Look(name=_SENSOR), uid=SENSORS)
     return made.with_row(Row("Verdicts")).with_panel(lane.mappings(_LEVELS)).with_panel(table.mappings(_LEVELS))

@@ -5,22 +5,30 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import QueryVariable
 
 from grafana.board import query_variable
-from grafana.flux import NO_FRAMES
+from grafana.flux import NO_FRAMES, PLATFORM, SENSORS
 
-__all__ = ["bucket", "edge", "plc", "tenant"]
+__all__ = ["bucket", "edge", "plc", "sensors_bucket", "tenant"]
 
 _SCHEMA = 'import "influxdata/influxdb/schema"\n\n'
 
 
 def bucket() -> QueryVariable:
     """The buckets that this data source's token may read, without their aggregates."""
+    return _bucket("bucket", "Where frames are; a tenant may have one of its own", PLATFORM)
+
+
+def sensors_bucket() -> QueryVariable:
+    """The same of the sensors' organisation, under a name of its own: links take variables along."""
+    return _bucket("sensors_bucket", "Where readings are", SENSORS)
+
+
+def _bucket(name: str, text: str, uid: str) -> QueryVariable:
     flux = """buckets()
     |> filter(fn: (r) => r.name !~ /^_/ and r.name !~ /_(raw|1m|1h)$/)
     |> map(fn: (r) => ({_value: r.name, first: if r.name == v.defaultBucket then 0 else 1}))
     |> sort(columns: ["first", "_value"])
     |> keep(columns: ["_value"])"""
-    text = "Where frames are; a tenant may have one of its own"
-    return query_variable("bucket", "Bucket", flux, text, several=False)
+    return query_variable(name, "Bucket", flux, text, uid, several=False)
 
 
 def tenant() -> QueryVariable:
@@ -29,9 +37,11 @@ def tenant() -> QueryVariable:
 
 
 def plc() -> QueryVariable:
-    """The selected tenants' PLCs."""
+    """The selected tenants' PLCs; those without plc_id by their addresses."""
     where = f"r.tenant_id =~ /^${{tenant:regex}}$/ and r._measurement !~ {NO_FRAMES}"
-    return query_variable("plc", "PLC", _values("plc_id", where), "Which machines")
+    named, nameless = (_tags(*each) for each in (("plc_id", where), ("ip", f"{where} and r.plc_id =~ /^$/")))
+    flux = f"{_SCHEMA}union(tables: [{named}, {nameless}]) |> group() |> distinct()"
+    return query_variable("plc", "PLC", flux, "Which machines")
 
 
 def edge() -> QueryVariable:
@@ -40,7 +50,11 @@ def edge() -> QueryVariable:
 
 
 def _values(tag: str, where: str) -> str:
+    return _SCHEMA + _tags(tag, where)
+
+
+def _tags(tag: str, where: str) -> str:
     return (
-        f'{_SCHEMA}schema.tagValues(bucket: "${{bucket:raw}}", tag: "{tag}", predicate: (r) => {where}, '
+        f'schema.tagValues(bucket: "${{bucket:raw}}", tag: "{tag}", predicate: (r) => {where}, '
         "start: v.timeRangeStart, stop: v.timeRangeStop)"
     )
