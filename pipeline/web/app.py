@@ -37,7 +37,7 @@ from pipeline.web.live import Live
 from pipeline.web.page import language, page
 from pipeline.web.sliced import Sliced
 from pipeline.web.tap import Taps
-from pipeline.web.view import Block, Running, blocks, described, unready
+from pipeline.web.view import Block, Running, blocks, described, details_of, readiness
 
 __all__ = ["LONGEST_HEAD", "make_app"]
 
@@ -45,7 +45,8 @@ LONGEST_HEAD = 16_384
 """Bytes of address and headers that a request may have."""
 
 _YEAR = 365 * 86400
-_LETTERS = 200  # dead letters of one answer
+_LETTERS = 200  # dead letters of one answer, unless it is asked for another number
+_MOST_LETTERS = 2000
 _JSON = "application/json"
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -140,14 +141,16 @@ class _Views:
         return Response(_json(found), media_type=_JSON)
 
     async def dead(self, request: Request) -> Response:
-        """The oldest dead letters of a sink, with the reasons."""
+        """The oldest dead letters of a sink, with the reasons; `limit` of them."""
         letters = self._running.letters.get(request.path_params["node"])
         if letters is None:
             return PlainTextResponse("no such sink with a journal runs in this graph\n", 404)
-        return Response(_json(await letters.dead(_LETTERS)), media_type=_JSON)
+        asked = request.query_params.get("limit", "")
+        limit = min(int(asked), _MOST_LETTERS) if asked.isascii() and asked.isdigit() else _LETTERS
+        return Response(_json(await letters.dead(limit)), media_type=_JSON)
 
     async def requeue(self, request: Request) -> Response:
-        """Send dead letters again: those of `id`, or all."""
+        """Send dead letters again: those of `id`, or all; answers how many, and how many remain."""
         if refusal := self._may_change(request, "send frames again", "`pipeline journal requeue` does it"):
             return refusal
         node = request.path_params["node"]
@@ -162,7 +165,8 @@ class _Views:
         except JournalError as error:
             return PlainTextResponse(f"{error}\n", 409)
         structlog.get_logger().info("dead letters requeued over HTTP", node=node, count=count, asked_by=_who(request))
-        return Response(_json({"requeued": count}), media_type=_JSON)
+        remaining = details_of(self._running.details, node).get("dead_letters", 0)
+        return Response(_json({"requeued": count, "remaining": remaining}), media_type=_JSON)
 
     def _may_change(self, request: Request, what: str, instead: str) -> Response | None:
         """Why this may not be asked for over HTTP: only by who has logged in, and by no foreign page in a browser."""
@@ -202,9 +206,9 @@ class _Views:
         return Response(_json({"recording": str(path)}), 201, media_type=_JSON)
 
     async def ready(self, _: Request) -> Response:
-        reasons = unready(self._running)
-        body = {"ready": not reasons, "reasons": reasons}
-        return Response(_json(body), 503 if reasons else 200, media_type=_JSON)
+        is_ready, reasons = readiness(self._running)
+        body = {"ready": is_ready, "reasons": reasons}
+        return Response(_json(body), 200 if is_ready else 503, media_type=_JSON)
 
 
 async def _static(request: Request) -> Response:

@@ -165,6 +165,10 @@ class _Protocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request; within an answer that is under way nothing else may be said."""
         if self.conn.our_state in (IDLE, SEND_RESPONSE):
+            if self.cycle is not None:
+                # Its head was well: an answer is being made, and may not follow this one.
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
             super().send_400_response(msg)
         else:
             self.transport.close()

@@ -38,9 +38,9 @@ __all__ = [
     "labels_of",
     "periods",
     "ports_of",
+    "readiness",
     "reasons",
     "troubles",
-    "unready",
 ]
 
 Details = Mapping[str, object]
@@ -182,20 +182,26 @@ def troubles(running: Running) -> list[Actor]:
     return [actor for actor in running.actors.values() if actor.state is not State.RUNNING]
 
 
-def unready(running: Running) -> dict[str, str]:
-    """Why the graph is not ready, by actor; empty when every source has read once and every sink is connected."""
+def readiness(running: Running) -> tuple[bool, dict[str, str]]:
+    """Whether every source has read once and every sink is connected; and what does not work now, by actor, if so too.
+
+    A PLC that fails later does not make the graph unready: the others are read.
+    """
     actors = dict(running.actors)
-    reasons = {
+    missing = {
         node.name: "not started"
         for node in (*running.graph.of(NodeKind.SOURCE), *running.graph.of(NodeKind.SINK))
         if not any(name == node.name or name.startswith(f"{node.name}/") for name in actors)
     }
-    for name, actor in actors.items():
+    told = {}
+    for actor in troubles(running):
+        why = f": {actor.reason}" if actor.reason else ""
+        told[actor.name] = actor.state.value + why
         if actor.kind is NodeKind.SOURCE and not actor.was_running:
-            reasons[name] = "has not read yet" + (f": {actor.reason}" if actor.reason else "")
+            missing[actor.name] = "has not read yet" + why
         elif actor.kind is NodeKind.SINK and actor.state not in _CONNECTED:
-            reasons[name] = actor.state.value + (f": {actor.reason}" if actor.reason else "")
-    return reasons
+            missing[actor.name] = told[actor.name]
+    return not missing, told | missing
 
 
 def described(running: Running) -> dict[str, object]:

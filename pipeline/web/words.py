@@ -123,6 +123,11 @@ _PORTUGUESE = {
     "Send again": "Enviar de novo",
     "Send all again": "Enviar todos de novo",
     "{n} are sent again": "{n} são enviados de novo",
+    "{n} are sent again, {rest} remain: send again for the next": (
+        "{n} são enviados de novo, restam {rest}: envie de novo para os próximos"
+    ),
+    "the oldest {n} of {all}": "os {n} mais antigos de {all}",
+    "Show more": "Mostrar mais",
     "refused": "recusado",
     "reason": "motivo",
     "Time": "Hora",

@@ -226,8 +226,13 @@ def test_charts_show_picked_tags_live_and_zoom_and_give_csv(visit, pipeline):
 def test_what_a_server_refused_is_listed_with_its_reason_and_sent_again(visit, receiver, pipeline):
     """Dead letters, one click, and they arrive; that somebody asked is in the log."""
     page = visit("/#journal")
-    page.wait_for_selector(".letters td.why >> text=400")
+    page.wait_for_selector(".letters .why >> text=400")
     assert "acme" in page.text_content(".letters tbody")
+    page.locator(".letters summary").first.click()
+    page.locator(".letters summary").first.focus()
+    moves(page.locator(".figure", has_text="dead letters").locator("strong"))
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    assert page.locator(".letters details[open]").count() == 1
     receiver.answer = lambda _: 204
     before = len(receiver.taken)
     page.get_by_role("button", name="Send all again").click()

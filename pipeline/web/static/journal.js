@@ -3,6 +3,7 @@ import { ask, count, h, moment, put, say, shown, size, span, t } from "./dom.js"
 import { now, on, state, want } from "./live.js";
 
 const STRETCH = 20;
+const PAGE = 25;
 
 /** Show the view. */
 export function show(place) {
@@ -50,7 +51,7 @@ function sink(name) {
   );
   const past = [];
   let latest = null;
-  let shownDead = 0;
+  const dead = listed(name, letters);
 
   return {
     root,
@@ -73,10 +74,7 @@ function sink(name) {
       put(numbers["dead letters"], shown(details.dead_letters));
       numbers["dead letters"].parentElement.classList.toggle("bad", details.dead_letters > 0);
       numbers["frames wait"].parentElement.classList.toggle("much", details.backlog_frames > 0);
-      if (details.dead_letters !== shownDead) {
-        shownDead = details.dead_letters;
-        list(name, letters);
-      }
+      dead(details.dead_letters ?? 0);
     },
     tick() {
       if (!latest) return;
@@ -93,45 +91,78 @@ function sink(name) {
   };
 }
 
-async function list(name, place) {
-  let dead;
-  try {
-    dead = await ask(`/api/dead/${encodeURIComponent(name)}`);
-  } catch (error) {
-    place.hidden = false;
-    place.replaceChildren(h("p", { class: "trouble" }, error.message));
-    return;
-  }
-  place.hidden = !dead.length;
+/** The oldest dead letters: what is listed stays as it is, whatever comes; more by a button. */
+function listed(name, place) {
+  const rows = new Map();
+  const told = h("span", { class: "sub" });
+  const body = h("tbody");
+  const more = h("button", { class: "quiet", onclick: () => load(rows.size + PAGE) }, t("Show more"));
   const allowed = state.hello?.login;
-  const again = async (ids) => {
+  let all = 0;
+  let loading = false;
+  const head = [t("refused"), t("reason"), t("topic"), t("frames"), ""].map((each) => h("th", {}, each));
+  place.append(
+    h("div", { class: "bar" }, h("h3", {}, t("dead letters")), told, h("span", { class: "grow" }), allowed ? h("button", { onclick: () => again([]) }, t("Send all again")) : null),
+    allowed ? "" : h("p", { class: "sub" }, t("Set http.token or http.users to send them again from here, or use: pipeline journal requeue")),
+    h("div", { class: "wide" }, h("table", {}, h("thead", {}, h("tr", {}, head)), body)),
+    more,
+  );
+
+  function tell() {
+    place.hidden = !all;
+    more.hidden = rows.size >= all;
+    put(told, rows.size < all ? t("the oldest {n} of {all}", { n: rows.size, all }) : "");
+  }
+
+  async function load(limit) {
+    if (loading) return;
+    loading = true;
     try {
-      const query = ids.map((id) => `id=${id}`).join("&");
-      const { requeued } = await ask(`/api/requeue/${encodeURIComponent(name)}?${query}`, { method: "POST" });
-      say(t("{n} are sent again", { n: requeued }));
-      list(name, place);
+      for (const letter of await ask(`/api/dead/${encodeURIComponent(name)}?limit=${limit}`)) {
+        if (rows.has(letter.id)) continue;
+        rows.set(letter.id, row(letter));
+        body.append(rows.get(letter.id));
+      }
     } catch (error) {
       say(t("That did not work: {reason}", { reason: error.message }), true);
     }
+    loading = false;
+    tell();
+  }
+
+  function row(letter) {
+    const resend = allowed && letter.topic ? h("button", { class: "quiet", onclick: () => again([letter.id]) }, t("Send again")) : null;
+    const cells = [moment(letter.refused ?? 0), h("span", { class: "why" }, letter.reason ?? ""), letter.topic, h("details", {}, h("summary", {}, `${letter.body.slice(0, 60)}…`), h("code", {}, letter.body)), resend];
+    return h("tr", {}, cells.map((cell) => h("td", {}, cell)));
+  }
+
+  function clear(ids) {
+    for (const id of ids) {
+      rows.get(id)?.remove();
+      rows.delete(id);
+    }
+  }
+
+  async function again(ids) {
+    try {
+      const query = ids.map((id) => `id=${id}`).join("&");
+      const { requeued, remaining } = await ask(`/api/requeue/${encodeURIComponent(name)}?${query}`, { method: "POST" });
+      say(t(remaining && !ids.length ? "{n} are sent again, {rest} remain: send again for the next" : "{n} are sent again", { n: requeued, rest: remaining }));
+      clear(ids.length ? ids : [...rows.keys()]);
+      all = remaining;
+      if (all) load(PAGE);
+      tell();
+    } catch (error) {
+      say(t("That did not work: {reason}", { reason: error.message }), true);
+    }
+  }
+
+  return (count) => {
+    if (count === all) return;
+    all = count;
+    // Sent again or removed by somebody else.
+    if (all < rows.size) clear([...rows.keys()]);
+    if (all && !rows.size) load(PAGE);
+    tell();
   };
-  place.replaceChildren(
-    h("div", { class: "bar" }, h("h3", {}, t("dead letters")), h("span", { class: "grow" }), allowed ? h("button", { onclick: () => again([]) }, t("Send all again")) : null),
-    ...(allowed ? [] : [h("p", { class: "sub" }, t("Set http.token or http.users to send them again from here, or use: pipeline journal requeue"))]),
-    h(
-      "div",
-      { class: "wide" },
-      h(
-        "table",
-        {},
-        h("thead", {}, h("tr", {}, h("th", {}, t("refused")), h("th", {}, t("reason")), h("th", {}, t("topic")), h("th", {}, t("frames")), h("th", {}))),
-        h(
-          "tbody",
-          {},
-          dead.map((letter) =>
-            h("tr", {}, h("td", {}, moment(letter.refused ?? 0)), h("td", { class: "why" }, letter.reason ?? ""), h("td", {}, letter.topic), h("td", {}, h("details", {}, h("summary", {}, `${letter.body.slice(0, 60)}…`), h("code", {}, letter.body))), h("td", {}, allowed && letter.topic ? h("button", { class: "quiet", onclick: () => again([letter.id]) }, t("Send again")) : null)),
-          ),
-        ),
-      ),
-    ),
-  );
 }

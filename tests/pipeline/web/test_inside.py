@@ -166,20 +166,22 @@ def test_changing_things_wants_a_login_and_no_foreign_page():
             """Asked for."""
             return len(ids or [1, 2])
 
-        async def dead(self, _):
-            """Nothing."""
-            return []
+        async def dead(self, limit):
+            """As many as asked for."""
+            return list(range(limit))
 
     view = Watched()
     view.letters = {"broker": Letters()}
+    view.details = {"broker": lambda: {"dead_letters": 2883}}
     http = Http(listen="127.0.0.1:0", token=Secret("t0ken-of-tests"))
     path, login = "/api/requeue/broker?id=1", {"Authorization": "Bearer t0ken-of-tests"}
     assert ask(view, path, method="POST").status_code == 403
     assert ask(view, path, method="POST", http=http).status_code == 401
     foreign = {**login, "Sec-Fetch-Site": "cross-site"}
     assert ask(view, path, method="POST", http=http, headers=foreign).status_code == 403
-    assert ask(view, path, method="POST", http=http, headers=login).json() == {"requeued": 1}
+    assert ask(view, path, method="POST", http=http, headers=login).json() == {"requeued": 1, "remaining": 2883}
     assert ask(view, "/api/requeue/broker?id=x", method="POST", http=http, headers=login).status_code == 400
     assert ask(view, "/api/requeue/press", method="POST", http=http, headers=login).status_code == 404
     assert ask(view, path, http=http, headers=login).status_code == 405
-    assert ask(view, "/api/dead/broker").json() == []
+    for query, count in (("", 200), ("?limit=25", 25), ("?limit=99999", 2000), ("?limit=-1", 200)):
+        assert len(ask(view, f"/api/dead/broker{query}").json()) == count

@@ -254,6 +254,21 @@ def test_what_is_no_request_within_an_answer_ends_the_connection():
     asyncio.run(main())
 
 
+def test_a_body_that_goes_wrong_before_the_answer_gets_one_answer(caplog):
+    """Its head is well and its first chunk is none: 400, and no second answer behind it, which would be an error."""
+
+    async def main():
+        async with serving() as port:
+            wrong = b"POST /api/live/abc HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n"
+            said = await answer(port, wrong)
+            assert said.count(b"HTTP/1.1 ") == 1
+            assert said.split()[1] == b"400"
+            assert (await answer(port)).split()[1] == b"200"
+
+    asyncio.run(main())
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_signals_and_library_logs_are_left_alone(capfd):
     """The pipeline has its own; uvicorn must not take Ctrl-C, nor write a line a request."""
     before = signal.getsignal(signal.SIGINT)
