@@ -168,11 +168,6 @@ def test_what_happens_is_seen(given, expect, tested):
             "frames: [{node: press, exact: true, values: {on: false}}]",
             ["values.current: expected nothing, got 0.0"],
         ),
-        (
-            "{node: one, db: 1, values: {parts: 50}}, {at: 2.5s, node: one, fault: away}",
-            "frames: [{node: one, exact: true, values: {parts: 51}}]",
-            ["values.parts: expected 51, got 50", "values.on: expected nothing, got false"],
-        ),
         ("", "frames: [{node: press, at: 3.5s}]", ["it came at 0.000, 0.000", "not when it should"]),
         ("", "frames: [{node: press/two, db: 1, count: 3}]", ["frames of press/two", "count: expected 3, got 6"]),
         ("", "frames: [{node: press, db: 1, count: 3}]", ["count: expected 3, got 12"]),
@@ -212,6 +207,22 @@ def test_what_differs_is_told_field_by_field(given, expect, told, tested):
     assert out.startswith("FAIL line.test.yaml: it (")
     assert [text for text in told if text not in out] == [], out
     assert out.endswith("0 passed, 1 failed\n")
+
+
+def test_the_nearest_frame_is_one_that_has_what_is_expected(tested, tmp_path):
+    """Not that of the single tag, which differs in fewer fields and has nothing of it."""
+    fields = ", ".join(f"z{number}: INT @ {2 * number}" for number in range(6))
+    graph = f"""layouts: {{oven: {{fields: {{{fields}}}}}}}
+sources:
+  f: {{type: s7, address: 10.0.0.1, blocks: [{{db: 20, layout: oven}}], tags: {{on: M10.3}}, every: 1s}}
+sinks: {{out: {{type: stdout, from: f}}}}
+"""
+    (tmp_path / "line.yaml").write_text(graph)
+    given = "{at: 1s, node: f, db: 20, values: {z0: 50, z1: 7}}"
+    code, out, _ = tested(case(given, "frames: [{node: f, at: 1s, exact: true, values: {z0: 51, z1: 7}}]", for_="2s"))
+    assert code == 1
+    assert "values.z0: expected 51, got 50" in out
+    assert "values.z2: expected nothing, got 0" in out
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_by_line(tested):
