@@ -9,10 +9,13 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from tests.benchmarks import comparison, inner, scale, storing, timing
-from tests.benchmarks.results import Results, Row, load, save, this_run
-from tests.benchmarks.stage import Effort
-from tests.benchmarks.table import table
+try:
+    from tests.benchmarks import comparison, inner, scale, storing, timing
+    from tests.benchmarks.results import Results, Row, load, save, this_run
+    from tests.benchmarks.stage import Effort
+    from tests.benchmarks.table import table
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; run: pip install -e '.[bench]'")
 
 BENCHMARKS: dict[str, Callable[[Effort], Row]] = {
     function.__name__: function
