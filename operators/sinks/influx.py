@@ -93,7 +93,7 @@ class InfluxOptions(Options):
         try:
             url = Url.parse(self.url)
         except ValueError as error:
-            yield Finding(path=("url",), message=f"can't be written to: {error}")
+            yield Finding(path=("url",), message=f"can't be written to: {error}", hint="write it as https://host:8086")
             return
         if "?" in self.url or url.path.rstrip("/").endswith("/write"):
             hint = "write the server alone, such as http://server:8086; org and bucket are options of their own"
@@ -147,6 +147,7 @@ def influx(options: InfluxOptions, context: Context) -> RunSink:
         inflight=options.inflight,
         retry=options.retry,
         content_type=codec.content_type,
+        ask=True,
         explain=_explain,
     )
     context.details = lambda: {"url": url.server, "org": options.org, "bucket": options.bucket, **delivery.stats()}

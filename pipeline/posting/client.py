@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpcore
@@ -19,6 +20,7 @@ from pipeline.posting.streams import Streams
 
 __all__ = ["Access", "Client", "Url"]
 
+T = TypeVar("T")
 _BODY = 4096
 """Bytes of an answer that are read; a longer one costs its connection."""
 _SHOWN = 200
@@ -125,9 +127,22 @@ class Client:
             LinkError: there was no answer; reason and advice tell why and what to do.
         """
         own = [(name.encode(), value.encode()) for name, value in headers.items()]
+        answer = await self._within(self._send(body, [*self._headers, *own]))
+        self._answered = True
+        return answer
+
+    async def reach(self) -> None:
+        """Open a connection, with TLS where the address asks for it, and close it again: nothing is asked.
+
+        Raises:
+            LinkError: it can't be opened; reason and advice tell why and what to do.
+        """
+        await self._within(self._connect())
+
+    async def _within(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             async with asyncio.timeout(self._access.timeout):
-                answer = await self._send(body, [*self._headers, *own])
+                return await work
         except httpcore.LocalProtocolError:
             # The error's own words would show the value, which may be a secret.
             detail = "one has characters that HTTP does not allow"
@@ -140,8 +155,15 @@ class Client:
             httpcore.ProtocolError,
         ) as error:
             raise explain_failure(error, self._access.url.host, self._access.url.port) from error
-        self._answered = True
-        return answer
+
+    async def _connect(self) -> None:
+        url = self._access.url
+        stream = await Streams().connect_tcp(url.host, url.port)
+        try:
+            if url.secure and self._access.tls is not None:
+                await stream.start_tls(self._access.tls, url.host)
+        finally:
+            await stream.aclose()
 
     async def close(self) -> None:
         """Close all connections."""

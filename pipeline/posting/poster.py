@@ -2,17 +2,19 @@
 
 Ordering and guarantee are the delivery's. Memory: `inflight` batches under way and one that is gathered. What says that
 nothing can be delivered now (no connection, 5xx, 429, a refused login) puts everything unanswered back in its place;
-after the pause one batch tries.
+after the pause one batch tries. With nothing to deliver the server is asked all the same whether it would take
+something, or at least reached: what is wrong with it shows before the first frame.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import Any
 
 from pipeline.actor import Mailbox, State
 from pipeline.delivery.delivery import Delivery
@@ -63,6 +65,7 @@ class Limits:
         inflight: requests at once.
         retry: pauses after failures.
         content_type: of the bodies; empty: the form's.
+        ask: a body without frames may be posted, and is answered as one with frames would be, but for the frames.
         explain: says what an answer means that speaks of something else than the frames.
     """
 
@@ -74,6 +77,7 @@ class Limits:
     inflight: int
     retry: Retry
     content_type: str = ""
+    ask: bool = False
     explain: Callable[[Answer], LinkError] = explain_answer
 
 
@@ -157,6 +161,8 @@ class Poster:
         self._client = Client(access)
         self._failed = self._loop.create_future()
         self._delivery.connected(self._send, self._limits.inflight * self._limits.batch)
+        if not self._delivery.unacknowledged:
+            self._start(self._look(self._client))
         try:
             failure = await self._failed
             # What else is under way may still be taken: then it need not be sent again.
@@ -206,11 +212,14 @@ class Poster:
             return False
         if len(self._posts) >= (1 if self._backoff.attempts else self._limits.inflight):
             return False
-        post = self._loop.create_task(self._deliver(self._gathered))
-        self._posts.add(post)
-        post.add_done_callback(self._posted)
+        self._start(self._deliver(self._gathered))
         self._forget()
         return True
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        post = self._loop.create_task(work)
+        self._posts.add(post)
+        post.add_done_callback(self._posted)
 
     def _forget(self) -> None:
         """Begin a new batch."""
@@ -226,6 +235,22 @@ class Poster:
             self._failed.set_exception(error)
         self._launch()
         self._delivery.wake()
+
+    async def _look(self, client: Client) -> None:
+        """With nothing to deliver, see whether the server would take something, or is there at least."""
+        try:
+            if not self._limits.ask:
+                await client.reach()
+            else:
+                answer = await client.post(b"", {"Content-Type": self._headers["Content-Type"]})
+                if judge(answer.status) is Verdict.LATER:
+                    self._fail(self._limits.explain(answer), answer.pause)
+                    return
+        except LinkError as error:
+            self._fail(error)
+            return
+        self._backoff.succeed()
+        self._tell_well()
 
     async def _deliver(self, batch: list[Record]) -> None:
         """Post a batch until each of its frames is taken or refused, or nothing can be delivered."""
@@ -265,9 +290,12 @@ class Poster:
 
     # what is told
 
-    def _take(self, records: list[Record]) -> None:
+    def _tell_well(self) -> None:
         recent = self._refusal if self._loop.time() - self._refused_at < CALM else ""
         self._delivery.tell(State.DEGRADED if recent else State.RUNNING, recent)
+
+    def _take(self, records: list[Record]) -> None:
+        self._tell_well()
         self._delivery.acknowledge_all([record.n for record in records])
 
     def _refuse(self, record: Record, answer: Answer) -> None:

@@ -84,12 +84,31 @@ def rows(database: InfluxDB, measurement: str) -> list[dict[str, Any]]:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (State.RUNNING, "")),
+        ({"token": Secret("wrong")}, (State.BACKING_OFF, "does not accept the token")),
+        ({"bucket": "none"}, (State.BACKING_OFF, "no such organisation or bucket")),
+    ],
+)
+def test_a_quiet_sink_knows_whether_it_could_write(database, tmp_path, options, expected):
+    """Before the first point: a request without any is answered as one with points would be, and writes nothing."""
+
+    async def script(sink: Sink) -> None:
+        await eventually(lambda: sink.state[0] is expected[0], "told", 30)
+        assert expected[1] in sink.state[1]
+
+    play(database, tmp_path, script, **options)
+    assert rows(database, "s7_db1") == []
+
+
 def test_points_are_stored_as_they_were(database, tmp_path):
     """Escapes, types, milliseconds; twice the same frame is one point."""
     here = origin().replace(measurement="s7 odd,m", tags={"área, 1": "linha=1 ç", "path": "C:\\dados"})
 
     async def script(sink: Sink) -> None:
-        now = round(sink.context.clock.wall()) + 0.123
+        now = round(sink.context.clock.wall()) - 0.877  # a query ends at this moment
         frame = data(here, now, **{"a b,c=d": 5, "text": ODD, "on": True, "real": 1e-7, "big": 2**53})
         body = CODECS["full"].stamp(CODECS["full"].encode(frame), 7, b"BOOT")
         for _ in range(2):

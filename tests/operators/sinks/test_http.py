@@ -164,6 +164,38 @@ def test_frames_are_posted_in_each_form(tmp_path, form, kind, begins, ends):
     assert receiver.most == 1
 
 
+def test_a_quiet_sink_sees_whether_its_server_is_there(tmp_path):
+    """Ready without a frame, and nothing is posted for it; a server that is away is told, and when it is back."""
+    receiver = Receiver()
+
+    async def script(on: Stage) -> None:
+        await eventually(lambda: on.state == (State.RUNNING, ""), "reached")
+        assert (receiver.posts, receiver.connections) == ([], 1)
+
+    async def away(on: Stage) -> None:
+        on.receiver.kill()
+        await eventually(lambda: on.state[0] is State.BACKING_OFF, "noticed")
+        assert "nothing listens there" in on.state[1]
+        await on.receiver.listen(on.loop)
+        await eventually(lambda: on.state == (State.RUNNING, ""), "reached", 120)
+        on.put(3)
+        await on.all_arrive()
+
+    play(tmp_path / "a", script, receiver)
+    play(tmp_path / "b", away)
+
+
+def test_frames_that_come_while_the_server_is_looked_for_are_posted(tmp_path):
+    """They wait for that, and no longer; also at the end."""
+
+    async def script(on: Stage) -> None:
+        await asyncio.sleep(0.001)
+        on.put(3)
+        await asyncio.sleep(0)
+
+    assert play(tmp_path, script).numbers == [0, 1, 2]
+
+
 def test_bodies_can_be_compressed(tmp_path):
     """Small ones on the loop, large ones by a thread; both are what the server unpacks."""
 
@@ -566,6 +598,7 @@ def test_tls_with_certificates_on_both_sides(tmp_path):
     certificate, key = authority.issue("edge")
 
     async def script(on: Stage) -> None:
+        await eventually(lambda: on.state[0] is State.RUNNING, "reached")
         on.put(300)
         await on.all_arrive()
         on.receiver.cut()
@@ -578,12 +611,13 @@ def test_tls_with_certificates_on_both_sides(tmp_path):
 
 @pytest.mark.real("openssl")
 def test_a_server_that_is_not_trusted_gets_nothing(tmp_path):
-    """Its authority is unknown: named with what to do, and not a byte of a frame is sent."""
+    """Its authority is unknown: named with what to do, with nothing to send too, and not a byte of a frame is sent."""
     authority = Authority(tmp_path / "pki")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(*authority.issue("server", "DNS:localhost"))
 
     async def script(on: Stage) -> None:
+        await eventually(lambda: on.state[0] is State.BACKING_OFF, "refused")
         on.put()
         await eventually(lambda: on.state[0] is State.BACKING_OFF, "refused")
         assert "authority is not known" in on.state[1]

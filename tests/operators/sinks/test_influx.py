@@ -115,6 +115,26 @@ def test_frames_become_points(tmp_path):
     assert point["ts"] == pytest.approx(1_731_800_000)
 
 
+def test_a_quiet_sink_asks_whether_it_could_write(tmp_path):
+    """Ready without a point; what is wrong shows before the first, and its end does; nothing else is asked then."""
+    receiver = Receiver()
+    receiver.answer = lambda post: 401 if post.at < 30 else 204
+
+    async def script(on: Stage) -> None:
+        await eventually(lambda: on.state[0] is State.BACKING_OFF, "refused")
+        assert "check token" in on.state[1]
+        await eventually(lambda: on.state == (State.RUNNING, ""), "well", 120)
+        asked = len(on.receiver.posts)
+        await asyncio.sleep(3600)
+        assert len(on.receiver.posts) == asked
+        on.put(3)
+        await on.all_arrive()
+
+    play(tmp_path, script, receiver)
+    assert {post.raw for post in receiver.posts[:-1]} == {b""}
+    assert receiver.posts[-1].numbers == [0, 1, 2]
+
+
 def test_heartbeats_failures_and_frames_from_elsewhere_are_points_too(tmp_path):
     """A failure names its error; a frame that another process has numbered keeps its numbers."""
 
