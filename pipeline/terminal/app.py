@@ -60,8 +60,8 @@ class TopApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-usual"), (40, "-high")]  # noqa: RUF012 - not a ClassVar in the library
     CSS = """
-    #said { height: 1; padding: 0 1; color: $text-muted; }
-    #said.lost { height: auto; max-height: 4; background: $error; color: $text; text-style: bold; }
+    #said { height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    #said.lost { height: auto; max-height: 4; text-wrap: wrap; background: $error; color: $text; text-style: bold; }
     .lost DataTable, .lost #events { opacity: 50%; }
     DataTable { scrollbar-size-horizontal: 0; }
     #blocks { height: 1fr; min-height: 6; }
@@ -171,7 +171,7 @@ class TopApp(App[None]):
         base.set_class(bool(lost), "lost")
         said = base.query_one("#said", Static)
         said.set_class(bool(lost), "lost")
-        said.update(Text(lost) if lost else Text(self._summary(), no_wrap=True, overflow="ellipsis"))
+        said.update(Text(lost or self._summary()))
         look = self._sorted(self.overview)
         look = self.shown = aged(look, self._silence) if lost else look
         self._fill("blocks", [(f"{n.plc} {n.block}", block_row(n)) for n in look.blocks])
@@ -201,11 +201,11 @@ class TopApp(App[None]):
         words = [
             f"blocks: {len(look.blocks)}" + (f", {failing} not fresh" if failing else ", all fresh"),
             f"frames that wait: {sum(sink.backlog or 0 for sink in look.sinks)}",
+            f"by {self.sorted_by}",
             f"up {age(max(0.0, look.now - look.started))}",
-            f"sorted by {self.sorted_by}",
         ]
-        words += [f"filter '{self.wanted}'"] if self.wanted else []
-        return " · ".join(words + (["paused: space goes on"] if self._paused else []))
+        first = ["paused: space goes on"] if self._paused else []
+        return " · ".join([*first, *([f"filter '{self.wanted}'"] if self.wanted else []), *words])
 
     def _matches(self, *texts: str) -> bool:
         return not self.wanted or any(self.wanted.lower() in text.lower() for text in texts)
