@@ -74,7 +74,7 @@ def _reading(running: Running, actors: list[dict[str, Any]]) -> dict[str, float]
     for key, (name, together) in _READING.items():
         values = [value for labels, value in running.metrics.samples(name) if labels.get("plc") in parts]
         if values:
-            found[key] = together(values)
+            found[key] = round(together(values), 2)
     return found
 
 

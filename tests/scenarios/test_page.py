@@ -186,12 +186,15 @@ def test_the_graph_shows_states_and_rates_and_a_node_its_inside(visit):
     panel.locator("text=press2").first.wait_for()
     panel.locator(".errors >> text=nothing listens").first.wait_for()
     panel.locator(".frames code >> text=AI_Corrente").first.wait_for()
+    assert panel.locator("dt", has_text="reads").count() == 1
+    assert page.locator(".node[aria-expanded=true] strong").text_content() == "press"
     page.locator(".node", has_text="server").click()
     panel.locator("pre >> text=/ingest").wait_for()
     assert "token: ***" in panel.locator("pre").text_content().replace('"', "")
     assert SECRET not in page.content()
     page.keyboard.press("Escape")
     page.wait_for_selector(".panel", state="detached")
+    assert "server" in page.evaluate("document.activeElement.textContent")
 
 
 def test_charts_show_picked_tags_live_and_zoom_and_give_csv(visit, pipeline):

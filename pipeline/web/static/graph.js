@@ -1,11 +1,14 @@
 // The graph as it runs: nodes in layers from left to right (top down on a phone), rates on the edges, details by click.
-import { ask, count, h, moment, put, shown, size, span, svg, t } from "./dom.js";
-import { now, on, want } from "./live.js";
+import { ask, count, exact, h, moment, put, shown, size, span, svg, t } from "./dom.js";
+import { now, on, state, want } from "./live.js";
 
-const WIDTH = 176;
+const WIDTH = 196;
+const NARROW = 104;
 const HEIGHT = 74;
 const GAP = { along: 92, across: 28 };
 const FRAMES = 6;
+const STRETCH = 60;
+const ENOUGH = 10;
 
 /** Layers of names and of bends where an edge passes a layer; ordered so that few edges cross. */
 function layered(nodes, edges) {
@@ -34,21 +37,24 @@ function layered(nodes, edges) {
   return { layers, paths };
 }
 
-/** Where everything stands, in pixels. */
-function placed({ layers }, upright) {
+/** Where everything stands, in pixels; top down, the nodes of the fullest layer share the room that is there. */
+function placed({ layers }, upright, room) {
   const spots = new Map();
-  const long = (item) => (item.bend ? 24 : upright ? WIDTH : HEIGHT) + GAP.across;
-  const lengths = layers.map((layer) => layer.reduce((sum, item) => sum + long(item), -GAP.across));
+  const gap = upright ? 10 : GAP.across;
+  const most = Math.max(1, ...layers.map((layer) => layer.filter(({ bend }) => !bend).length));
+  const across = upright ? Math.max(NARROW, Math.min(WIDTH, (room - gap * (most - 1)) / most)) : HEIGHT;
+  const long = (item) => (item.bend ? 24 : across) + gap;
+  const lengths = layers.map((layer) => layer.reduce((sum, item) => sum + long(item), -gap));
   const widest = Math.max(...lengths, 0);
   const step = (upright ? HEIGHT + 54 : WIDTH + GAP.along);
   layers.forEach((layer, number) => {
-    let across = (widest - lengths[number]) / 2;
+    let at = (widest - lengths[number]) / 2;
     for (const item of layer) {
-      const thick = long(item) - GAP.across;
+      const thick = long(item) - gap;
       spots.set(item.name, upright
-        ? { x: across, y: number * step, w: thick, h: HEIGHT }
-        : { x: number * step, y: across, w: WIDTH, h: thick });
-      across += long(item);
+        ? { x: at, y: number * step, w: thick, h: HEIGHT }
+        : { x: number * step, y: at, w: WIDTH, h: thick });
+      at += long(item);
     }
   });
   const along = layers.length * step - (upright ? 54 : GAP.along);
@@ -83,13 +89,19 @@ export function show(place, rest) {
   const before = new Map();
   const facts = new Map();
   let graph = null;
+  let chosen = "";
+  let drawn = "";
   let panel = () => {};
 
   function draw() {
     const flowing = graph.nodes.filter(({ section, enabled }) => section !== "services" && enabled);
     const upright = place.clientWidth < 720;
+    const room = upright ? drawing.clientWidth - 14 : 0;
+    // A panel that opens beside it moves nothing, so the buttons stay and keep the focus.
+    if (drawn === `${upright} ${room}`) return;
+    drawn = `${upright} ${room}`;
     const map = layered(flowing, graph.edges);
-    const { spots, width, height } = placed(map, upright);
+    const { spots, width, height } = placed(map, upright, room);
     const lines = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
     rates.clear();
     map.paths.forEach((path) => {
@@ -108,12 +120,17 @@ export function show(place, rest) {
     const helpers = graph.nodes.filter(({ section, enabled }) => section === "services" && enabled);
     services.replaceChildren(...(helpers.length ? [h("h2", {}, t("Services")), ...helpers.map((node) => box(node))] : []));
     for (const name of facts.keys()) paint(name);
+    mark();
+  }
+
+  function mark() {
+    for (const [each, { button }] of buttons) button.setAttribute("aria-expanded", String(each === chosen));
   }
 
   function box(node, spot) {
     const state = h("span", { class: "state" });
     const detail = h("span", { class: "detail" });
-    const button = h("button", { class: `node of-${node.section}`, "aria-label": `${node.name}, ${node.type}`, onclick: () => choose(node.name) }, h("span", { class: "kind" }, node.type), h("strong", {}, node.name), h("span", { class: "line" }, state, detail));
+    const button = h("button", { class: `node of-${node.section}`, "aria-label": `${node.name}, ${node.type}`, onclick: () => choose(node.name) }, h("span", { class: "line" }, node.type, state), h("strong", {}, node.name), detail);
     if (spot) {
       button.style.left = `${spot.x}px`;
       button.style.top = `${spot.y}px`;
@@ -133,11 +150,11 @@ export function show(place, rest) {
     const well = found.parts.running ?? 0;
     for (const look of Object.values(looks)) button.classList.remove(look);
     button.classList.add(well && well < all && found.state === "backing_off" ? "stale" : looks[found.state] ?? "idle");
-    button.title = found.reason;
     put(state, all > 1 ? `${well}/${all}` : t(found.state));
     const lost = Object.values(found.drops).reduce((sum, n) => sum + n, 0);
     const waits = found.details?.backlog_frames;
     put(detail, [waits ? `${waits} ${t("waiting")}` : "", lost ? `${lost} ${t("dropped")}` : "", found.errors ? `${found.errors} ${t("errors")}` : ""].filter(Boolean).join(" · "));
+    button.title = [detail.textContent, found.reason].filter(Boolean).join("\n");
   }
 
   function take(nodes) {
@@ -148,34 +165,39 @@ export function show(place, rest) {
     measure();
   }
 
-  /** Frames a second at each edge: what left its giver in the last five seconds. */
+  /** Frames a second at each edge: over five seconds, or as long as it takes ten frames to leave their giver. */
   function measure() {
     const moment = now();
     for (const [name, { frames }] of facts) {
       if (frames === null) continue;
-      const past = before.get(name) ?? [];
-      const last = past.at(-1);
-      if (last && last[1] === frames && moment - last[0] < 2.5) continue;
+      if (!before.has(name)) before.set(name, []);
+      const past = before.get(name);
       past.push([moment, frames]);
-      while (past.length > 2 && moment - past[0][0] > 6) past.shift();
-      before.set(name, past);
+      while (moment - past[0][0] > STRETCH) past.shift();
     }
     for (const [label, name] of rates) {
-      const past = before.get(name) ?? [];
-      if (past.length < 2 || past.at(-1)[0] - past[0][0] < 0.9) continue;
-      put(label, `${count((past.at(-1)[1] - past[0][1]) / (past.at(-1)[0] - past[0][0]))}/s`);
+      const past = before.get(name);
+      if (!past) continue;
+      const [end, last] = past.at(-1);
+      // Of a slow one the mean since the start, until it was watched for long enough.
+      const slow = end - past[0][0] > STRETCH - 10 ? past[0] : [state.hello.started, 0];
+      const [begin, first] = past.findLast(([ts, frames]) => end - ts >= 5 && last - frames >= ENOUGH) ?? slow;
+      const rate = (last - first) / (end - begin);
+      if (end - begin >= 1) put(label, rate && rate < 0.1 ? `${count(rate * 60)}/min` : `${count(rate)}/s`);
     }
   }
 
   function choose(name) {
     history.replaceState(null, "", `#graph?node=${encodeURIComponent(name)}`);
     panel();
-    for (const [each, { button }] of buttons) button.setAttribute("aria-expanded", String(each === name));
+    chosen = name;
+    mark();
     panel = inspect(side, name, () => {
       history.replaceState(null, "", "#graph");
       panel();
       panel = () => {};
-      buttons.get(name)?.button.setAttribute("aria-expanded", "false");
+      chosen = "";
+      mark();
       buttons.get(name)?.button.focus();
     });
   }
@@ -187,11 +209,18 @@ export function show(place, rest) {
     } catch {
       return; // asked for again when the stream is back
     }
+    drawn = "";
     draw();
     seen.observe(place);
-    const chosen = new URLSearchParams(rest).get("node");
-    if (chosen && graph.nodes.some(({ name }) => name === chosen)) choose(chosen);
+    go(rest);
   }
+
+  function go(text) {
+    const name = new URLSearchParams(text).get("node");
+    if (graph && name && name !== chosen && graph.nodes.some((node) => node.name === name)) choose(name);
+  }
+  const asked = ({ detail }) => go(detail);
+  place.addEventListener("rest", asked);
   const off = [on("nodes", take), on("hello", () => (before.clear(), load()))];
   const timer = setInterval(measure, 1000);
   want({ v: "nodes" });
@@ -199,14 +228,14 @@ export function show(place, rest) {
   return () => {
     panel();
     seen.disconnect();
+    place.removeEventListener("rest", asked);
     clearInterval(timer);
     off.forEach((out) => out());
   };
 }
 
-/** The panel of one node; returns the way to close it. */
+/** The panel of one node, kept up by the stream; returns the way to close it. */
 function inspect(side, name, close) {
-  const stop = new AbortController();
   const body = h("div", { class: "scroll" });
   const frames = h("div", { class: "frames" }, h("p", { class: "sub" }, t("No frame yet")));
   const panel = h("section", { class: "panel", "aria-label": name, tabindex: "-1" }, h("header", {}, h("h2", {}, name), h("button", { class: "tool", "aria-label": t("Close"), title: t("Close"), onclick: close }, "✕")), body);
@@ -214,43 +243,46 @@ function inspect(side, name, close) {
   side.replaceChildren(panel);
   panel.focus({ preventScroll: true });
   if (matchMedia("(max-width: 60rem)").matches) panel.scrollIntoView({ block: "start", behavior: "smooth" });
+  const parts = {};
+  let latest = [];
 
-  async function look() {
-    let node;
-    try {
-      node = await ask(`/api/node/${encodeURIComponent(name)}`, { signal: stop.signal });
-    } catch {
-      return;
+  /** Only what says something else is made anew: the rest can be read and selected meanwhile. */
+  function take(node) {
+    if (node.name !== name) return;
+    for (const [key, [told, make]] of Object.entries(described(node))) {
+      if (!parts[key]) body.append((parts[key] = h("div")));
+      const said = JSON.stringify(told);
+      if (parts[key].said !== said) parts[key].replaceChildren(...make());
+      parts[key].said = said;
     }
-    const keep = [...body.querySelectorAll("details")].map(({ open }) => open);
-    body.replaceChildren(...described(node), ...(node.section === "services" ? [] : [h("h3", {}, t("Latest frames")), frames]));
-    body.querySelectorAll("details").forEach((each, n) => (each.open = keep[n] ?? each.open));
+    if (node.section !== "services" && !frames.isConnected) body.append(h("h3", {}, t("Latest frames")), frames);
   }
-  look();
-  const timer = setInterval(look, 2000);
-  follow(name, frames, stop.signal);
+  const off = [
+    on("node", take),
+    on("frames", (passed) => {
+      latest = [...passed.reverse(), ...latest].slice(0, FRAMES);
+      frames.replaceChildren(...latest.map(frame));
+    }),
+  ];
+  want({ n: name });
   return () => {
-    clearInterval(timer);
-    stop.abort();
+    off.forEach((out) => out());
+    want({ n: "" });
     panel.remove();
   };
 }
 
+/** The panel's parts: what each tells, and how it is made. */
 function described(node) {
-  const all = node.actors.length;
-  const errors = node.actors.flatMap(({ name, last_errors }) => last_errors.map((error) => ({ ...error, name }))).sort((a, b) => b.ts - a.ts).slice(0, 8);
-  const details = node.actors.length === 1 ? facts(node.actors[0].details) : [];
-  return [
-    h("p", { class: "sub" }, `${t(node.section)} · ${node.type} · ${t("line {n} of the file", { n: node.line })}`),
-    h("p", {}, node.about),
-    h("h3", {}, t(all > 1 ? "Parts" : "State")),
-    h("ul", { class: "parts" }, node.actors.map((actor) => part(actor, all > 1))),
-    details.length ? [h("h3", {}, t("Counters")), h("dl", {}, details)] : [],
-    h("h3", {}, t("Options")),
-    Object.keys(node.options).length ? h("pre", { class: "options" }, yaml(node.options)) : h("p", { class: "sub" }, t("none")),
-    h("h3", {}, t("Last errors")),
-    errors.length ? h("ul", { class: "errors" }, errors.map(({ ts, reason, name }) => h("li", {}, h("time", {}, moment(ts)), all > 1 ? h("strong", {}, name.split("/").at(-1)) : null, reason))) : h("p", { class: "sub" }, t("none")),
-  ].flat();
+  const { actors, counters, errors, options } = node;
+  const many = actors.length > 1;
+  return {
+    about: [node.about, () => [h("p", { class: "sub" }, `${t(node.section)} · ${node.type} · ${t("line {n} of the file", { n: node.line })}`), h("p", {}, node.about)]],
+    state: [actors, () => [h("h3", {}, t(many ? "Parts" : "State")), h("ul", { class: "parts" }, actors.map((actor) => part(actor, many)))]],
+    counters: [counters, () => (Object.keys(counters).length ? [h("h3", {}, t("Counters")), h("dl", {}, facts(counters))] : [])],
+    options: [options, () => [h("h3", {}, t("Options")), Object.keys(options).length ? h("pre", { class: "options" }, yaml(options)) : h("p", { class: "sub" }, t("none"))]],
+    errors: [errors, () => [h("h3", {}, t("Last errors")), errors.length ? h("ul", { class: "errors" }, errors.map(({ ts, reason, name }) => h("li", {}, h("time", {}, moment(ts)), many ? h("strong", {}, name.split("/").at(-1)) : null, reason))) : h("p", { class: "sub" }, t("none"))]],
+  };
 }
 
 function part(actor, named) {
@@ -267,7 +299,7 @@ function part(actor, named) {
 }
 
 /** Details that operators tell of themselves, by what their names end with. */
-export function facts(details) {
+function facts(details) {
   return Object.entries(details)
     .filter(([, value]) => value !== null && value !== "" && !(typeof value === "object" && !Object.keys(value).length))
     .map(([key, value]) => {
@@ -298,37 +330,7 @@ function yaml(value, margin = "") {
     .join("\n");
 }
 
-/** The node's frames as they pass: JSON lines for as long as the panel is open. */
-async function follow(name, place, signal) {
-  try {
-    const response = await fetch(`/api/tap/${encodeURIComponent(name)}`, { signal, cache: "no-store" });
-    if (!response.ok) return;
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    let drawn = 0;
-    let latest = [];
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      text += value;
-      const lines = text.split("\n");
-      text = lines.pop();
-      latest = [...lines.filter(Boolean).slice(-FRAMES).reverse(), ...latest].slice(0, FRAMES);
-      if (latest.length && performance.now() - drawn > 450) {
-        drawn = performance.now();
-        place.replaceChildren(...latest.map((line) => frame(line)));
-      }
-    }
-  } catch {
-    // Closed, or the connection is lost: the stream tells of that.
-  }
-}
-
-function frame(line) {
-  const found = JSON.parse(line);
-  if (found.lost) return h("p", { class: "sub" }, t("{n} dropped: {reason}", { n: found.lost, reason: "tap" }));
-  const { ts, plc_id: plc, ip, db, values } = found;
-  const entries = Object.entries(values ?? {});
-  const text = entries.slice(0, 12).map(([key, value]) => `${key}=${shown(value)}`).join("  ") + (entries.length > 12 ? `  … (${entries.length})` : "");
-  return h("p", {}, h("time", {}, moment(ts)), h("strong", {}, [plc ?? ip, db ? `DB${db}` : ""].filter(Boolean).join(" ")), h("code", {}, found.error ? `${found.error}  ${text}` : text));
+function frame({ ts, of, v, n, e }) {
+  const text = v.map(([key, value]) => `${key}=${shown(exact(value))}`).join("  ") + (n > v.length ? `  … (${n})` : "");
+  return h("p", {}, h("time", {}, moment(ts)), h("strong", {}, of), h("code", {}, e ? `${e}  ${text}` : text));
 }
