@@ -88,7 +88,7 @@ def find_packet(data: bytes, position: int) -> tuple[int, int] | None:
             if start + size <= len(data):
                 return start, start + size
             if size > LONGEST:
-                detail = f"a packet of {size >> 20} MiB comes, and none of more than {LONGEST >> 20} MiB is taken"
+                detail = f"a packet of {-(-size >> 20)} MiB comes, and none of more than {LONGEST >> 20} MiB is taken"
                 raise LinkError("protocol", detail, "does something publish so much in one message?")
             return None
     if len(data) >= position + 5:

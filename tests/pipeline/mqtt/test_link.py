@@ -432,7 +432,7 @@ def test_a_packet_without_end_is_not_waited_for():
         await asyncio.sleep(1)
         protocol = link._client.transport.get_protocol()
         broker.session.transport.write(b"\x30\xff\xff\xff\x7f")
-        assert "a packet of 255 MiB comes, and none of more than 16 MiB is taken" in str(await link.ended)
+        assert "a packet of 256 MiB comes, and none of more than 16 MiB is taken" in str(await link.ended)
         protocol.data_received(b"\x40\2\0\1")
         protocol.data_received(bytes(1 << 20))
         assert len(protocol._rest) < 16
