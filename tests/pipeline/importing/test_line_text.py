@@ -176,4 +176,4 @@ def test_every_public_example_gives_a_sound_graph(file: Path, capsys: pytest.Cap
         assert (code, "its fields are in its source" in err) == (1, True)
         return
     assert code == 0
-    assert graph(out, PLC_IP="10.0.0.1", DB_S7_1200_OUTPUT="1").nodes
+    assert graph(out, PLC_IP="10.0.0.1", DB_S7_1200_OUTPUT="1", DB_READ_ONLY="2").nodes

@@ -118,6 +118,16 @@ def test_members_of_public_sources_lie_where_these_say(name: str) -> None:
     assert remarks == []
 
 
+def test_a_public_source_in_sections_lies_where_its_own_table_says() -> None:
+    """Each line `//   12.0    Byte   byte1` of the example holds, and it has no other field."""
+    text = (EXAMPLES / "python-snap7-read-only.scl").read_text(encoding="utf-8")
+    places, remarks = placed(text)
+    said = re.findall(r"(?m)^//\s+(\d+)\.(\d)\s+(\w+)\s+(\w+)", text)
+    expected = [f"{name}: {kind.upper()} @ {byte}" + f".{bit}" * (kind == "Bool") for byte, bit, kind, name in said]
+    assert len(expected) == 22
+    assert (fields(places, "Read_only"), remarks) == ([*expected, "38"], [])
+
+
 @pytest.mark.parametrize(
     ("name", "blocks", "expected"),
     [
