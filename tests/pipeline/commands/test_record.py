@@ -190,11 +190,9 @@ def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path
     assert [json.loads(line)["ts"] for line in written.splitlines()] == [
         json.loads(line)["ts"] for line in expected.splitlines()
     ]
-    assert run(capfd, "replay", "x.rec", file, "--sink", "copy") == (
-        1,
-        "",
-        "error: sink 'copy' writes into a PLC: a replay never does\n",
-    )
+    code, out, err = run(capfd, "replay", "x.rec", file, "--sink", "copy")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: sink 'copy' writes into a PLC")
     assert plc.reads == reads
 
 
