@@ -82,13 +82,21 @@ class Threshold(Options):
         yield from check_results([self.result], ("result",))
         yield from check_measurement(self.measurement, ("measurement",))
         if self.otherwise in self.levels:
-            yield Finding(path=("levels", self.otherwise), message="is also the verdict when no level holds")
-        for index, is_never in shadowed(tuple(self.levels.values())).items():
-            name, hint = tuple(self.levels)[index], "the first that holds counts: write the worst first"
-            message = "can never be true" if is_never else "never counts: one before it holds whenever this does"
             yield Finding(
-                path=("levels", name), message=message, hint="" if is_never else hint, severity=Severity.WARNING
+                path=("levels", self.otherwise),
+                message="is also the verdict when no level holds",
+                hint="rename one of them",
             )
+        for index, is_never in shadowed(tuple(self.levels.values())).items():
+            path = ("levels", tuple(self.levels)[index])
+            if is_never:
+                yield Finding(
+                    path=path, message="can never be true", hint="correct its limits", severity=Severity.WARNING
+                )
+            else:
+                message = "never counts: one before it holds whenever this does"
+                hint = "the first that holds counts: write the worst first"
+                yield Finding(path=path, message=message, hint=hint, severity=Severity.WARNING)
         if self.every and self.into is Into.VALUES:
             yield Finding(path=("every",), message="only frames can be repeated", hint="remove it, or set into: frame")
 
