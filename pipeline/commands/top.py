@@ -37,7 +37,7 @@ def command(*, where: str, token: str, every: str, once: bool, as_json: bool) ->
     """Show what a running pipeline does: blocks, sinks with their backlogs, parts with their last errors, events.
 
     FILE tells its address (http.listen) and its login; a pipeline elsewhere is found by the address of its page.
-    Of FILE only `http:` is read, so it may be wrong elsewhere, and lack variables. Trouble comes first; ? tells the keys.
+    Of FILE only `http:` is read: it may be wrong elsewhere, and lack variables. Trouble comes first; ? tells the keys.
 
     \b
     Examples:
