@@ -100,8 +100,10 @@ _PORTUGUESE = {
     "Download CSV": "Baixar CSV",
     "Back to now": "Voltar ao presente",
     "Pick tags to see how they moved.": "Escolha tags para ver como variaram.",
-    "One sample each {period}, kept for {span}. Drag to zoom, double-click to go back.": (
-        "Uma amostra a cada {period}, guardada por {span}. Arraste para ampliar, clique duas vezes para voltar."
+    "One sample each {period}, kept for {span}. Zoom by dragging or with + and −, move with ← and →, "
+    "go back by double-click or 0.": (
+        "Uma amostra a cada {period}, guardada por {span}. Amplie arrastando ou com + e −, mova com ← e →, "
+        "volte com clique duplo ou 0."
     ),
     "Older than {dense} they are thinned out.": "Acima de {dense}, são rareadas.",
     "more; refine the search": "há mais; refine a busca",
@@ -130,7 +132,6 @@ _PORTUGUESE = {
     "Show more": "Mostrar mais",
     "refused": "recusado",
     "reason": "motivo",
-    "Time": "Hora",
     "topic": "tópico",
     "Set http.token or http.users to send them again from here, or use: pipeline journal requeue": (
         "Defina http.token ou http.users para reenviar daqui, ou use: pipeline journal requeue"

@@ -200,6 +200,9 @@ def test_the_graph_shows_states_and_rates_and_a_node_its_inside(visit):
 def test_charts_show_picked_tags_live_and_zoom_and_give_csv(visit, pipeline):
     """Tags by search and keyboard, a panel a unit, the line goes on; dragging zooms; all samples as CSV."""
     page = visit("/#charts")
+    page.locator(".chip.series").nth(2).wait_for()  # who has never picked any sees the first
+    for name in ("maquina_ligada", "AI_Corrente", "AI_Vibracao"):
+        page.get_by_role("button", name=f"Remove {name}").click()
     for name in ("AI_Corrente", "AI_Vibracao"):
         page.fill(".pick input", name)
         page.locator(".found [role=option]", has_text=name).wait_for()
@@ -213,6 +216,14 @@ def test_charts_show_picked_tags_live_and_zoom_and_give_csv(visit, pipeline):
     lines = page.request.get(pipeline.url + address).text().splitlines()
     assert lines[0] == "time,block,name,value,unit"
     assert re.fullmatch(r"\d{4}-.*Z,acme/press1/DB1,AI_Corrente,[\d.e-]+,A", lines[1])
+    page.fill(".pick input", "AI_Corrente")
+    page.wait_for_selector(".found >> text=Nothing matches")  # what is picked is not offered again
+    page.keyboard.press("Escape")
+    page.locator("figure").first.focus()
+    page.keyboard.press("+")
+    page.get_by_role("button", name="Back to now").wait_for()
+    page.keyboard.press("0")
+    page.get_by_role("button", name="Back to now").wait_for(state="hidden")
     box = page.locator(".u-over").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 40)
     page.mouse.down()

@@ -4,14 +4,16 @@ import { now, on, state, want } from "./live.js";
 
 const RANGES = [300, 900, 3600, 14400, 28800];
 const MOST = 12;
-const COLORS = 8;
+const COLORS = 8; // the ninth line has the first colour again, and is dashed
+const FIRST = 3;
+const STEPS = Array.from({ length: 640 }, (_, n) => [1, 2, 2.5, 5].map((step) => Number(`${step}e${n - 330}`))).flat();
 let library = null;
 
 function uplot() {
   library ??= new Promise((resolve, reject) => {
     const base = new URL(".", import.meta.url);
     document.head.append(h("link", { rel: "stylesheet", href: `${base}uplot.css` }));
-    document.head.append(h("script", { src: `${base}uplot.js`, onload: () => resolve(window.uPlot), onerror: reject }));
+    document.head.append(h("script", { src: `${base}uplot.js`, onload: () => resolve(window.uPlot), onerror: () => reject((library = null) ?? new Error("uplot.js")) }));
   });
   return library;
 }
@@ -50,12 +52,13 @@ export function show(place, rest) {
         bounds = answer;
         tell();
         if (document.activeElement !== search) return;
+        const others = answer.series.filter(({ id }) => !picked.has(id));
         found.replaceChildren(
-          ...answer.series.map((each) =>
-            h("li", { role: "option", "aria-selected": String(picked.has(each.id)), onmousedown: (event) => (event.preventDefault(), toggle(each)) }, h("strong", {}, each.name), h("span", { class: "sub" }, ` ${each.block}${each.unit ? ` · ${each.unit}` : ""}`)),
+          ...others.map((each) =>
+            h("li", { role: "option", onmousedown: (event) => (event.preventDefault(), toggle(each)) }, h("strong", {}, each.name), h("span", { class: "sub" }, ` ${each.block}${each.unit ? ` · ${each.unit}` : ""}`)),
           ),
           ...(answer.more ? [h("li", { class: "sub" }, t("more; refine the search"))] : []),
-          ...(answer.series.length ? [] : [h("li", { class: "sub" }, t("Nothing matches."))]),
+          ...(others.length ? [] : [h("li", { class: "sub" }, t("Nothing matches."))]),
         );
         open(true);
       } catch {
@@ -128,7 +131,7 @@ export function show(place, rest) {
       Plot = await uplot();
       const answer = await ask(`/api/history?${query}`);
       if (mine !== asking) return undefined;
-      answer.forEach(({ series, samples }, n) => picked.set(series.id, { ...series, samples, color: n % COLORS }));
+      answer.forEach(({ series, samples }, n) => picked.set(series.id, { ...series, samples, color: n, mark: h("output") }));
     } catch (error) {
       if (mine !== asking) return undefined;
       say(t("That did not work: {reason}", { reason: error.message }), true);
@@ -170,7 +173,7 @@ export function show(place, rest) {
   function controls() {
     const ids = [...picked.values()];
     chips.replaceChildren(
-      ...ids.map((each) => h("button", { class: "chip series", "aria-label": t("Remove {name}", { name: each.name ?? each.id }), title: t("Remove {name}", { name: each.id.replace("|", " ") }), onclick: () => toggle(each) }, dot(each), h("strong", {}, each.name ?? each.id.split("|")[1]), ` ${each.block ?? ""}`, h("span", { class: "x", "aria-hidden": "true" }, "✕"))),
+      ...ids.map((each) => h("button", { class: "chip series", "aria-label": t("Remove {name}", { name: each.name ?? each.id }), title: t("Remove {name}", { name: each.id.replace("|", " ") }), onclick: () => toggle(each) }, dot(each), h("strong", {}, each.name ?? each.id.split("|")[1]), ` ${each.block ?? ""}`, each.mark ?? null, h("span", { class: "x", "aria-hidden": "true" }, "✕"))),
     );
     ranges.replaceChildren(...RANGES.map((seconds) => h("button", { class: "chip", "aria-pressed": String(!zoom && seconds === range), onclick: () => ((range = seconds), look(null)) }, span(seconds))));
     back.hidden = !zoom;
@@ -185,13 +188,13 @@ export function show(place, rest) {
   }
 
   function dot({ color = 0 }) {
-    const mark = h("i");
-    mark.style.background = `var(--c${color})`;
+    const mark = h("i", { class: color < COLORS ? "" : "dashed" });
+    mark.style.color = `var(--c${color % COLORS})`;
     return mark;
   }
 
   function tell() {
-    const kept = t("One sample each {period}, kept for {span}. Drag to zoom, double-click to go back.", { period: span(bounds.period), span: span(28800) });
+    const kept = t("One sample each {period}, kept for {span}. Zoom by dragging or with + and −, move with ← and →, go back by double-click or 0.", { period: span(bounds.period), span: span(28800) });
     put(hint, bounds.dense < 28800 ? `${kept} ${t("Older than {dense} they are thinned out.", { dense: span(bounds.dense) })}` : kept);
   }
 
@@ -216,7 +219,8 @@ export function show(place, rest) {
   }
 
   function panel(unit, series) {
-    const figure = h("figure", {}, h("figcaption", {}, unit || t("no unit")));
+    const at = h("time");
+    const figure = h("figure", { tabindex: "0", "aria-label": unit || t("no unit"), onkeydown: steer }, h("figcaption", {}, unit || t("no unit"), at));
     drawn.append(figure);
     const bits = unit === "0/1";
     const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
@@ -230,19 +234,25 @@ export function show(place, rest) {
         tzDate: (ts) => new Date(ts * 1000),
         cursor: { sync: { key: "charts" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
         scales: { x: { time: true, auto: false, range: () => window_() }, y: bits ? { range: [-0.1, 1.1] } : { range: (_, low, high) => padded(low, high) } },
-        axes: [{ ...axis, values: times }, { ...axis, size: 64, values: (_, splits, __, ___, step) => splits.map((value) => (bits && value % 1 ? "" : fixed(value, step))) }],
+        axes: [{ ...axis, size: 36, values: times }, { ...axis, incrs: STEPS, size: (_, labels) => Math.max(44, 24 + 7.5 * Math.max(0, ...(labels ?? []).map(({ length }) => length))), values: (_, splits, __, ___, step) => splits.map((value) => (bits && value % 1 ? "" : fixed(value, step))) }],
+        legend: { show: false },
         series: [
-          { label: t("Time"), value: (_, ts) => (ts === null || ts === undefined ? "–" : three.format(ts * 1000)) },
-          ...series.map(({ name, block, color, samples }) => ({
-            label: `${name} ${block}`,
-            stroke: css(`--c${color}`),
+          {},
+          ...series.map(({ color, samples }) => ({
+            stroke: css(`--c${color % COLORS}`),
+            dash: color < COLORS ? undefined : [7, 4],
             width: 1.75,
             points: { show: samples.length < 2 },
             paths: bits || samples.every(([, value]) => Number.isInteger(value) || value === null) ? Plot.paths.stepped({ align: 1 }) : undefined,
-            value: (_, value) => (value === null || value === undefined ? "–" : shown(value)),
           })),
         ],
         hooks: {
+          setCursor: [
+            ({ cursor: { idx }, data }) => {
+              put(at, idx === null || idx === undefined ? "" : three.format(data[0][idx] * 1000));
+              series.forEach(({ mark }, n) => put(mark, shown(idx === null || idx === undefined ? data[n + 1].findLast((value) => value !== null && value !== undefined) : data[n + 1][idx])));
+            },
+          ],
           setSelect: [
             (self) => {
               if (self.select.width < 8) return;
@@ -257,12 +267,33 @@ export function show(place, rest) {
       figure,
     );
     plot.over.addEventListener("dblclick", () => zoom && look(null));
+    // A finger drags like a mouse; up and down it scrolls the page.
+    for (const [name, as] of Object.entries({ touchstart: "mousedown", touchmove: "mousemove", touchend: "mouseup" })) {
+      plot.over.addEventListener(name, ({ changedTouches: [{ clientX, clientY }] }) => {
+        const like = (kind) => plot.over.dispatchEvent(new MouseEvent(kind, { bubbles: true, clientX, clientY, movementX: 1 }));
+        if (as === "mousedown") like("mousemove");
+        like(as);
+      }, { passive: true });
+    }
     return { plot, series, bits, figure };
+  }
+
+  /** Zoom and move by keyboard. */
+  function steer({ key }) {
+    const [from, to] = window_();
+    const wide = to - from;
+    if (key === "+" || key === "=") look([from + wide / 4, to - wide / 4]);
+    else if (key === "-") look([from - wide / 2, Math.min(now(), to + wide / 2)]);
+    else if (key === "ArrowLeft") look([from - wide / 4, to - wide / 4]);
+    else if (key === "ArrowRight" && zoom) look([from + wide / 4, to + wide / 4]);
+    else if (key === "0" && zoom) look(null);
   }
 
   function fixed(value, step) {
     const digits = Math.min(8, (String(Number(step.toPrecision(6))).split(".")[1] ?? "").length);
-    return Math.abs(value) >= 1e9 ? shown(value) : value.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false });
+    const size = Math.abs(value);
+    if (size >= 1e7 || (size && size < 1e-6)) return value.toExponential(Math.max(0, Math.min(6, Math.floor(Math.log10(size) + 1e-9) - Math.floor(Math.log10(step) + 1e-9) + (String(step).startsWith("2.5") ? 1 : 0))));
+    return value.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false });
   }
 
   function padded(low, high) {
@@ -299,13 +330,13 @@ export function show(place, rest) {
     if (RANGES.includes(Number(asked.get("r")))) range = Number(asked.get("r"));
   }
 
-  let saved = "";
+  let saved = null;
   try {
-    saved = localStorage.getItem("charts") ?? "";
+    saved = localStorage.getItem("charts");
   } catch {
     // A browser that keeps nothing.
   }
-  read(rest || saved);
+  read(rest || saved || "");
   const off = [
     on("lines", (lines) => {
       for (const [id, samples] of lines) {
@@ -324,8 +355,17 @@ export function show(place, rest) {
   place.addEventListener("theme", themed);
   place.addEventListener("rest", changed);
   const ticking = setInterval(advance, Math.max(1000, (state.hello?.period ?? 1) * 1000));
-  fetch("/api/series?q=%00").then((answer) => answer.json()).then((answer) => ((bounds = answer), tell()), () => {});
-  load();
+  ask("/api/series").then((answer) => {
+    bounds = answer;
+    tell();
+    // Who has never picked any sees the first.
+    if (!rest && saved === null && !picked.size) {
+      for (const each of answer.series.slice(0, FIRST)) picked.set(each.id, { id: each.id });
+      load();
+    }
+  }, () => {});
+  if (picked.size) load();
+  else controls();
   return () => {
     clearTimeout(timer);
     clearInterval(ticking);
