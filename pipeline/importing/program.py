@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
@@ -225,17 +225,6 @@ class Program:
             line, text = found[_READ]
             more = f" (and so in {len(found) - _READ - 1} more places, up to line {found[-1][0]})"
             self.tell(file, line, text + more * (len(found) > _READ + 1))
-
-    def tell_names(self, found: Iterable[tuple[PurePath, int, str, str]]) -> None:
-        """Note which names are others here than in their file: file, line, the file's name, ours."""
-        changed: dict[PurePath, list[tuple[int, str]]] = {}
-        for file, line, name, ours in found:
-            if plain(name) != ours:
-                reason = "a dot means a level below" if "." in name else "names have no '${'"
-                reason = reason if flat(name) == ours else f"{flat(name)} is there already"
-                changed.setdefault(file, []).append((line, f"{name}: is called {ours}, since {reason}"))
-        for file, texts in changed.items():
-            self.tell_each(file, texts)
 
     def add_constants(self, file: PurePath, found: Sequence[tuple[int, str, str]]) -> None:
         """Take a file's constants (line, name, value), which are no values of the PLC: whole ones may be bounds."""

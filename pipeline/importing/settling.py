@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
 from pipeline.config.layouts import FieldOptions, LayoutOptions, Naming, build_layouts
 from pipeline.importing.placement import PlacedLayout, Places
-from pipeline.importing.program import Program, Tag, flat
+from pipeline.importing.program import Program, Tag, flat, plain
 from pipeline.s7.wanted import TagOptions, check_tags
 
 __all__ = ["settle_layouts", "settle_tags"]
@@ -19,7 +19,7 @@ _ROUNDS = 32
 def settle_layouts(places: Places, program: Program) -> None:
     """Tell names that changed; rename or drop what the engine would refuse, until it refuses nothing."""
     fields = [each for layout in places.layouts.values() for each in layout.fields]
-    program.tell_names((each.file, each.line, each.title, each.name) for each in fields)
+    _tell_names(((each.file, each.line, each.title, each.name) for each in fields), program)
     naming = Naming(first_index=places.first_index)
     for _ in range(_ROUNDS):
         options = {
@@ -72,7 +72,7 @@ def settle_tags(tags: Sequence[Tag], naming: Naming, program: Program) -> dict[s
         taken[name] = tag
     for file, texts in doubled.items():
         program.tell_each(file, texts)
-    program.tell_names((tag.file, tag.line, tag.name, name) for name, tag in taken.items())
+    _tell_names(((tag.file, tag.line, tag.name, name) for name, tag in taken.items()), program)
     for _ in range(_ROUNDS):
         options = {
             name: TagOptions(address=tag.address, scale=tag.scale, offset=tag.offset) for name, tag in taken.items()
@@ -89,3 +89,22 @@ def settle_tags(tags: Sequence[Tag], naming: Naming, program: Program) -> dict[s
         if not wrong:
             break
     return taken
+
+
+def _tell_names(found: Iterable[tuple[PurePath, int, str, str]], program: Program) -> None:
+    """Note which names are others here than in their file: file, line, the file's name, ours."""
+    changed: dict[PurePath, list[tuple[int, str]]] = {}
+    for file, line, name, ours in found:
+        if plain(name) != ours:
+            changed.setdefault(file, []).append((line, f"{name}: is called {ours}, since {_reason(name, ours)}"))
+    for file, texts in changed.items():
+        program.tell_each(file, texts)
+
+
+def _reason(name: str, ours: str) -> str:
+    """Why a name became ours."""
+    if flat(name) != ours:
+        return f"{flat(name)} is there already"
+    if not plain(name):
+        return "it has no name"
+    return "a dot means a level below" if "." in name else "'${' begins a variable"

@@ -116,13 +116,17 @@ def test_what_gives_no_graph_is_said_in_words(
 
 def test_names_of_tags_that_change_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     """A dot, a name that is there, each by its line; a plain name is silent."""
-    Path("t.sdf").write_text('"a.b","M 0.0","BOOL",""\n"a_b","M 0.1","BOOL",""\n"c","M 0.2","BOOL",""\n', "utf-8")
+    names = ["a.b", "a_b", "c", "${d", ""]
+    rows = [f'"{name}","M 0.{n}","BOOL",""\n' for n, name in enumerate(names)]
+    Path("t.sdf").write_text("".join(rows), "utf-8")
     _, out, err = call(capsys, "import", "t.sdf", "--address", "10.0.0.1")
     assert err.splitlines() == [
         "t.sdf:1: a.b: is called a_b, since a dot means a level below",
         "t.sdf:2: a_b: is called a_b_, since a_b is there already",
+        "t.sdf:4: ${d: is called _{d, since '${' begins a variable",
+        "t.sdf:5: : is called unnamed, since it has no name",
     ]
-    assert list(graph(out).nodes["plc"].options.tags) == ["a_b", "a_b_", "c"]
+    assert list(graph(out).nodes["plc"].options.tags) == ["a_b", "a_b_", "c", "_{d", "unnamed"]
 
 
 def test_a_tag_that_stands_in_two_tables_is_taken_once(capsys: pytest.CaptureFixture[str]) -> None:
