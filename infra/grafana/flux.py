@@ -68,7 +68,6 @@ METRICS = f'from(bucket: "${{bucket:raw}}") |> {_RANGE} |> filter(fn: (r) => r._
 """What edges tell of themselves: one field a metric, labels as tags, `edge` says whose."""
 
 _RESOLUTION = """import "regexp"
-import "strings"
 import "types"
 
 span = int(v: v.timeRangeStop) - int(v: v.timeRangeStart)
@@ -93,45 +92,22 @@ signal = (name, kind, tables=<-) => {
 }
 
 // One name may be a number at one PLC and a switch or a text at another, on which a function of numbers fails for all.
-// A filter by type makes the storage give out each row, so it is put only on names that have come in several types.
-typeOf = (v) => if types.isType(v: v, type: "string") then "text"
-    else if types.isType(v: v, type: "bool") then "switch"
-    else "number"
-names = (tables=<-) => regexp.compile(
-    v: "^(" + strings.joinStr(
-        arr: tables
-            |> group()
-            |> distinct(column: "_field")
-            |> map(fn: (r) => ({_value: regexp.quoteMeta(v: r._value)}))
-            |> findColumn(fn: (key) => true, column: "_value"),
-        v: "|",
-    ) + ")$",
-)
-typed = (name, kind, of, fn) => {
-    ends = () => union(
-        tables: [
-            chosen()
-                |> signal(name: name, kind: kind)
-                |> first()
-                |> map(fn: (r) => ({_field: r._field, type: typeOf(v: r._value)})),
-            chosen()
-                |> signal(name: name, kind: kind)
-                |> last()
-                |> map(fn: (r) => ({_field: r._field, type: typeOf(v: r._value)})),
-        ],
-    )
-    right = ends() |> filter(fn: (r) => r.type =~ of) |> names()
-    wrong = ends() |> filter(fn: (r) => r.type !~ of) |> names()
-    return union(
-        tables: [
-            chosen() |> filter(fn: (r) => r._field =~ right and r._field !~ wrong) |> fn(),
-            chosen()
-                |> filter(fn: (r) => r._field =~ right and r._field =~ wrong)
-                |> filter(fn: (r) => typeOf(v: r._value) =~ of)
-                |> fn(),
-        ],
-    )
-}
+// The storage compares values by itself, and leaves out those of another type; `types` would look at each row here.
+// `toFloat` keeps means from the storage, which would take them before it compares.
+numbers = (name, kind) => chosen()
+    |> signal(name: name, kind: kind)
+    |> filter(fn: (r) => r._value >= 0.0 or r._value < 0.0)
+    |> toFloat()
+switches = (name, kind) => chosen()
+    |> signal(name: name, kind: kind)
+    |> filter(fn: (r) => r._value == true or r._value == false)
+texts = (name, kind) => chosen()
+    |> signal(name: name, kind: kind)
+    |> filter(fn: (r) => r._value =~ /^/)
+// For what is few rows already.
+only_numbers = (tables=<-) => tables
+    |> filter(fn: (r) => not types.isType(v: r._value, type: "string") and not types.isType(v: r._value, type: "bool"))
+    |> toFloat()
 """
 
 
@@ -160,8 +136,8 @@ def resolved(body: str, imports: str = "") -> str:
 
     Args:
         body: begins with `chosen()`, the selected PLCs' rows; `signal(name:, kind:)` keeps the fields of that pattern,
-            as their aggregate `last`, `mean`, `min` or `max`; `typed(name:, kind:, of:, fn:)` begins with those of them
-            that are a `number`, `switch` or `text`; `minutely` is a window of whole steps.
+            as their aggregate `last`, `mean`, `min` or `max`, as do `numbers(name:, kind:)`, `switches`, `texts` those
+            of a type; `only_numbers` drops the others late; `minutely` is a window of whole steps.
         imports: lines of further packages.
     """
     return imports + _RESOLUTION.replace("WHO", WHO) + body.strip()

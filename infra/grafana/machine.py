@@ -1,6 +1,6 @@
 """Flux that makes of a machine's counters what was made, and of its bits, numbers and texts whether it runs.
 
-It stands in a body of `grafana.flux.resolved`: it uses `chosen`, `signal`, `typed`, `typeOf`, `step`, `minutely`.
+It stands in a body of `grafana.flux.resolved`: it uses `chosen`, `signal`, `numbers`, `step` and others of it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ counted = (name, tables=<-) => tables
     |> window(every: 10s)
     |> last()
     |> window(every: inf)
-    |> filter(fn: (r) => typeOf(v: r._value) == "number")
-    |> toFloat()
+    |> only_numbers()
     |> map(fn: (r) => ({r with reading: r._value, since: int(v: r._time)}))
     |> difference(columns: ["_value", "since"], keepFirst: true)
     |> duplicate(column: "_value", as: "change")
@@ -101,8 +100,7 @@ stopped = /^(?:${stopped:raw})$/
 changed = (tables=<-) => tables
     |> difference(columns: ["change"], keepFirst: true)
     |> filter(fn: (r) => not exists r.change or r.change != 0.0)
-numbers = (tables=<-) => tables
-    |> toFloat()
+states = (tables=<-) => tables
     |> duplicate(column: "_value", as: "change")
     |> changed()
     |> map(fn: (r) => ({r with
@@ -110,14 +108,15 @@ numbers = (tables=<-) => tables
         _value: if r._value == 0.0 then 0 else 1,
     }))
 // Texts have no difference, their hashes do.
-texts = (tables=<-) => tables
+words = (tables=<-) => tables
     |> map(fn: (r) => ({r with change: float(v: uint(v: hash.xxhash64(v: r._value)))}))
     |> changed()
     |> map(fn: (r) => ({r with state: r._value, _value: if r._value =~ stopped then 0 else 1}))
 runs = union(
     tables: [
-        typed(name: /${running:raw}/, kind: "last", of: /number|switch/, fn: numbers),
-        typed(name: /${running:raw}/, kind: "last", of: /text/, fn: texts),
+        numbers(name: /${running:raw}/, kind: "last") |> states(),
+        switches(name: /${running:raw}/, kind: "last") |> toFloat() |> states(),
+        texts(name: /${running:raw}/, kind: "last") |> words(),
     ],
 )
     |> map(fn: (r) => ({

@@ -148,13 +148,14 @@ def test_texts_and_switches_of_one_break_no_panel_of_others(bucket, step):
         for name, value in ODD.items():
             text = value if k < 5 or name != "status_maquina" else '"rodando"'
             bucket.write(f"{plc('press2', 'beta', 2)} {name}{last}={text} {at}", step=step)
+        bucket.write(f"{plc('press3', db=3)} corrente{mean}=4i,maquina_ligada{last}=1i {at}", step=step)
     for query in LINE:
         bucket.rows("line", query.panel, resolution=step[1:] or "auto")
     choice = {"resolution": step[1:] or "auto"}
     assert counted(bucket.rows("line", "Production per minute", **choice)) == 9
-    for title, value in (("Currents", 5.5), ("Vibration", 2.5)):
+    for title, expected in (("Currents", {"press1": 5.5, "press3": 4}), ("Vibration", {"press1": 2.5})):
         rows = bucket.rows("line", title, **choice)
-        assert {(row["plc_id"], row["_value"]) for row in rows} == {("press1", value)}
+        assert sorted((row["plc_id"], row["_value"]) for row in rows) == sorted(list(expected.items()) * 10)
     state = {
         (row["plc_id"], row["signal"].removesuffix(last)): row["_value"]
         for row in bucket.rows("line", "State", **choice)
@@ -163,7 +164,9 @@ def test_texts_and_switches_of_one_break_no_panel_of_others(bucket, step):
         ("press1", "maquina_ligada"): "running",
         ("press2", "maquina_ligada"): "ON",
         ("press2", "status_maquina"): "rodando",
+        ("press3", "maquina_ligada"): "running",
     }
+    assert len(bucket.rows("line", "Runs", **choice)) == 6 + 1 + 2 + 1
     lanes = [
         (row["_time"][14:19], row["_value"])
         for row in sorted(bucket.rows("line", "Runs", **choice), key=lambda row: row["_time"])

@@ -52,10 +52,9 @@ def _latest(field: str) -> str:
 
 
 def _analogue(field: str) -> str:
-    return resolved(f"""means = (tables=<-) => tables
+    return resolved(f"""numbers(name: /${{{field}:raw}}/, kind: "mean")
     |> filter(fn: (r) => r._measurement !~ /^(prometheus|oee)$/)
     |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)
-typed(name: /${{{field}:raw}}/, kind: "mean", of: /number/, fn: means)
     {_KEEP}""")
 
 
@@ -141,8 +140,7 @@ def _production(made: Dashboard) -> Dashboard:
     counters = resolved(f"""chosen()
     |> signal(name: /${{good:raw}}|${{scrap:raw}}/, kind: "last")
     |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)
-    |> filter(fn: (r) => typeOf(v: r._value) == "number")
-    |> toFloat()
+    |> only_numbers()
     {_KEEP}""")
     scrap = Look(unit="percent", steps=_SCRAP, name=_PLC, least=0, decimals=1)
     return (
