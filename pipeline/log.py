@@ -234,13 +234,18 @@ def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def _keep(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Keep a copy of the event for the page."""
     more = {
-        key: value if isinstance(value, bool | int | float) else str(value)[:_TEXT]
+        key: value if isinstance(value, bool | int | float) else _text(value)[:_TEXT]
         for key, value in event.items()
         if key not in {"time", "level", "event", "node"} and value is not None
     }
     level, what, node = (str(event.get(key, ""))[:_TEXT] for key in ("level", "event", "node"))
     _events.append(Event(next(_numbers), time.time(), level, what, node, more))
     return event
+
+
+def _text(value: object) -> str:
+    """What people read: of several things a line each, not Python's way to write a list."""
+    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _masked(key: object, value: object) -> Any:

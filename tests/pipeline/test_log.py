@@ -223,9 +223,9 @@ def test_the_latest_events_are_kept_for_the_page_without_secrets():
     out = io.StringIO()
     log.configure("info", json=True, stream=out)
     before = log.recent()[-1].n if log.recent() else 0
-    structlog.get_logger().bind(node="broker").warning("login failed", password="hunter22", attempts=3)
+    structlog.get_logger().bind(node="broker").warning("login failed", password="hunter22", attempts=3, of=["a", "b"])
     structlog.get_logger().debug("not heard")
     (event,) = log.recent(before)
     assert (event.level, event.event, event.node) == ("warning", "login failed", "broker")
-    assert event.more == {"password": "***", "attempts": 3}
+    assert event.more == {"password": "***", "attempts": 3, "of": "a\nb"}
     assert log.recent(event.n) == []
