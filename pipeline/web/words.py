@@ -156,6 +156,7 @@ _PORTUGUESE = {
     "{n} warning": "{n} aviso",
     "{n} errors": "{n} erros",
     "{n} error": "{n} erro",
+    "line {n}": "linha {n}",
     "Check again": "Verificar de novo",
     "error": "erro",
     "warning": "aviso",

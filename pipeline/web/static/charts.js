@@ -204,6 +204,7 @@ export function show(place, rest) {
   }
 
   function render() {
+    const held = [...drawn.children].indexOf(document.activeElement);
     for (const { plot } of panels) plot.destroy();
     drawn.replaceChildren();
     const units = new Map();
@@ -216,6 +217,7 @@ export function show(place, rest) {
     }
     panels = [...units].map(([unit, series]) => panel(unit, series));
     fit();
+    drawn.children[held]?.focus({ preventScroll: true });
   }
 
   function panel(unit, series) {

@@ -30,7 +30,8 @@ function quoted(text) {
 export function show(place) {
   const head = h("div", { class: "bar" });
   const file = h("div", { class: "file" });
-  place.append(head, file);
+  const links = h("ol", { class: "problems" });
+  place.append(head, links, file);
 
   async function load() {
     let found;
@@ -49,6 +50,8 @@ export function show(place) {
       h("span", { class: "grow" }),
       h("button", { class: "quiet", onclick: load }, t("Check again")),
     );
+    const ranked = [...found.problems].sort((a, b) => (a.severity !== "error") - (b.severity !== "error") || a.line - b.line);
+    links.replaceChildren(...ranked.map(({ line, severity, message }) => h("li", { class: severity }, h("a", { href: "#config", onclick: (event) => reveal(event, line) }, t("line {n}", { n: line })), ` ${message}`)));
     const notes = new Map();
     const note = (line, element) => notes.set(line, [...(notes.get(line) ?? []), element]);
     for (const each of found.problems) {
@@ -63,6 +66,10 @@ export function show(place) {
       ...(notes.get(index + 1) ?? []),
     ]);
     file.replaceChildren(...(notes.get(0) ?? []), ...rows);
+  }
+  function reveal(event, line) {
+    event.preventDefault();
+    (document.getElementById(`line-${line}`) ?? file).scrollIntoView({ block: "center", behavior: "smooth" });
   }
   load();
   return on("hello", (before) => before && load());
