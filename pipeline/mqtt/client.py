@@ -20,7 +20,7 @@ from gmqtt.mqtt.package import Package
 from gmqtt.mqtt.protocol import BaseMQTTProtocol, MQTTProtocol
 
 from pipeline.errors import LinkError, PartFailed
-from pipeline.mqtt.codec import find_packet, good_pubacks
+from pipeline.mqtt.codec import LONGEST, find_packet, good_pubacks
 from pipeline.mqtt.reasons import explain_disconnect, explain_refusal
 
 __all__ = ["Access", "Ack", "Client", "Session", "check_version"]
@@ -221,7 +221,12 @@ class Client(gmqtt.Client):  # type: ignore[misc]
         session = access.session
         properties: dict[str, int] = {}
         if session is not None:
-            properties = {"session_expiry_interval": session.expiry, "receive_maximum": session.window}
+            # What is too long for us a broker of MQTT 5 leaves out then, instead of sending it again and again.
+            properties = {
+                "session_expiry_interval": session.expiry,
+                "receive_maximum": session.window,
+                "maximum_packet_size": LONGEST,
+            }
         super().__init__(
             access.client_id,
             clean_session=session is None or not session.expiry,

@@ -107,7 +107,7 @@ def play(script: Script, broker: Broker | None = None, **options: Any) -> Broker
 
 
 def test_it_subscribes_once_and_keeps_its_session():
-    """Who it is, what it asks for, what the broker is to keep, and how many messages it may send."""
+    """Who it is, what it asks for, what the broker is to keep, how many messages it may send, and how long ones."""
     topics = ["plc/acme/+", "mov/dados/#"]
 
     async def script(stage: Stage) -> None:
@@ -121,7 +121,7 @@ def test_it_subscribes_once_and_keeps_its_session():
     (connected,) = broker.connected
     assert (connected.client_id, connected.username, connected.password) == ("test-node", "edge", "pw")
     assert (connected.clean, connected.will) == (False, None)
-    assert connected.properties == b"\x11\0\0\x0e\x10" + b"\x21\0\x4d"
+    assert connected.properties == b"\x11\0\0\x0e\x10" + b"\x21\0\x4d" + b"\x27\1\0\0\0"
     assert broker.subscribed == [dict.fromkeys(topics, 0x11)]
     assert broker.pings == 0
     assert broker.wills == []
