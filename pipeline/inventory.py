@@ -15,12 +15,12 @@ from pathlib import Path
 from prometheus_client import ProcessCollector
 
 from pipeline import errors
-from pipeline.errors import PipelineError
 from pipeline.mqtt.reasons import Refusal
 from pipeline.reference import put
-from pipeline.source import GAP, Call, calls, trees
+from pipeline.sayings import UNFIT, Form, Saying, kinds, sayings
+from pipeline.source import Call, calls
 
-__all__ = ["BEGIN", "END", "ERRORS", "METRICS", "Count", "Saying", "counts", "errors_page", "metrics_page", "sayings"]
+__all__ = ["BEGIN", "END", "ERRORS", "METRICS", "Count", "counts", "errors_page", "metrics_page"]
 
 METRICS = Path(__file__).parent / "METRICS.md"
 ERRORS = Path(__file__).parent / "ERRORS.md"
@@ -31,17 +31,22 @@ _COUNTED = {"counter": "counter", "gauge": "gauge", "histogram": "histogram"}
 _READ = {"read_counter": "counter", "read_gauge": "gauge"}
 _FAMILIES = {"CounterMetricFamily": "counter", "GaugeMetricFamily": "gauge"}
 _UNITS = {"_seconds": "seconds", "_bytes": "bytes", "_ms": "milliseconds"}
-_FILE = {"Finding": 1, "add": 1, "MismatchError": 0, "Mishap": 2, "report": 2, "_report": 2, "_fail": 2}
-"""What speaks of mistakes in a graph file, with the place of the message among its arguments; the hint is the next."""
-_IN_CONFIG = {"tell": 2, "_tell": 1}
-"""The same of functions whose names mean something else elsewhere."""
-_UNFIT = "ValueError"
-_PARTS = {"reason": 0, "detail": 1, "advice": 2}
 _UNFIT_MEANS = (
     "A text or value is not what it has to be. Said with the option in a mistake of a graph file, with the option of a "
     "command, or as a tag's reason in `bad`."
 )
-_COLUMNS = {2, 3}
+_TESTS_MEAN = (
+    "Differences between what a test (`pipeline test`) expects and what came, with the line of the test file; and what "
+    "a recording and a graph that plays it have not in common."
+)
+_NOTES_MEAN = (
+    "`pipeline import` notes, with file and line, what it did not take over, or took otherwise; they also stand at the "
+    "head of the graph that it writes. None stops it. `left out`: the graph does not read it; where you need it, "
+    "write it by hand, by the rest of the note. `instead`, `is taken`, `counts`: the graph has the value that the note "
+    "names; change it there if another is right. `is called`: the name on the wire is the new one; whoever reads the "
+    "frames must know it. `set NAME`: a secret or address that is not copied; put it into that environment variable "
+    "before the start."
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -61,25 +66,6 @@ class Count:
     unit: str
     labels: tuple[str, ...]
     text: str
-
-
-@dataclass(frozen=True, order=True)
-class Saying:
-    """Something that the code can say is wrong.
-
-    Attributes:
-        kind: the exception's name; "" for mistakes in a graph file.
-        where: the operator, or the part of the engine.
-        text: what is said.
-        hint: what to do, where it is not in the text.
-        warning: the graph runs all the same.
-    """
-
-    kind: str
-    where: str
-    text: str
-    hint: str
-    warning: bool = False
 
 
 # metrics
@@ -149,106 +135,33 @@ def metrics_page() -> str:
 # errors
 
 
-def sayings() -> list[Saying]:
-    """All that the code can say is wrong, by kind, place and text; each once."""
-    found = {*_tabled(), *_bounds(), *(saying for call in calls() if (saying := _saying(call)))}
-    return sorted(saying for saying in found if saying.text.strip(f"{GAP} :;.'"))
-
-
-def _bounds() -> Iterator[Saying]:
-    """What is said of values beyond their bounds: the texts that `pipeline.config.convert.bounds` yields."""
-    tree = trees()["pipeline/config/convert"]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Yield) and isinstance(node.value, ast.JoinedStr):
-            reader = Call("pipeline/config/convert", ast.Call(node.value, [], [], lineno=node.lineno), (tree,))
-            yield Saying("", "config", reader.text(node.value), "")
-
-
-def _kinds() -> dict[str, type[PipelineError]]:
-    """The tree's exceptions by name, from its root on."""
-    return {
-        name: kind
-        for name, kind in vars(errors).items()
-        if isinstance(kind, type) and issubclass(kind, PipelineError) and kind is not PipelineError
-    }
-
-
-def _saying(call: Call) -> Saying | None:
-    where, kinds = _where(call.module), _kinds()
-    first = {**_FILE, **(_IN_CONFIG if where == "config" else {})}.get(call.name, -1)
-    if first >= 0 and (call.name != "add" or "roblems" in ast.unparse(call.call.func)):
-        warning = any("Severity.WARNING" in ast.unparse(each) for each in (*call.call.args, *call.call.keywords))
-        text, hint = call.text(call.argument(first, "message")), call.text(call.argument(first + 1, "hint"))
-        return Saying("", where, text, hint, warning)
-    if call.name == "__init__" and call.module == "pipeline/errors":
-        return _built(call)
-    if call.name == Refusal.__name__:
-        return Saying(call.name, where, call.text(call.argument(0)), call.text(call.argument(2, "advice")))
-    if call.name in kinds and issubclass(kinds[call.name], errors.ReadError | errors.LinkError):
-        reason, detail, advice = (call.text(call.argument(place, name)) for name, place in _PARTS.items())
-        return Saying(call.name, where, f"{reason}: {detail}" if detail else reason, advice)
-    return Saying(call.name, where, call.text(call.argument(0)), "") if call.name in {*kinds, _UNFIT} else None
-
-
-def _built(call: Call) -> Saying | None:
-    """The text that an exception of the tree makes of its data."""
-    for node in ast.walk(trees()["pipeline/errors"]):
-        if isinstance(node, ast.ClassDef) and node.name in _kinds() and call.call in ast.walk(node):
-            text = call.text(call.argument(0))
-            return Saying(node.name, "journal" if "journal" in text else "", text, "")
-    return None
-
-
-def _tabled() -> Iterator[Saying]:
-    """Tables of (reason, detail, advice) or (reason, advice), beside the functions that make errors of them."""
-    for module, tree in trees().items():
-        made = next((name for name in ("LinkError", "Refused", "ReadError") if _imports(tree, name)), "")
-        tables = [node.value for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value]
-        for each in (each for table in tables if made for each in ast.walk(table) if isinstance(each, ast.Tuple)):
-            reader = Call(module, ast.Call(each, [], [], lineno=each.lineno), (tree,))
-            parts = [reader.text(part) for part in each.elts]
-            if len(parts) in _COLUMNS and parts[0] and all(part != GAP for part in parts):
-                yield Saying(made, _where(module), ": ".join(filter(None, parts[:-1])), parts[-1])
-
-
-def _imports(tree: ast.Module, name: str) -> bool:
-    taken = (node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "pipeline.errors")
-    return any(alias.name == name for node in taken for alias in node.names)
-
-
-def _where(module: str) -> str:
-    """`sinks/mqtt` for an operator, `s7` or `config` for a part of the engine, `tap` for a command."""
-    parts = module.split("/")
-    if parts[0] == "operators":
-        return "/".join(parts[1:])
-    return parts[2].rstrip("_") if parts[1] == "commands" and len(parts) > 2 else parts[1]  # noqa: PLR2004 - a file in it
-
-
 def errors_page() -> str:
-    """All sayings as Markdown: mistakes in graph files, then each kind of error."""
-    everything = sayings()
-    parts = ["## Mistakes in a graph file", _table([each for each in everything if not each.kind])]
-    for name, kind in _kinds().items():
-        if rows := [each for each in everything if each.kind == name]:
+    """All sayings as Markdown: mistakes in graph files, each kind of error, notes, what tests say."""
+    by_kind: dict[str, list[Saying]] = {}
+    for each in sayings():
+        by_kind.setdefault(each.kind, []).append(each)
+    parts = ["## Mistakes in a graph file", _table(by_kind[Form.MISTAKE])]
+    for name, kind in kinds().items():
+        if name in by_kind:
             end = "ends the graph" if kind.fatal else "the part is tried again, ever less often"
             if issubclass(kind, errors.UsageError):
                 end = "nothing was started"
             doc = (inspect.getdoc(kind) or "").partition("\n")[0]
-            parts += [f"## {name}", f"{doc} Exit code {kind.exit_code}; {end}.", _table(rows)]
-    parts += [f"## {_UNFIT}", _UNFIT_MEANS, _table([each for each in everything if each.kind == _UNFIT])]
+            parts += [f"## {name}", f"{doc} Exit code {kind.exit_code}; {end}.", _table(by_kind[name])]
+    parts += [f"## {UNFIT}", _UNFIT_MEANS, _table(by_kind[UNFIT])]
     doc = (inspect.getdoc(Refusal) or "").partition("\n")[0]
-    parts += [f"## {Refusal.__name__}", doc, _table([each for each in everything if each.kind == Refusal.__name__])]
+    parts += [f"## {Refusal.__name__}", doc, _table(by_kind[Refusal.__name__])]
+    parts += ["## What a test or a replay says", _TESTS_MEAN, _table(by_kind[Form.TEST])]
+    notes = [f"| {_cell(each.text + (f'; {each.hint}' if each.hint else ''))} |" for each in by_kind[Form.NOTE]]
+    parts += ["## Notes of an import", _NOTES_MEAN, "\n".join(["| note |", "|---|", *notes])]
     return "\n\n".join(parts)
 
 
 def _table(rows: Iterable[Saying]) -> str:
     lines = ["| where | what is said | what to do |", "|---|---|---|"]
     for row in rows:
-        text, hint = row.text, row.hint
-        if not hint.strip(GAP) and "; " in text:
-            text, _, hint = text.partition("; ")
         shown = "warning: " if row.warning else ""
-        lines.append(f"| {row.where} | {shown}{_cell(text)} | {_cell(hint.strip(GAP) and hint)} |")
+        lines.append(f"| {row.where} | {shown}{_cell(row.text)} | {_cell(row.hint)} |")
     return "\n".join(lines)
 
 

@@ -30,9 +30,16 @@ class TlsOptions(Options):
         for name in ("ca_file", "cert_file", "key_file") if self.enabled else ():
             file = getattr(self, name)
             if file and not Path(file).is_file():
-                yield Finding(path=(name,), message=f"there is no file '{file}' yet", severity=Severity.WARNING)
+                yield Finding(
+                    path=(name,),
+                    message=f"there is no file '{file}' yet",
+                    hint="put it there before the start",
+                    severity=Severity.WARNING,
+                )
         if self.key_file and not self.cert_file:
-            yield Finding(path=("key_file",), message="needs cert_file beside it")
+            yield Finding(
+                path=("key_file",), message="needs cert_file beside it", hint="name the certificate of this key"
+            )
         if self.insecure:
             yield Finding(
                 path=("insecure",),

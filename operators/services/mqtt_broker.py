@@ -82,7 +82,7 @@ class MqttBrokerOptions(Options):
         """Half a login, one port for two, and a broker for anybody on the network."""
         del scope
         if bool(self.username) != bool(self.password):
-            yield Finding(path=("username",), message="username and password belong together")
+            yield Finding(path=("username",), message="username and password belong together", hint="set both or none")
         if self.port == self.port_311:
             yield Finding(path=("port_311",), message=f"port is {self.port} too", hint="choose another")
         if not self.username and not is_loopback(self.listen):

@@ -60,9 +60,15 @@ class SimulatedBlock(Options):
             yield Finding(path=("layout",), message=f"no layout '{self.layout}'", hint=hint)
             return
         if layout is None and not self.size:
-            yield Finding(path=("size",), message="a block needs a layout or a size")
+            yield Finding(
+                path=("size",), message="a block needs a layout or a size", hint="write `layout: name`, or `size: 14`"
+            )
         if layout is not None and self.size and self.size < layout.size:
-            yield Finding(path=("size",), message=f"must be at least the layout's {layout.size}, got {self.size}")
+            yield Finding(
+                path=("size",),
+                message=f"must be at least the layout's {layout.size}, got {self.size}",
+                hint="leave it out",
+            )
         if layout is None or layout.sound:
             yield from self._check_values(_leaves(layout), layout.size if layout else 0)
 
@@ -96,7 +102,9 @@ class SimulatorOptions(Options):
         seen: set[int] = set()
         for index, block in enumerate(self.dbs):
             if block.db in seen:
-                yield Finding(path=("dbs", index, "db"), message=f"DB{block.db} is there twice")
+                yield Finding(
+                    path=("dbs", index, "db"), message=f"DB{block.db} is there twice", hint="give one another number"
+                )
             seen.add(block.db)
             for found in block.check(scope):
                 yield Finding(
@@ -106,6 +114,7 @@ class SimulatorOptions(Options):
             yield Finding(
                 path=("listen",),
                 message=f"anybody who reaches {self.listen} may read and write: S7 knows no login",
+                hint="listen on 127.0.0.1, or keep others away by a firewall",
                 severity=Severity.WARNING,
             )
 

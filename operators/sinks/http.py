@@ -82,7 +82,7 @@ class HttpOptions(Options):
             yield from check_value(value, ("headers", name))
             path = ("headers", name)
             if not _NAME.fullmatch(name):
-                yield Finding(path=path, message=f"'{name}' is not a header's name")
+                yield Finding(path=path, message=f"'{name}' is not a header's name", hint="write one such as X-Line")
             elif name.lower() in _OURS:
                 yield Finding(path=path, message=f"'{name}' is set by the sink itself", hint="remove it")
             elif name.lower() == "authorization" and self.token:
@@ -95,7 +95,7 @@ class HttpOptions(Options):
         try:
             url = Url.parse(self.url)
         except ValueError as error:
-            yield Finding(path=("url",), message=f"can't be posted to: {error}")
+            yield Finding(path=("url",), message=f"can't be posted to: {error}", hint="write it as https://host/path")
             return
         if url.secure and not self.tls.enabled:
             yield Finding(path=("tls", "enabled"), message="`url` says https", hint="write http:// for none")

@@ -135,7 +135,12 @@ class MirrorOptions(Options, kw_only=True):
             message = f"DB{self.target.db} is not in `allow`, so nothing would be written"
             yield Finding(path=("target", "db"), message=message, hint=f"`allow` names {', '.join(map(str, ranges))}")
         if self.dry_run:
-            yield Finding(path=("dry_run",), message="nothing is written", severity=Severity.WARNING)
+            yield Finding(
+                path=("dry_run",),
+                message="nothing is written",
+                hint="remove dry_run once what it tells is right",
+                severity=Severity.WARNING,
+            )
 
     def ranges(self) -> list[Extent]:
         """What may be written."""

@@ -284,7 +284,11 @@ def _origin(wanted: WantedSymbols, plc: S7PlusPlc, options: S7Plus) -> Origin:
 
 def _check_login(options: S7Plus) -> Iterator[Finding]:
     if options.username and not options.password:
-        yield Finding(path=("username",), message="needs `password` beside it")
+        yield Finding(
+            path=("username",),
+            message="needs `password` beside it",
+            hint="write ${NAME} from the environment, or {file: path}",
+        )
     if options.tls is not None and options.tls.enabled:
         return
     if options.username:
@@ -307,7 +311,9 @@ def _check_tls(options: S7Plus) -> Iterator[Finding]:
     if tls is None or not tls.enabled:
         return
     if tls.key_file and not tls.cert_file:
-        yield Finding(path=("tls", "key_file"), message="needs cert_file beside it")
+        yield Finding(
+            path=("tls", "key_file"), message="needs cert_file beside it", hint="name the certificate of this key"
+        )
     if tls.insecure:
         hint = "give the certificate's fingerprint, which the page shows once connected"
         message = "the CPU's certificate is not checked"

@@ -102,7 +102,11 @@ class Absence(Options):
         yield from check_results([self.result], ("result",))
         yield from check_measurement(self.measurement, ("measurement",))
         if self.level == self.otherwise:
-            yield Finding(path=("level",), message=f"'{self.level}' is also the verdict when it is back")
+            yield Finding(
+                path=("level",),
+                message=f"'{self.level}' is also the verdict when it is back",
+                hint="rename one of them",
+            )
         if self.only_expected and not self.expect:
             yield Finding(path=("only_expected",), message="nothing is expected", hint="give expect, or remove this")
 

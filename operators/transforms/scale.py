@@ -34,7 +34,9 @@ class Scaling(Options):
     def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
         """A factor of 0 makes every value the same."""
         if self.factor == 0:
-            yield Finding(path=("factor",), message="must not be 0: every value would be the offset")
+            yield Finding(
+                path=("factor",), message="must not be 0: every value would be the offset", hint="1 scales nothing"
+            )
 
     def apply(self, value: float) -> float | None:
         """The scaled number, None when no float can hold it."""

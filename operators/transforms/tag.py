@@ -34,7 +34,11 @@ class Tag(Options):
         yield from check_fixed(self.tags, ("tags",))
         for name, value in self.tags.items():
             if not name.strip() or not value.strip():
-                yield Finding(path=("tags", name), message="a tag needs a name and a value, found nothing")
+                yield Finding(
+                    path=("tags", name),
+                    message="a tag needs a name and a value, found nothing",
+                    hint="write line: north",
+                )
 
 
 @transform

@@ -90,7 +90,7 @@ def command(
     try:
         numbers = parse_numbers(dbs)
     except ValueError as error:
-        raise UsageError(f"--dbs: {error}") from error
+        raise UsageError(f"--dbs: {error}; write numbers and ranges: 1,5,100-120") from error
     with asyncio.Runner(loop_factory=new_loop()) as runner, _progress() as progress:
         found = runner.run(browse(Clock(runner.get_loop()), place, numbers, rate=rate, progress=progress))
     if as_json:
@@ -114,7 +114,9 @@ def place_of(target: str, source: str | None, plc: str | None, access: dict[str,
             raise UsageError(f"{', '.join(told)}: the graph file has these for its PLCs; change them there")
         return place_of_graph(load(graph_file(target), os.environ), source, plc)
     if source is not None or plc is not None:
-        raise UsageError(f"'{target}' is an address and no graph file, so it has no sources to choose from")
+        raise UsageError(
+            f"'{target}' is an address and no graph file, so it has no sources to choose from; leave them out"
+        )
     return place_of_address(target, **access)
 
 
@@ -201,5 +203,5 @@ def write_new(text: str, output: Path | None, then: str = "") -> None:
     except FileExistsError as error:
         raise UsageError(f"'{output}' is there already; name another file") from error
     except OSError as error:
-        raise UsageError(f"'{output}' can't be written: {error.strerror}") from error
+        raise UsageError(f"'{output}' can't be written: {error.strerror}; name a file that can be") from error
     click.echo(f"{output} is written; next: {then or f'pipeline check {output}'}", err=True)

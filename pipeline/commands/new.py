@@ -135,7 +135,7 @@ def _write(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(f"'{path}' can't be written: {error.strerror}") from error
+        raise UsageError(f"'{path}' can't be written: {error.strerror}; choose another folder with --dir") from error
     click.echo(f"{path} is written", err=True)
 
 

@@ -60,7 +60,9 @@ def _write_reference(update: Path | None) -> None:
     try:
         update.write_text(put(update.read_text(encoding="utf-8"), made), encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"'{update}' can't be written: {error.strerror}") from error
+        raise UsageError(
+            f"'{update}' can't be written: {error.strerror}; name a page that is there and may be written"
+        ) from error
     except ValueError as error:
         raise UsageError(f"'{update}': {error}") from error
 

@@ -38,4 +38,4 @@ def command(*, output: Path | None, shipped: bool, of_tests: bool) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"'{output}' can't be written: {error.strerror}") from error
+        raise UsageError(f"'{output}' can't be written: {error.strerror}; name a file that can be") from error

@@ -265,14 +265,25 @@ class Binder:
 
     def _secret_file(self, value: Value, path: OptionPath) -> Secret | Failed:
         if not isinstance(value, Record) or set(value.entries) != {"file"}:
-            self._fail(value, path, "must be a text or {file: path}")
+            self._fail(
+                value,
+                path,
+                "must be a text or {file: path}",
+                "write {file: /run/secrets/name}, or ${NAME} from the environment",
+            )
             return FAILED
         place = value.entries["file"].value
         file: Path | Failed = self.value(Path, place, (*path, "file"))
         if isinstance(file, Failed):
             return file
         if not file.is_file():
-            self._report(place, (*path, "file"), f"there is no file '{file}' yet", "", Severity.WARNING)
+            self._report(
+                place,
+                (*path, "file"),
+                f"there is no file '{file}' yet",
+                "put it there before the start",
+                Severity.WARNING,
+            )
         return Secret(file=file)
 
     def _unknown(self, key: str, place: Value, path: OptionPath, known: tuple[str, ...]) -> None:

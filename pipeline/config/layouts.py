@@ -265,7 +265,7 @@ class _Builder:
             self._add((name,), f"'{name}' is the name of an S7 type", "choose another name for the layout")
         fields = [field for key, value in options.fields.items() if (field := self._field(name, key, value))]
         if not options.fields and name not in self._broken:
-            self._add((name, "fields"), "a layout needs at least one field")
+            self._add((name, "fields"), "a layout needs at least one field", "write one: contador_bom: INT @ 10")
         self._judge_places(name, options.size, fields)
         self._open.pop()
         size = options.size or max((-(-field.bits[1] // 8) for field in fields), default=0)
@@ -287,7 +287,7 @@ class _Builder:
         """One field, or None when it has no type or no place."""
         path = (layout, "fields", name)
         if not is_readable(name):
-            self._add(path, f"{name!r} is no name for a field")
+            self._add(path, f"{name!r} is no name for a field", "write one of letters, without tabs and line ends")
         short = isinstance(value, str)
         try:
             options = FieldOptions.parse(value) if isinstance(value, str) else value
@@ -325,9 +325,11 @@ class _Builder:
                 ) from None
         if name in self._open:
             circle = [*self._open[self._open.index(name) :], name]
-            raise ValueError(f"layout '{name}' contains itself: {' > '.join(circle)}")
+            raise ValueError(f"layout '{name}' contains itself: {' > '.join(circle)}; take one of these fields away")
         if len(numbers) > 1 or 0 in numbers:
-            raise ValueError(f"'{text}': an array of layouts has one dimension and at least one element")
+            raise ValueError(
+                f"'{text}': an array of layouts has one dimension and at least one element; write {name}[5]"
+            )
         if len(self._open) >= _DEEPEST or self.build(name).depth >= _DEEPEST:
             raise ValueError(f"layouts are nested deeper than {_DEEPEST}")
         return self.build(name), numbers[0] if numbers else 0, 0
@@ -346,7 +348,9 @@ class _Builder:
                 self._add(path, f"'{field.name}' ({field.range}) leaves its layout: {room}", hint)
             if furthest and field.bits[0] < furthest.bits[1]:
                 other = f"'{furthest.name}' ({furthest.range})"
-                self._add(path, f"'{field.name}' ({field.range}) overlaps {other}")
+                self._add(
+                    path, f"'{field.name}' ({field.range}) overlaps {other}", "set right one of their `at:`, or a type"
+                )
             if furthest is None or field.bits[1] > furthest.bits[1]:
                 furthest = field
 
@@ -381,29 +385,29 @@ def _misfits(options: FieldOptions, kind: S7Type | Layout) -> Iterator[tuple[str
     }
     if isinstance(kind, Layout):
         for name in sorted(told):
-            yield name, f"belongs to the fields of layout '{kind.name}', not to the whole"
+            yield name, f"belongs to the fields of layout '{kind.name}', not to the whole; write it there"
         return
     for name in sorted(told & {"scale", "offset"}):
         if not kind.is_number:
-            yield name, f"only numbers can be scaled, and '{options.type}' is none"
+            yield name, f"only numbers can be scaled, and '{options.type}' is none; remove it, or set the type right"
         elif options.as_ or options.enum:
-            yield name, "a number that is given as text can't be scaled"
+            yield name, "a number that is given as text can't be scaled; remove it, or `as` and `enum`"
         elif not isfinite(_option(options, name)) or (name, options.scale) == ("scale", 0):
-            yield name, "must be a finite number, and scale not 0"
+            yield name, "must be a finite number, and scale not 0; 1 leaves a number as it is"
     yield from _text_misfits(options, kind)
     if "charset" in told and kind.takes != "charset":
-        yield "charset", f"only CHAR and STRING have a charset, not '{options.type}'"
+        yield "charset", f"only CHAR and STRING have a charset, not '{options.type}'; remove it"
     elif "charset" in told and not _is_charset(options.charset):
         yield "charset", f"unknown charset '{options.charset}'; use latin-1, cp1252 or utf-8"
 
 
 def _text_misfits(options: FieldOptions, kind: S7Type) -> Iterator[tuple[str, str]]:
     if options.as_ and not kind.is_integer:
-        yield "as", f"only whole numbers can be given as text, and '{options.type}' is none"
+        yield "as", f"only whole numbers can be given as text, and '{options.type}' is none; remove it"
     if options.enum and (mistake := enum_mistake(kind, options.enum)):
-        yield "enum", mistake
+        yield "enum", f"{mistake}; mend or remove it"
     elif options.enum and options.as_:
-        yield "as", "it is given as the text of its number already"
+        yield "as", "it is given as the text of its number already; keep `as` or `enum`"
 
 
 def _option(options: FieldOptions, name: str) -> Any:

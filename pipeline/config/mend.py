@@ -142,7 +142,12 @@ def diagnose(error: Exception, seen: Scan) -> Mishap:
     if isinstance(error, ReaderError):
         return _character(error, seen)
     if isinstance(error, RecursionError):
-        return Mishap(line=1, column=1, message="lists or mappings are nested too deeply to be read")
+        return Mishap(
+            line=1,
+            column=1,
+            message="lists or mappings are nested too deeply to be read",
+            hint="is a bracket not closed?",
+        )
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
         text = str(error).partition("\n")[0] if isinstance(error, YAMLError) else type(error).__name__
         return Mishap(line=1, column=1, message=f"this can't be read as YAML: {text}")

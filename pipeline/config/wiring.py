@@ -118,7 +118,8 @@ def _check_inputs(draft: Draft, named: Mapping[str, Draft], problems: Problems) 
     known = [named[name] for name, _ in draft.inputs if name in named]
     if draft.enabled and known and not any(giver.enabled for giver in known):
         message = "takes only from disabled nodes, so nothing will arrive"
-        draft.tell(problems, draft.inputs[0][1], message, path=("from",), severity=Severity.WARNING)
+        hint = "enable one of them, or disable this one too"
+        draft.tell(problems, draft.inputs[0][1], message, hint, path=("from",), severity=Severity.WARNING)
 
 
 def _cycles(named: Mapping[str, Draft]) -> Iterator[list[str]]:

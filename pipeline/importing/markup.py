@@ -65,7 +65,9 @@ def parse_markup(text: str, file: PurePath) -> Element:
 
     def start(name: str, attributes: dict[str, str]) -> None:
         if len(stack) > _DEEPEST:
-            raise UsageError(f"{file}:{parser.CurrentLineNumber}: elements are nested deeper than {_DEEPEST}")
+            raise UsageError(
+                f"{file}:{parser.CurrentLineNumber}: elements are nested deeper than {_DEEPEST}; export anew"
+            )
         element = Element(name.rpartition(":")[2], attributes, parser.CurrentLineNumber)
         stack[-1].children.append(element)
         stack.append(element)
@@ -74,7 +76,7 @@ def parse_markup(text: str, file: PurePath) -> Element:
         stack[-1].text += data
 
     def doctype(*_: object) -> None:
-        raise UsageError(f"{file}:{parser.CurrentLineNumber}: a document type has no place in an export")
+        raise UsageError(f"{file}:{parser.CurrentLineNumber}: a document type has no place in an export; export anew")
 
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda _: stack.pop()
@@ -84,5 +86,7 @@ def parse_markup(text: str, file: PurePath) -> Element:
     try:
         parser.Parse(text.encode("utf-8", "replace"), True)
     except expat.ExpatError as error:
-        raise UsageError(f"{file}:{error.lineno}: this is no XML: {expat.ErrorString(error.code)}") from error
+        raise UsageError(
+            f"{file}:{error.lineno}: this is no XML: {expat.ErrorString(error.code)}; export it anew"
+        ) from error
     return top.children[0]

@@ -60,7 +60,7 @@ def read_flows(text: str, file: PurePath, program: Program) -> None:
     try:
         flow = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"'{file}' is no JSON: {error}") from error
+        raise UsageError(f"'{file}' is no JSON: {error}; export the flow anew") from error
     nodes = list(_nodes(flow))
     lines = _Lines(text)
     endpoints = [node for node in nodes if node.get("type") == _ENDPOINT]

@@ -32,7 +32,9 @@ def read_markup(text: str, file: PurePath, program: Program) -> None:
     elif root.name == "Document":
         _document(root, file, program)
     else:
-        raise UsageError(f"{file}:{root.line}: <{root.name}> is no export of TIA Portal's tags, blocks or types")
+        raise UsageError(
+            f"{file}:{root.line}: <{root.name}> is no export of TIA Portal's tags, blocks or types; export them anew"
+        )
 
 
 def _table(root: Element, file: PurePath, program: Program) -> None:

@@ -61,7 +61,7 @@ def read_queue(file: Path, topic: Topic) -> Iterator[Record | Dated | Malformed]
         UsageError: there is no such queue, or it can't be read.
     """
     if not file.is_file():
-        raise UsageError(f"there is no file '{file}'")
+        raise UsageError(f"there is no file '{file}'; name the agent's queue")
     try:
         with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
             database.text_factory = bytes

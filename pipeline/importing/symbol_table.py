@@ -95,7 +95,7 @@ def rows(text: str, file: PurePath) -> Iterator[tuple[int, list[str]]]:
         for cells in reader:
             yield reader.line_num, [cell.strip() for cell in cells]
     except csv.Error as error:
-        raise UsageError(f"{file}:{reader.line_num}: this can't be read as a table: {error}") from error
+        raise UsageError(f"{file}:{reader.line_num}: this can't be read as a table: {error}; export it anew") from error
 
 
 def header_of(cells: list[str]) -> dict[str, int]:

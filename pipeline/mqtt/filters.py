@@ -40,7 +40,7 @@ def check_filter(topic_filter: str, path: tuple[str | int, ...]) -> Iterable[Fin
         hint = "write $share/<group>/<filter>"
         yield Finding(path=path, message=f"'{topic_filter}' is no shared subscription", hint=hint)
     elif not topic_filter or "\0" in topic_filter or len(topic_filter.encode()) > MOST:
-        yield Finding(path=path, message="is empty, too long, or has a NUL")
+        yield Finding(path=path, message="is empty, too long, or has a NUL", hint="write a topic such as plc/+/press1")
     elif "#" in levels[:-1] or any(len(level) > 1 and ("+" in level or "#" in level) for level in levels):
         hint = "+ stands for one whole level, # for all that follow, at the end: plc/+/status, plc/#"
         yield Finding(path=path, message=f"'{topic_filter}' has a wildcard in the wrong place", hint=hint)

@@ -60,9 +60,15 @@ class BrokerOptions(Options):
     def _check_broker(self) -> Iterator[Finding]:
         yield from check_host(self.host, ("host",))
         if self.password and not self.username:
-            yield Finding(path=("password",), message="needs a username beside it")
+            yield Finding(
+                path=("password",),
+                message="needs a username beside it",
+                hint="write `username:`, or remove the password",
+            )
         if self.keep_alive > 65535:  # noqa: PLR2004 - MQTT's two bytes
-            yield Finding(path=("keep_alive",), message=f"must be <= 65535s, got {self.keep_alive}")
+            yield Finding(
+                path=("keep_alive",), message=f"must be <= 65535s, got {self.keep_alive}", hint="15s is usual"
+            )
         if not self.tls.enabled and not is_loopback(self.host):
             message = "frames and password travel in clear"
             yield Finding(path=("tls",), message=message, severity=Severity.WARNING)

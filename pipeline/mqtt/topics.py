@@ -48,7 +48,7 @@ def check_template(template: str, option: str, known: Iterable[str] = ()) -> Ite
     if not _FORBIDDEN.isdisjoint(fixed):
         yield Finding(path=(option,), message=f"'{template}' has a wildcard (+, #)", hint="a topic names one place")
     if len(template.encode()) > LONGEST // 2:
-        yield Finding(path=(option,), message="is too long for a topic")
+        yield Finding(path=(option,), message="is too long for a topic", hint="65,535 bytes at most")
     for name in _FIELD.findall(template):
         if known and name not in known:
             yield Finding(

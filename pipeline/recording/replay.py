@@ -254,7 +254,9 @@ def _frames(path: Path, sources: list[str]) -> Mapping[str, list[Frame]]:
         try:
             node, frame = decode(line, origins)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path}:{number}: not a frame: {error}") from error
+            raise UsageError(
+                f"{path}:{number}: not a frame: {error}; give a recording, or what the sink `file` writes"
+            ) from error
         if not node and len(sources) != 1:
             raise UsageError(
                 f"{path}:{number}: of which source? The graph has {', '.join(sources)}; `record --frames` tells it"

@@ -131,9 +131,9 @@ def place_of_address(
     try:
         seconds = Duration.parse(timeout) if timeout else 2.0
     except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from error
+        raise UsageError(f"--timeout: {error}; write 2s") from error
     if not 0.05 <= seconds <= 60:  # noqa: PLR2004 - as a source's
-        raise UsageError(f"--timeout: must be 50ms to 60s, got {timeout}")
+        raise UsageError(f"--timeout: must be 50ms to 60s, got {timeout}; 2s is usual")
     return Place(address=host, port=port, access=access, timeout=seconds)
 
 

@@ -231,7 +231,7 @@ def check_tags(tags: Mapping[str, TagOptions | str], naming: Naming) -> Iterator
                 message = f"'{name}' is reserved: frames carry something else by that name"
                 yield Finding(path=path, message=message, hint="choose another name")
             elif owners.setdefault(name, tag) != tag:
-                yield Finding(path=path, message=f"'{name}' is also a value of tag '{owners[name]}'")
+                yield Finding(path=path, message=f"'{name}' is also a value of tag '{owners[name]}'", hint="rename one")
 
 
 def _check_tag(tag: str, options: TagOptions, address: Address) -> Iterator[Finding]:
@@ -239,15 +239,25 @@ def _check_tag(tag: str, options: TagOptions, address: Address) -> Iterator[Find
     path = ("tags", tag)
     if (options.scale, options.offset) != (1.0, 0.0):
         if not address.type.is_number or options.as_ or options.enum:
-            yield Finding(path=path, message=f"only numbers can be scaled, and '{tag}' is {address.type.name}")
+            yield Finding(
+                path=path, message=f"only numbers can be scaled, and '{tag}' is {address.type.name}", hint="remove it"
+            )
         elif not (isfinite(options.scale) and isfinite(options.offset) and options.scale):
-            yield Finding(path=path, message="scale and offset must be finite numbers, and scale not 0")
+            yield Finding(
+                path=path,
+                message="scale and offset must be finite numbers, and scale not 0",
+                hint="1 leaves a number as it is",
+            )
     if options.as_ and not address.type.is_integer:
-        yield Finding(path=path, message=f"only whole numbers can be given as text, not {address.type.name}")
+        yield Finding(
+            path=path, message=f"only whole numbers can be given as text, not {address.type.name}", hint="remove it"
+        )
     if options.enum and (mistake := enum_mistake(address.type, options.enum)):
-        yield Finding(path=(*path, "enum"), message=mistake)
+        yield Finding(path=(*path, "enum"), message=mistake, hint="mend or remove it")
     elif options.enum and options.as_:
-        yield Finding(path=(*path, "as"), message="it is given as the text of its number already")
+        yield Finding(
+            path=(*path, "as"), message="it is given as the text of its number already", hint="keep `as` or `enum`"
+        )
 
 
 def check_cpu(options: CpuOptions) -> Iterator[Finding]:
@@ -256,7 +266,9 @@ def check_cpu(options: CpuOptions) -> Iterator[Finding]:
         hint = "name the values: {state: cpu_state, clock: cpu_clock}"
         yield Finding(path=("cpu",), message="nothing of the CPU is asked for", hint=hint)
     elif options.state == options.clock:
-        yield Finding(path=("cpu", "clock"), message=f"'{options.clock}' is also the name of the state")
+        yield Finding(
+            path=("cpu", "clock"), message=f"'{options.clock}' is also the name of the state", hint="choose another"
+        )
     for option, name in (("state", options.state), ("clock", options.clock)):
         if name in RESERVED:
             message = f"'{name}' is reserved: frames carry something else by that name"

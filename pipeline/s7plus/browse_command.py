@@ -55,7 +55,7 @@ def take_symbol_options(given: dict[str, Any], *, wanted: bool) -> dict[str, Any
     taken = {name: given.pop(name) for name in _OPTIONS}
     told = [f"--{name.replace('_', '-')}" for name, value in taken.items() if value]
     if told and not wanted:
-        raise UsageError(f"{', '.join(told)}: only with --s7plus")
+        raise UsageError(f"{', '.join(told)}: only with --s7plus; add it, or leave these out")
     return taken | {"timeout": given.get("timeout")}
 
 
@@ -85,7 +85,7 @@ def _find(target: str, options: dict[str, Any]) -> tuple[Listing, list[str]]:
     if find_spec("s7commplus") is None:
         raise UsageError("--s7plus needs the package s7commplus: pip install 'retrofit-pipeline[s7plus]'")
     if is_graph(target):
-        raise UsageError("--s7plus takes an address, no graph file")
+        raise UsageError("--s7plus takes an address, no graph file; write the PLC's: 192.168.0.121")
     door = _door(target, **options)
     from pipeline.s7plus.browse import symbols  # noqa: PLC0415 - the package is an extra
 
@@ -113,15 +113,19 @@ def _door(
     place = place_of_address(target)
     pin = re.sub(r"[\s:-]", "", fingerprint or "")
     if pin and not _DIGEST.fullmatch(pin):
-        raise UsageError("--fingerprint: this is no SHA-256, which has 64 hexadecimal digits")
+        raise UsageError(
+            "--fingerprint: this is no SHA-256, which has 64 hexadecimal digits; `--tls` alone shows the right one"
+        )
     if username and password_file is None:
-        raise UsageError("--username needs --password-file beside it")
+        raise UsageError("--username needs --password-file beside it; name the file where the password stands")
     if password_file is not None and tls and not pin:
         raise UsageError("a password goes to no stranger: --tls alone shows the certificate's --fingerprint to give")
     try:
         password = password_file.read_text(encoding="utf-8").strip() if password_file else ""
     except OSError as error:
-        raise UsageError(f"--password-file '{password_file}' can't be read: {error.strerror}") from error
+        raise UsageError(
+            f"--password-file '{password_file}' can't be read: {error.strerror}; name a file that this user may read"
+        ) from error
     return Door(
         address=place.address,
         port=place.port,

@@ -177,13 +177,19 @@ def check_symbol_tags(tags: Mapping[str, SymbolOptions | str]) -> Iterator[Findi
             message = f"'{name}' is reserved: frames carry something else by that name"
             yield Finding(path=path, message=message, hint="choose another name")
         elif owners.setdefault(name, tag) != tag:
-            yield Finding(path=path, message=f"'{name}' is also a value of tag '{owners[name]}'")
+            yield Finding(path=path, message=f"'{name}' is also a value of tag '{owners[name]}'", hint="rename one")
         if not (isfinite(options.scale) and isfinite(options.offset) and options.scale):
-            yield Finding(path=path, message="scale and offset must be finite numbers, and scale not 0")
+            yield Finding(
+                path=path,
+                message="scale and offset must be finite numbers, and scale not 0",
+                hint="1 leaves a number as it is",
+            )
         elif (options.as_ or options.enum) and (options.scale, options.offset) != (1.0, 0.0):
-            yield Finding(path=path, message="what is given as a text can't be scaled")
+            yield Finding(path=path, message="what is given as a text can't be scaled", hint="remove one of the two")
         if options.enum and options.as_:
-            yield Finding(path=(*path, "as"), message="it is given as the text of its number already")
+            yield Finding(
+                path=(*path, "as"), message="it is given as the text of its number already", hint="keep `as` or `enum`"
+            )
 
 
 def treatment_mistake(options: SymbolOptions, kind: S7Type) -> str:

@@ -7,23 +7,26 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline import cli
+from pipeline.advice import ADVICE
 from pipeline.config import load_text
 from pipeline.errors import ConfigurationError, JournalLocked, Problem
-from pipeline.inventory import BEGIN, END, ERRORS, METRICS, counts, errors_page, metrics_page, sayings
+from pipeline.inventory import BEGIN, END, ERRORS, METRICS, counts, errors_page, metrics_page
 from pipeline.mqtt.reasons import explain_refusal
 from pipeline.reference import put
 from pipeline.s7.wire import refused
+from pipeline.sayings import Form, sayings
 from tests.contract.test_schema import GOOD, WRONG
 from tests.parts.line import Line
 from tests.parts.waiting import free_port, wait_until
 
+JOINS = ("; ", ": ", ", ", "? ")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @cache
 def shapes():
     """What the page says is said, alone and with what to do, as patterns."""
-    texts = {text for each in sayings() for text in (each.text, f"{each.text}; {each.hint}")}
+    texts = {text for each in sayings() for text in (each.text, *(f"{each.text}{join}{each.hint}" for join in JOINS))}
     long_enough = [text for text in texts if len(text.replace("…", "")) > 5]
     return [re.compile(".*".join(map(re.escape, text.split("…"))), re.DOTALL) for text in long_enough]
 
@@ -89,6 +92,98 @@ def test_mistakes_of_graph_files_are_on_the_page(right, wrong, tmp_path):
         load_text(GOOD.replace(right, wrong, 1), tmp_path / "line.yaml", {})
     problems: list[Problem] = caught.value.problems
     assert [problem.message for problem in problems if not is_told(problem.message)] == []
+
+
+def test_every_row_says_what_to_do():
+    """A hint in the code, which its user reads too; for a reason, and for a part of a message, in `pipeline.advice`."""
+    rows = sayings()
+    lacking = [f"{each.kind} ({each.where}): {each.text}" for each in rows if each.kind != Form.NOTE and not each.hint]
+    assert lacking == [], "give the message a hint; where its user can't read one, give it to pipeline/advice.py"
+    used = {(each.kind, each.text, each.hint) for each in rows}
+    advised = {(kind, text, hint) for kind, texts in ADVICE.items() for text, hint in texts.items()}
+    assert advised <= used, "pipeline/advice.py speaks of texts that nobody says"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "layouts: {l: {size: 4, fields: {codigo: REAL @ 2}}}",
+        "layouts: {l: {fields: {a: REAL @ 0, b: INT @ 2}}}",
+        "layouts: {l: {fields: {a: BOOL @ 0, b: {type: REAL, at: 4, enum: {0: x}}, c: BYTE @ 8.1}}}",
+        "layouts: {l: {fields: {a: {type: BYTE, at: 0, enum: {256: x}}, b: {type: l, at: 2, unit: A}}}}",
+        "transforms: {t: {type: heartbeat, from: press, every: 1s}}",
+        "transforms: {t: {type: tag, from: press, tags: {a: b}, enabled: false}, u: {type: tag, from: t, tags: {}}}",
+        "name: a b",
+    ],
+)
+def test_what_check_says_of_a_file_is_on_the_page_with_what_to_do(line, tmp_path):
+    """Also what a message is made of by several parts: `nobody takes from this node`."""
+    text = f"{line}\nsources: {{press: {{type: s7, address: a, every: 1s, tags: {{n: M0.0}}}}}}\n"
+    text += "sinks: {out: {type: stdout, from: press}}\n"
+    try:
+        problems = load_text(text, tmp_path / "line.yaml", {}).warnings
+    except ConfigurationError as error:
+        problems = error.problems
+    said = [f"{problem.message}; {problem.hint}" if problem.hint else problem.message for problem in problems]
+    assert said
+    assert [each for each in said if not is_told(each)] == []
+
+
+def test_what_a_test_and_a_recording_say_is_on_the_page():
+    """A node that is none, answers that nobody asked for, a number that differs."""
+    assert is_told("'f/f2' is no node of which a test sees frames")
+    assert is_told("1 recorded answers were not asked for: it read something else, or at other times")
+    assert is_told("count: expected 2, got 3")
+
+
+NOTED = {
+    "Press.db": """\
+DATA_BLOCK "Press"
+{ S7_Optimized_Access := 'FALSE' }
+VERSION : 0.1
+  STRUCT
+    "x.y" : Int;
+    x_y : Int;
+    p : Any;
+    unknown : "Nobody";
+    after : Int;
+  END_STRUCT;
+BEGIN
+END_DATA_BLOCK
+DATA_BLOCK "Fast"
+{ S7_Optimized_Access := 'TRUE' }
+  STRUCT
+    a : Int;
+  END_STRUCT;
+BEGIN
+END_DATA_BLOCK
+""",
+    "tags.csv": """\
+Tag Name,Address,Data Type,Scaling,Raw Low,Raw High,Scaled Low,Scaled High,Clamp Low,Clamp High
+Prensa.Corrente,"DB5,W10",BCD,,,,,,,
+Raiz,"DB5,W12",Word,Square Root,0,100,0,10,0,0
+Nada,"Q?",Word,,,,,,,
+""",
+    "flow.json": """\
+[{"id": "e", "type": "s7 endpoint", "name": "plc", "transport": "mpi-s7", "vartable": []},
+ {"id": "f", "type": "s7 endpoint", "transport": "iso-on-tcp", "address": "10.0.0.1", "cycletime": "1000",
+  "vartable": [{"name": "a", "addr": "DB1,X"}]},
+ {"id": "g", "type": "function"}]
+""",
+    "config.yaml": "source: {type: s7-1200, ip: a, timeout: soon, dbs: [{db: 1, foo: 1}]}\noutput: {mode: smoke}\n",
+}
+
+
+@pytest.mark.parametrize("name", NOTED)
+def test_the_notes_of_an_import_are_on_the_page(name, tmp_path, monkeypatch, capsys):
+    """What is really told of files that don't go over whole."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(NOTED[name])
+    with pytest.raises(SystemExit):
+        cli.main(["import", name, "-o", "line.yaml"])
+    notes = re.findall(rf"^(?:error: )?{name}:\d+: (.*)$", capsys.readouterr().err, re.MULTILINE)
+    assert len(notes) > 1
+    assert [text for text in notes if not is_told(text) and not is_told(text.partition(": ")[2])] == []
 
 
 def test_errors_of_parts_are_on_the_page():
