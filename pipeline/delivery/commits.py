@@ -49,6 +49,8 @@ class Commits:
         state: the journal's counters after the latest round.
         next: ordinal of the next record.
         trouble: why the disk can't be written, in words; empty while it can.
+        lost: frames that the journal held before it was opened and does not any more, as far as that is known.
+        broken: why it must be closed and opened again, which mends it; else None.
         memory_records: how many records memory may hold while the disk fails.
         wait: seconds that a record may wait for its commit.
         armed: monotonic seconds of the next round that is planned; -inf while one runs.
@@ -82,6 +84,8 @@ class Commits:
         self.state = State()
         self.next = 0
         self.trouble = ""
+        self.lost = 0
+        self.broken: Exception | None = None
         self.memory_records = 0
         self.armed = math.inf
         self.connected = False
@@ -127,6 +131,10 @@ class Commits:
             raise
         self._executor, self._journal = executor, journal
         self.state = msgspec.structs.replace(journal.state)
+        self.lost, self.broken = journal.lost, None
+        self._recover()
+        if journal.found:
+            self._ledger.begin_anew()
         self.next = max(self.next, self.state.next)
         self._oldest = journal.oldest
         self._base, self._opened = self.state.age, self._clock.monotonic()
@@ -138,10 +146,15 @@ class Commits:
         self._leave = self._clock.tick(LOOK_EVERY, self._look_at_disk)
         return journal.found
 
-    async def close(self, grace: float) -> None:
-        """Write what waits and close, within `grace` seconds; what could not be written stays in `pending`."""
+    async def close(self, grace: float) -> int:
+        """Write what waits and close, within `grace` seconds; what could not be written stays in `pending`.
+
+        Returns:
+            Frames that were on disk and are gone with their file; 0 unless somebody took that away.
+        """
         if self._journal is None or self._executor is None:
-            return
+            return 0
+        gone = 0
         ledger = self._ledger
         self._closing = True
         self._disarm()
@@ -158,11 +171,12 @@ class Commits:
                 if self.trouble and before:
                     break
             async with asyncio.timeout_at(deadline):
-                await self._clock.loop.run_in_executor(self._executor, self._journal.close, self.age())
+                gone = await self._clock.loop.run_in_executor(self._executor, self._journal.close, self.age())
         except TimeoutError:
             self._executor.submit(self._journal.close, self.age())
         self._executor.shutdown(wait=False)
         self._journal = self._executor = None
+        return gone
 
     async def ask(self, question: Callable[[Journal], Answer]) -> Answer:
         """Ask the journal, on its own thread, between two rounds.
@@ -185,6 +199,11 @@ class Commits:
             if not record.acked:
                 return max(oldest, self._clock.monotonic() - record.accepted)
         return oldest
+
+    @property
+    def is_open(self) -> bool:
+        """The journal is open."""
+        return self._journal is not None
 
     def committed(self) -> bool:
         """True when there are unacknowledged records on disk, or a commit is on its way."""
@@ -320,6 +339,8 @@ class Commits:
             position += batch.count
 
     def _fail(self, outcome: Outcome, error: Exception) -> None:
+        if outcome.broken:
+            self.broken = error
         later = self._clock.monotonic() + self._backoff.fail()
         if outcome.unwritten:
             self._write_after = later

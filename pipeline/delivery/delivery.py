@@ -144,9 +144,10 @@ class Delivery:
         self._open = True
         self._told = (State.STARTING, "")
         for sentence in found:
-            self._damaged.n += 1
-            self._context.log.error("journal replaced", reason=sentence)
+            self._tell_mended(sentence)
             self.tell(State.STARTING, sentence)
+        if self.commits.lost:
+            self._context.actor.drop("damaged", self.commits.lost)
         self._admission.review()
 
     async def settle(self, grace: float) -> bool:
@@ -171,9 +172,9 @@ class Delivery:
         """
         self._open = False
         self.disconnected()
-        await self.commits.close(grace)
+        gone = await self.commits.close(grace)
         self._admission.resume()
-        return sum(1 for record in self.ledger.pending.values() if not record.acked)
+        return gone + sum(1 for record in self.ledger.pending.values() if not record.acked)
 
     # --- frames in
 
@@ -182,6 +183,10 @@ class Delivery:
 
         Stamps `seq` and `boot`, queues, and sends what the window allows. Never raises for a frame's sake: one that
         can't be encoded, or that a full journal refuses, is counted as dropped and leaves a gap in `seq`.
+
+        Raises:
+            JournalError: the frames are taken, and wait in memory until the delivery is closed and opened again, which
+                mends its journal.
         """
         if not self._open:
             self._context.actor.drop("stopping", len(frames))
@@ -218,6 +223,8 @@ class Delivery:
         if now + commits.wait < commits.armed:
             commits.poke()
         self._sender.pump()
+        if commits.broken is not None:
+            raise commits.broken
 
     def readmit(self, records: Iterable[Record]) -> int:
         """Send records again that were given up, behind what waits, marked as replayed.
@@ -415,7 +422,13 @@ class Delivery:
         self._asked = self._epoch
         return self.lanes.unread()
 
+    def _tell_mended(self, sentence: str) -> None:
+        self._damaged.n += 1
+        self._context.log.error("journal mended", reason=sentence)
+
     def _round_ended(self, outcome: Outcome) -> None:
+        if outcome.mended:
+            self._tell_mended(outcome.mended)
         for key, count, reason in outcome.evicted:
             dropped = self.ledger.evict(key, count)
             self._give_up(reason, dropped, dropped)

@@ -110,6 +110,11 @@ class Ledger:
         """Nothing is held any more: keep only what is known of batches that are acknowledged in part."""
         self.batches = {key: batch for key, batch in self.batches.items() if batch.acked}
 
+    def begin_anew(self) -> None:
+        """The journal's file is another one: what was known of its batches says nothing any more."""
+        self.batches.clear()
+        self.removed(list(self.done), math.inf)
+
     def evict(self, key: int, count: int) -> int:
         """A batch of `count` records is gone by the limits; how many of them were not acknowledged."""
         batch = self.batches.pop(key, None)

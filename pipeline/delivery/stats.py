@@ -45,9 +45,11 @@ def headroom(delivery: Delivery, now: float) -> float:
     """Seconds until frames are lost if the receiver stays away: by age, and by size and disk at the present intake.
 
     Args:
-        delivery: whose.
+        delivery: whose; nothing is kept while its journal is not open.
         now: monotonic seconds.
     """
+    if not delivery.commits.is_open:
+        return 0.0
     options = delivery.options
     by_age = max(0.0, options.max_age - delivery.commits.oldest_age())
     rate = delivery.intake.rate(now)[1]

@@ -1,55 +1,77 @@
 """Checks a journal's file in a process of its own, since a damaged map can kill by signal whoever reads it.
 
-`check` starts such a process after an unclean end. It walks all batches and compares them with the counters; the CRC of
-each record is checked later, when it is read. `salvage` copies what can still be read into a new file: by the file's
-structure until the damage stops it, then by searching its bytes for batches. The search may also find batches that were
-acknowledged not long ago: better sent twice than lost.
+`check` starts such a process before a journal is opened. It walks all batches and compares them with the counters; the
+CRC of each record is checked later, when it is read. `salvage` copies what can still be read into a new file: by the
+file's structure until the damage stops it, then by searching its bytes for batches. The search may also find batches
+that were acknowledged not long ago: better sent twice than lost.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import signal
+import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import lmdb
 import msgspec
 
 import pipeline
 from pipeline.journal.file import State, Store, cost
-from pipeline.journal.records import VERSION, count_of, decode_batch, decode_header, find_batches
+from pipeline.journal.records import VERSION, decode_batch, decode_header, find_batches
 
 __all__ = ["check", "salvage"]
+
+Entry = TypeVar("Entry")
 
 _SECONDS = 60.0
 _BYTES_PER_SECOND = 10_000_000
 _ENDED_WELL = 0
 _DAMAGED = 3
+_UNREADABLE = 4
+_KILLED = {-signal.SIGTERM, -signal.SIGINT, -getattr(signal, "SIGKILL", signal.SIGTERM)}
+_NOT_THE_FILE = (lmdb.DiskError, lmdb.LockError, lmdb.ReadonlyError, lmdb.MemoryError, lmdb.ReadersFullError, OSError)
 
 
-def check(folder: Path) -> str:
+def check(folder: Path, *, thorough: bool = True) -> str:
     """Say what is wrong with the journal in `folder`, in words; empty when it is sound.
 
+    Args:
+        folder: where it is.
+        thorough: read every page; else the structure, and the first and the last page of each batch.
+
     Raises:
-        OSError: the checking process can't be started.
+        OSError: it can't be told: no right to read it, the disk too slow, no memory.
     """
-    size = (folder / "data.mdb").stat().st_size
+    data = folder / "data.mdb"
+    if not data.is_file():
+        return "it is no file"
+    size = data.stat().st_size
     if not size:
         return ""  # the power went before LMDB had written its first page
-    code, output = _child("check", str(folder), size=size)
+    code, output = _child("check" if thorough else "look", str(folder), size=size)
     if code == _ENDED_WELL:
         return ""
     if code is None:
-        return "reading it did not end"
+        raise TimeoutError(f"the disk is too slow: reading the journal took more than {_seconds(size):.0f} s")
+    if code == _UNREADABLE or code in _KILLED:
+        raise OSError(output or f"who read it was ended by signal {-code}")
     return output if code == _DAMAGED and output else f"reading it ended with code {code}"
 
 
 def salvage(source: Path, target: Path) -> int:
     """Copy what can be read of the journal in `source` into a new one in `target`; the records that were saved."""
-    size = (source / "data.mdb").stat().st_size
+    data = source / "data.mdb"
+    if not data.is_file():
+        return 0
+    size = data.stat().st_size
     target.mkdir(parents=True, exist_ok=True)
     code, _ = _child("walk", str(source), str(target), size=size)
     if code != _ENDED_WELL:
@@ -61,6 +83,10 @@ def salvage(source: Path, target: Path) -> int:
     store.sync()
     store.close()
     return store.state.frames
+
+
+def _seconds(size: int) -> float:
+    return _SECONDS + size / _BYTES_PER_SECOND
 
 
 def _child(*arguments: str, size: int) -> tuple[int | None, str]:
@@ -75,14 +101,14 @@ def _child(*arguments: str, size: int) -> tuple[int | None, str]:
             text=True,
             errors="replace",
             check=False,
-            timeout=_SECONDS + size / _BYTES_PER_SECOND,
+            timeout=_seconds(size),
         )
     except subprocess.TimeoutExpired:
         return None, ""
     return done.returncode, done.stdout.strip()
 
 
-def _check(folder: Path) -> str:
+def _check(folder: Path, *, thorough: bool) -> str:
     """In the child: what is wrong, or nothing."""
     with lmdb.open(str(folder), readonly=True) as env:
         if env.info()["last_pgno"] <= 1 and not env.stat()["entries"]:
@@ -92,19 +118,31 @@ def _check(folder: Path) -> str:
     if state.version != VERSION:
         return ""  # a newer version counts in its own way; opening tells
     frames = size = 0
-    last = -1
-    with store.env.begin() as txn:
-        kept = {key for key, _ in store.kept(txn)}
-        for key, value in store.read(txn, 0, float("inf"), kept=True):
-            if key <= last:
-                return f"batch {key} follows batch {last}"
-            last = key
-            zlib.crc32(value)  # touches every page
+    counted = True
+    with store.env.begin(buffers=True) as txn:
+        kept = {key for key, _ in _ascending(store.kept(txn))}
+        for key, value in _ascending(store.read(txn, 0, float("inf"), kept=True)):
+            zlib.crc32(value if thorough else value[-1:])  # touches every page, or the last
             size += cost(len(value))
-            frames += 0 if key in kept else count_of(value)
-        dead = sum(1 for _ in store.dead_letters(txn))
-    found, counted = (frames, size, dead), (state.frames, state.bytes, state.dead)
-    return "" if found == counted else f"counters say {counted} (records, bytes, dead letters), the file has {found}"
+            try:
+                count = decode_header(value).count
+            except ValueError:
+                counted = False  # reading it mends that
+            else:
+                frames += 0 if key in kept else count
+        dead = sum(1 for _ in _ascending(store.dead_letters(txn)))
+    found, said = (frames, size, dead), (state.frames if counted else frames, state.bytes, state.dead)
+    return "" if found == said else f"counters say {said} (records, bytes, dead letters), the file has {found}"
+
+
+def _ascending(entries: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, Entry]]:
+    """The same, as long as their keys ascend: pages that lead in a circle never end."""
+    last = -1
+    for key, value in entries:
+        if key <= last:
+            raise ValueError(f"entry {key} follows entry {last}")
+        last = key
+        yield key, value
 
 
 def _walk(source: Path, target: Path) -> None:
@@ -142,7 +180,7 @@ def _copy(new: Store, key: int, value: bytes, kept: float | None) -> bool:
     records, _, _ = decode_batch(key, value)
     if not records:
         return False
-    header = decode_header(value)
+    header = new.header(value)
     while True:
         try:
             with new.write() as txn:
@@ -159,13 +197,17 @@ def _copy(new: Store, key: int, value: bytes, kept: float | None) -> bool:
 def _main(action: str, *folders: str) -> int:
     paths = [Path(folder) for folder in folders]
     try:
-        if action == "check":
-            wrong = _check(paths[0])
+        if action in {"check", "look"}:
+            wrong = _check(paths[0], thorough=action == "check")
         else:
             wrong = ""
             {"walk": _walk, "search": _search}[action](paths[0], paths[1])
-    except (lmdb.Error, OSError, ValueError, msgspec.MsgspecError, MemoryError) as error:
+    except (lmdb.Error, OSError, ValueError, msgspec.MsgspecError, MemoryError, struct.error) as error:
         wrong = f"{type(error).__name__}: {error}"
+        # A class of LMDB's own speaks of the file, the plain one passes on what the system said.
+        if (type(error) is lmdb.Error or isinstance(error, _NOT_THE_FILE)) and os.strerror(errno.EIO) not in wrong:
+            sys.stdout.write(str(error))
+            return _UNREADABLE
     sys.stdout.write(wrong)
     return _DAMAGED if wrong else _ENDED_WELL
 

@@ -2,13 +2,15 @@
 
 Four tables. `log`: unacknowledged batches (and acknowledged ones that are kept), key = ordinal of the first record
 (big-endian). `kept`: key of an acknowledged batch → the journal's age then. `dead`: records refused for good. `state`:
-the counters, which each transaction carries with it. Everything here blocks and belongs to one thread.
+the counters with a checksum, which each transaction carries with it; damaged ones are counted anew from the other
+tables. Everything here blocks and belongs to one thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,16 @@ from typing import Any
 import lmdb
 import msgspec
 
-from pipeline.journal.records import VERSION, DeadLetter, Header, Record, count_of, decode_header, encode_batch
+from pipeline.journal.records import (
+    VERSION,
+    DeadLetter,
+    Header,
+    Record,
+    count_of,
+    decode_batch,
+    decode_header,
+    encode_batch,
+)
 
 __all__ = ["State", "Store", "cost"]
 
@@ -25,6 +36,8 @@ DEAD_BYTES = 16 * 1024 * 1024
 
 _KEY = struct.Struct(">Q")
 _AGE = struct.Struct(">d")
+_SEAL = b"\xa3crc\xce"
+_CRC = struct.Struct(">I")
 _PAGE = 4096
 _INLINE = 2000
 _SLACK = 64 * 1024 * 1024
@@ -59,6 +72,29 @@ class State(msgspec.Struct):
     receiver: str = ""
 
 
+def _sealed(state: State) -> bytes:
+    """The counters as a msgpack map, with the CRC-32 of all before it as one more entry, which format 1 passes over."""
+    raw = msgspec.msgpack.encode(state)
+    sealed = bytes((raw[0] + 1,)) + raw[1:] + _SEAL
+    return sealed + _CRC.pack(zlib.crc32(sealed))
+
+
+def _unsealed(stored: bytes) -> State:
+    """Counters as they were stored; earlier versions stored them without a checksum.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    if stored[0] != 0x80 | len(State.__struct_fields__):
+        end = len(stored) - _CRC.size
+        if not stored.endswith(_SEAL, 0, end) or _CRC.pack(zlib.crc32(stored[:end])) != stored[end:]:
+            raise ValueError("damaged counters")
+    try:
+        return msgspec.msgpack.decode(stored, type=State)
+    except msgspec.MsgspecError as error:
+        raise ValueError("damaged counters") from error
+
+
 def cost(size: int) -> int:
     """Disk space of a batch of `size` bytes: LMDB puts values above half a page into whole pages."""
     return size + 24 if size <= _INLINE else -(-(size + 16) // _PAGE) * _PAGE + 24
@@ -69,6 +105,7 @@ class Store:
 
     Attributes:
         state: the counters as of the last commit.
+        recounted: the stored ones were damaged: `state` is what the tables have, for no receiver in particular.
     """
 
     def __init__(self, folder: Path, max_size: int = 0, *, readonly: bool = False, sync: bool = True) -> None:
@@ -110,10 +147,33 @@ class Store:
             with self.env.begin(write=True) as txn:
                 tables = [self.env.open_db(name, txn=txn) for name in names]
         self._log, self._kept, self._dead, self._state = tables
+        self._low = 0
+        self.recounted = False
         with self.env.begin() as txn:
             stored = txn.get(b"state", db=self._state)
-        self.state = msgspec.msgpack.decode(stored, type=State) if stored else State()
-        self._low = 0
+            try:
+                self.state = _unsealed(stored) if stored else State()
+            except ValueError:
+                self.state, self.recounted = self._counted(txn), True
+
+    def _counted(self, txn: Any) -> State:
+        """Counters made of what the tables have."""
+        state = State()
+        kept = {key for key, _ in self.kept(txn)}
+        for key, value in self.read(txn, 0, float("inf"), kept=True):
+            size, count = cost(len(value)), count_of(value)
+            state.bytes += size
+            state.kept_bytes += size if key in kept else 0
+            state.frames += 0 if key in kept else count
+            records = decode_batch(key, value)[0]
+            state.next = max(state.next, records[-1].n + 1 if records else key + count)
+            with contextlib.suppress(ValueError):
+                state.age = max(state.age, decode_header(value).age)
+        for packed, value in txn.cursor(db=self._dead):
+            state.dead += 1
+            state.dead_bytes += len(value)
+            state.dead_next = _KEY.unpack(packed)[0] + 1
+        return state
 
     def close(self) -> None:
         """Close; may be called again."""
@@ -130,7 +190,7 @@ class Store:
         try:
             with self.env.begin(write=True) as txn:
                 yield txn
-                txn.put(b"state", msgspec.msgpack.encode(self.state), db=self._state)
+                txn.put(b"state", _sealed(self.state), db=self._state)
         except BaseException:
             self.state, self._low = saved, low
             raise
@@ -179,9 +239,8 @@ class Store:
         self.state.bytes -= cost(len(value))
         if kept:
             self.state.kept_bytes -= cost(len(value))
-        else:
-            self.state.frames -= count_of(value)
-        return count_of(value)
+            return count_of(value)
+        return self._discount(txn, value)
 
     def get(self, txn: Any, key: int) -> bytes | None:
         """One batch, None when it is not there."""
@@ -194,7 +253,7 @@ class Store:
         value = txn.get(packed, db=self._log)
         if value is not None and txn.put(packed, _AGE.pack(age), db=self._kept, overwrite=False):
             self.state.kept_bytes += cost(len(value))
-            self.state.frames -= count_of(value)
+            self._discount(txn, value)
 
     def kept(self, txn: Any) -> Iterator[tuple[int, float]]:
         """Keys of the kept batches, oldest first, with the journal's age when they were acknowledged."""
@@ -214,7 +273,7 @@ class Store:
                     # Nothing below is unacknowledged, and nothing will be: search from here next time.
                     self._low, first = key, False
                 value = cursor.value()
-                yield key, self._header(value), cost(len(value))
+                yield key, self.header(value), cost(len(value))
             found = cursor.next()
 
     def read(self, txn: Any, start: int, stop: float, *, kept: bool = False) -> Iterator[tuple[int, bytes]]:
@@ -242,24 +301,40 @@ class Store:
                 yield key, cursor.value()
             found = cursor.next()
 
-    def _header(self, value: bytes) -> Header:
+    def header(self, value: bytes) -> Header:
+        """A batch's header, or one that goes on with it as well as may be."""
         try:
             return decode_header(value)
         except ValueError:
             # Damaged: as old as the newest, so that it is read, and reported, before its age ends it.
             return Header(0, 1, len(value), self.state.age, 0.0, compressed=False)
 
-    def rewrite(self, txn: Any, key: int, old: bytes, records: Sequence[Record], *, compress: bool) -> None:
-        """Replace a damaged batch by its sound records; without any it is removed."""
+    def rewrite(self, txn: Any, key: int, old: bytes, records: Sequence[Record], *, compress: bool) -> int:
+        """Replace a damaged batch by its sound records, or remove it without any; how many records are lost by it."""
         if not records:
-            self.delete(txn, key)
-            return
-        header = self._header(old)
+            return self.delete(txn, key)
+        header = self.header(old)
         # The key stays, since it names the batch, even when its first record is the damaged one.
         value = encode_batch(key, records, header.age, header.wall, compress=compress)
         txn.put(_KEY.pack(key), value, db=self._log)
         self.state.bytes += cost(len(value)) - cost(len(old))
-        self.state.frames += len(records) - count_of(old)
+        return self._discount(txn, old, len(records))
+
+    def _discount(self, txn: Any, old: bytes, left: int = 0) -> int:
+        """Count off an unacknowledged batch that has been changed or is gone; how many records are gone by it.
+
+        Args:
+            txn: the transaction, in which the tables are as they will be.
+            old: the batch as it was.
+            left: records that it still has.
+        """
+        before = self.state.frames
+        try:
+            self.state.frames -= decode_header(old).count - left
+        except ValueError:
+            # Nobody knows how many it held: what is there now is counted.
+            self.state.frames = self._counted(txn).frames
+        return max(0, before - self.state.frames)
 
     # --- dead letters
 

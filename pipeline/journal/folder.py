@@ -1,11 +1,13 @@
-"""A journal's folder: its lock, the mark of a clean end, and what happens to a file that is damaged or too new."""
+"""A journal's folder: lock, mark of a clean end, and what becomes of a file that is damaged, gone or too new."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 
 import filelock
@@ -16,9 +18,13 @@ from pipeline.journal import check as journal_check
 from pipeline.journal.file import Store
 from pipeline.journal.records import VERSION
 
-__all__ = ["explain", "lock", "mark", "marked", "open_store"]
+__all__ = ["ASIDE", "Tally", "copy", "explain", "lock", "mark", "marked", "open_store"]
+
+ASIDE = ("damaged-", "newer-", "other-")
+"""How the names of folders begin into which a file was moved."""
 
 _MARKER = "clean"
+_TALLY = "frames"
 _NO_ROOM = 1024 * 1024
 
 
@@ -43,6 +49,8 @@ def explain(error: Exception, folder: Path) -> str:
             if shutil.disk_usage(folder).free < _NO_ROOM:
                 return "disk full"
         return "input/output error: a limit on the file's size, or the medium is broken"
+    if "Is a directory" in text:
+        text = f"a folder is in the place of the file '{folder / 'lock.mdb'}'; remove it"
     return getattr(error, "strerror", None) or text or type(error).__name__
 
 
@@ -70,8 +78,8 @@ def lock(folder: Path) -> filelock.BaseFileLock:
 
 def mark(folder: Path) -> None:
     """Leave size and time of the file behind: as long as they are the same, nobody has touched it since."""
-    stat = (folder / "data.mdb").stat()
     with contextlib.suppress(OSError):
+        stat = (folder / "data.mdb").stat()
         (folder / _MARKER).write_text(f"{stat.st_size} {stat.st_mtime_ns}\n", encoding="ascii")
 
 
@@ -84,8 +92,44 @@ def marked(folder: Path) -> bool:
         return False
 
 
-def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> Store:
-    """Open the journal's file for writing; after an unclean end it is checked, and replaced when damaged.
+class Tally:
+    """How many frames wait, in a file beside the journal's: what is known of them when that one is lost.
+
+    It outlives the process; after a power cut it may be some seconds old, since nothing forces it to the disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _TALLY
+        self._file: FileIO | None = None
+        self._known = self.read()
+
+    def read(self) -> int | None:
+        """What the file says; None when that is nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            return int(self._path.read_bytes())
+        return None
+
+    def write(self, frames: int) -> None:
+        """Say so in the file, where it can be written."""
+        if frames == self._known:
+            return
+        with contextlib.suppress(OSError):
+            if self._file is None:
+                self._path.touch()
+                self._file = self._path.open("r+b", buffering=0)
+            self._file.seek(0)
+            self._file.write(b"%020d\n" % frames)
+            self._known = frames
+
+    def close(self) -> None:
+        """Let go of the file; may be called again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> tuple[Store, int]:
+    """Open the journal's file for writing; it is checked before, and replaced when damaged.
 
     Args:
         folder: locked by the caller.
@@ -93,19 +137,28 @@ def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> St
         wall: seconds since 1970, to name what is moved aside.
         found: gets a sentence for everything that was wrong.
 
+    Returns:
+        The open file, and how many frames were in it before and are lost, as far as that is known.
+
     Raises:
         JournalUnwritable: the file can't be opened for writing.
     """
+    expected = Tally(folder).read()
     data = folder / "data.mdb"
     try:
-        if data.exists() and not marked(folder) and (wrong := journal_check.check(folder)):
-            _replace(folder, wall, wrong, found)
+        if not data.exists() or (data.is_file() and not data.stat().st_size):
+            if expected:
+                state = "empty" if data.exists() else "gone"
+                found.append(f"the journal's file '{data}' is {state}; {expected} frames that were in it are lost")
+        elif wrong := journal_check.check(folder, thorough=not marked(folder)):
+            _replace(folder, wall, wrong, found, expected)
         (folder / _MARKER).unlink(missing_ok=True)
         try:
             store = Store(folder, max_size)
         except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError, ValueError) as error:
-            _replace(folder, wall, str(error), found)
+            _replace(folder, wall, str(error), found, expected)
             store = Store(folder, max_size)
+        lost = max(0, (expected or 0) - store.state.frames) if found else 0
         version = store.state.version
         if version != VERSION:
             store.close()
@@ -114,19 +167,56 @@ def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> St
             store = Store(folder, max_size)
     except (lmdb.Error, OSError) as error:
         raise JournalUnwritable(str(folder), explain(error, folder)) from error
-    return store
+    if store.recounted:
+        found.append(f"the journal's counters were damaged; counted anew, {store.state.frames} frames wait in it")
+    return store, lost
 
 
-def _replace(folder: Path, wall: float, wrong: str, found: list[str]) -> None:
+def copy(store: Store, folder: Path, wall: float) -> str:
+    """Write the file of an open journal anew, when it was removed or another is in its place.
+
+    Args:
+        store: still has everything, though nobody else can find it.
+        folder: locked by the caller.
+        wall: seconds since 1970, to name what is moved aside.
+
+    Returns:
+        What was found and done, in a sentence.
+
+    Raises:
+        OSError: it can't be written.
+        lmdb.Error: same.
+    """
+    what = "was removed while it was open"
+    if (folder / "data.mdb").exists():
+        what = f"was replaced while it was open; the other one was moved to {_aside(folder, wall, 'other')}"
+    (folder / "lock.mdb").unlink(missing_ok=True)
+    with _rescue(folder) as rescue:
+        store.env.copy(str(rescue))
+    return f"the journal's file {what}; it was written anew, with all {store.state.frames} frames"
+
+
+def _replace(folder: Path, wall: float, wrong: str, found: list[str], expected: int | None) -> None:
     """Move a damaged file aside and take over what can be read of it."""
     aside = _aside(folder, wall, "damaged")
+    with _rescue(folder) as rescue:
+        saved = journal_check.salvage(aside, rescue)
+    lost = "how many are lost can't be told" if expected is None else f"{max(0, expected - saved)} are lost"
+    found.append(f"the journal was damaged ({wrong}); it was moved to {aside}, {saved} frames were saved, {lost}")
+
+
+@contextlib.contextmanager
+def _rescue(folder: Path) -> Iterator[Path]:
+    """A folder for a new file, which takes its place in the journal's when the block ends well."""
     rescue = folder / "salvage"
     shutil.rmtree(rescue, ignore_errors=True)
-    saved = journal_check.salvage(aside, rescue)
-    if (rescue / "data.mdb").exists():
-        (rescue / "data.mdb").replace(folder / "data.mdb")
-    shutil.rmtree(rescue, ignore_errors=True)
-    found.append(f"the journal was damaged ({wrong}); it was moved to {aside}, {saved} frames were saved")
+    rescue.mkdir()
+    try:
+        yield rescue
+        if (rescue / "data.mdb").exists():
+            (rescue / "data.mdb").replace(folder / "data.mdb")
+    finally:
+        shutil.rmtree(rescue, ignore_errors=True)
 
 
 def _aside(folder: Path, wall: float, why: str) -> Path:

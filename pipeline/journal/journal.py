@@ -2,13 +2,14 @@
 
 A `Journal` blocks and belongs to one thread; `Delivery` calls it through an executor. Each `round` writes new records,
 removes acknowledged batches, applies the limits (one transaction, one fsync) and reads ahead. At most one process has
-a journal open for writing. After an unclean end a child process checks the file first; a damaged one is moved aside,
-what can be read of it is taken over, and the journal goes on.
+a journal open for writing. A child process checks the file first; a damaged one is moved aside, what can be read of it
+is taken over, and the journal goes on. So it does when its file is taken away from under it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 READ_BYTES = 256 * 1024
+_FAILURES = (lmdb.Error, OSError, JournalError)
 
 
 class Loaded(msgspec.Struct):
@@ -92,6 +94,8 @@ class Outcome(msgspec.Struct):
         damaged: records found damaged, moved to the dead letters.
         oldest: the journal's age when the oldest unacknowledged batch was written, None without one.
         state: the counters after the round.
+        mended: what was found wrong with the file and mended, in a sentence; else empty.
+        broken: the journal must be closed and opened again, which mends it.
     """
 
     state: State
@@ -104,6 +108,8 @@ class Outcome(msgspec.Struct):
     end: bool = False
     damaged: int = 0
     oldest: float | None = None
+    mended: str = ""
+    broken: bool = False
 
 
 class Journal:
@@ -112,6 +118,7 @@ class Journal:
     Attributes:
         folder: where it is.
         found: what opening it found and did, in sentences; empty when all was well.
+        lost: frames that it held before and does not any more, as far as that is known.
         oldest: see `Outcome.oldest`.
     """
 
@@ -130,15 +137,22 @@ class Journal:
         self.options = options
         self.found: list[str] = []
         self.oldest: float | None = None
+        self._data = self.folder / "data.mdb"
         self._store: Store | None = None
         self._sound = True
+        self._broken = ""
+        self._tally = journal_folder.Tally(self.folder)
+        self._wall = wall
         self._lock = journal_folder.lock(self.folder)
         try:
-            self._store = journal_folder.open_store(self.folder, options.max_size, wall, self.found)
+            self._store, self.lost = journal_folder.open_store(self.folder, options.max_size, wall, self.found)
+            self._seen = self._data.stat()
             with self._store.env.begin() as txn:
                 self._look(txn)
-            self._known = msgspec.structs.replace(self._store.state)
+            self._know(self._store.state)
         except BaseException:
+            if self._store is not None:
+                self._store.close()
             self._lock.release()
             raise
 
@@ -163,43 +177,61 @@ class Journal:
     def round(self, work: Work) -> Outcome:
         """Write, apply the limits, read. Never raises for the disk's sake: `Outcome.error` tells."""
         outcome = Outcome(self._known)
+        self._wall = work.wall
+        try:
+            mended = self._guard()
+        except _FAILURES as error:
+            broken = bool(self._broken)
+            return Outcome(self._known, error=error, unwritten=True, unread=True, oldest=self.oldest, broken=broken)
         try:
             if work.writes:
                 outcome = self._write(work)
-        except (lmdb.Error, OSError) as error:
+        except _FAILURES as error:
             outcome = Outcome(self._known, error=error, unwritten=True)
             self._reopen_later()
         try:
             if work.read is not None:
                 self._read(work, outcome)
-            outcome.state = self._known = msgspec.structs.replace(self._current().state)
-        except (lmdb.Error, OSError) as error:
+            outcome.state = self._know(self._current().state)
+        except _FAILURES as error:
             outcome.error, outcome.unread = outcome.error or error, True
             outcome.loaded, outcome.end = [], False
             self._reopen_later()
-        outcome.oldest = self.oldest
+        outcome.oldest, outcome.mended = self.oldest, mended
         return outcome
 
-    def close(self, age: float) -> None:
+    def close(self, age: float) -> int:
         """Close and, when all went well, mark the end as clean; may be called again.
 
         Args:
             age: the journal's age now, seconds.
+
+        Returns:
+            Frames that were on disk and are gone with their file; 0 unless somebody took that away.
         """
+        lost = 0
         try:
             if self._store is not None:
-                with contextlib.suppress(lmdb.Error, OSError):
+                try:
+                    self._guard()
                     self._finish(self._store, age)
-                self._store.close()
-                self._store = None
-                if self._sound:
-                    journal_folder.mark(self.folder)
+                except _FAILURES:
+                    lost = 0 if self._broken or self._data.exists() else self._known.frames
+                    self._sound = False
+                if self._store is not None:
+                    self._store.close()
+                    self._store = None
+                    if self._sound:
+                        journal_folder.mark(self.folder)
         finally:
+            self._tally.close()
             self._lock.release()
+        return lost
 
     @contextlib.contextmanager
     def write(self) -> Iterator[tuple[Store, Any]]:
         """A write transaction for tools: yields (store, transaction), commits when the block ends well."""
+        self._guard()
         store = self._current()
         with store.write() as txn:
             yield store, txn
@@ -212,6 +244,7 @@ class Journal:
             JournalError: the file can't be opened or read.
         """
         try:
+            self._guard()
             store = self._current()
             with store.env.begin() as txn:
                 yield store, txn
@@ -226,7 +259,51 @@ class Journal:
 
     # --- one round
 
+    def _guard(self) -> str:
+        """Before the file is touched: that it is there, and whole, since a map that ends early kills by signal.
+
+        Returns:
+            What was wrong and is mended, in a sentence; else nothing.
+
+        Raises:
+            JournalError: it must be opened anew, by whoever checks it then.
+        """
+        if self._store is None:
+            return ""
+        try:
+            stat = self._data.stat()
+        except FileNotFoundError:
+            stat = None
+        if stat is None or not os.path.samestat(stat, self._seen):
+            return self._restore(self._store)
+        if stat.st_size < self._seen.st_size:
+            self._broken = f"its file '{self._data}' was cut off while it was open"
+            self._reopen_later()
+            self._current()
+        return ""
+
+    def _restore(self, store: Store) -> str:
+        """The file is not there any more, but all that was in it still is: write it anew."""
+        self._lock.release()
+        self._lock = journal_folder.lock(self.folder)
+        mended = journal_folder.copy(store, self.folder, self._wall)
+        store.close()
+        self._store = None
+        self._current().sync()
+        self._seen = self._data.stat()
+        self._tally.close()
+        self._know(self._current().state)
+        return mended
+
+    def _know(self, state: State) -> State:
+        """What is on disk now; a copy, and told to whoever comes after this process."""
+        self._known = msgspec.structs.replace(state)
+        self._tally.write(state.frames)
+        return self._known
+
     def _current(self) -> Store:
+        if self._broken:
+            raise JournalError(f"journal '{self.folder}': {self._broken}; it is closed, and mended when it is opened")
         if self._store is None:
             self._store = Store(self.folder, self.options.max_size)
             self._sound = True
@@ -250,6 +327,9 @@ class Journal:
                 if not store.grow():
                     raise
             else:
+                with contextlib.suppress(OSError):
+                    stat = self._data.stat()
+                    self._seen = stat if os.path.samestat(stat, self._seen) else self._seen
                 return outcome
 
     def _apply(self, store: Store, txn: Any, work: Work, outcome: Outcome) -> None:
@@ -317,14 +397,15 @@ class Journal:
 
     def _mend(self, store: Store, work: Work, key: int, value: bytes) -> int:
         """Take damaged records out of their batch, so that they are told once; their bytes go to the dead letters."""
-        records, damaged, missing = decode_batch(key, value)
-        share, rest = divmod(missing, max(len(damaged), 1))
+        records, damaged, _ = decode_batch(key, value)
         with store.write() as txn:
-            for index, piece in enumerate(damaged):
+            compress = self.options.compression is Compression.ZSTD
+            missing = store.rewrite(txn, key, value, records, compress=compress)
+            share, rest = divmod(missing, max(len(damaged), 1))
+            # Where only the header was damaged, nothing is.
+            for index, piece in enumerate(damaged if missing else ()):
                 count = share + (rest if index == 0 else 0)
                 store.bury(txn, DeadLetter("damaged", work.wall, key, "", 0, "", "", 0.0, piece, count))
-            compress = self.options.compression is Compression.ZSTD
-            store.rewrite(txn, key, value, records, compress=compress)
         return missing
 
     def _finish(self, store: Store, age: float) -> None:

@@ -99,7 +99,7 @@ def _state(folder: Path) -> State | None:
             return None
         with data.open("r+b"):
             pass
-        if not data.stat().st_size or (not journal_folder.marked(folder) and journal_check.check(folder)):
+        if not data.stat().st_size or journal_check.check(folder, thorough=not journal_folder.marked(folder)):
             return None
         store = Store(folder, readonly=True)
     except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError, lmdb.NotFoundError, ValueError):

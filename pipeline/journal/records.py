@@ -8,6 +8,7 @@ compressed as a whole. A batch describes itself, so that it can be found in a fi
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import re
 import struct
@@ -43,6 +44,8 @@ _CRC = struct.Struct(">I")
 _BLOCK = struct.Struct(">II")
 _ENTRY = struct.Struct(">IHd")
 _HEADER_SIZE = _HEADER.size + _CRC.size
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_RESTORABLE = 2048
 _UNPACKED_LIMIT = 256 * 1024 * 1024
 
 
@@ -187,17 +190,38 @@ def encode_batch(key: int, records: Sequence[Record], age: float, wall: float, *
 
 
 def decode_header(value: bytes) -> Header:
-    """Read a batch's header.
+    """Read a batch's header; one bit that is wrong in it is put right.
 
     Raises:
         ValueError: it is damaged.
     """
-    if len(value) < _HEADER_SIZE or _CRC.unpack_from(value, _HEADER.size)[0] != zlib.crc32(value[: _HEADER.size]):
+    header = value[:_HEADER_SIZE]
+    if len(header) < _HEADER_SIZE:
         raise ValueError("damaged header")
-    magic, version, flags, count, length, key, age, wall = _HEADER.unpack_from(value)
+    if not _is_sound(header):
+        header = _restored(header)
+    magic, version, flags, count, length, key, age, wall = _HEADER.unpack_from(header)
     if magic != _MAGIC or version != VERSION:
         raise ValueError("foreign header")
     return Header(key, count, _HEADER_SIZE + length, age, wall, bool(flags & _ZSTD))
+
+
+def _is_sound(data: bytes) -> bool:
+    return _CRC.pack(zlib.crc32(data[: -_CRC.size])) == data[-_CRC.size :]
+
+
+def _restored(data: bytes) -> bytes:
+    """What was written, CRC last, when one bit of it is wrong: nothing else with a right CRC is as near.
+
+    Raises:
+        ValueError: more than one bit is wrong, or it is too long to try them all.
+    """
+    bits, size = int.from_bytes(data, "big"), len(data)
+    for bit in range(8 * size if size <= _RESTORABLE else 0):
+        candidate = (bits ^ 1 << bit).to_bytes(size, "big")
+        if _is_sound(candidate):
+            return candidate
+    raise ValueError("damaged header")
 
 
 def find_batches(data: bytes | mmap.mmap) -> Iterator[tuple[Header, bytes]]:
@@ -221,12 +245,12 @@ def decode_batch(key: int, value: bytes) -> tuple[list[Record], list[bytes], int
         The sound records in order, the damaged pieces, and the number of records that are missing.
     """
     try:
-        header = decode_header(value)
-        body = _unpacked(value[_HEADER_SIZE:]) if header.compressed else value[_HEADER_SIZE:]
+        body = _body(value)
         blocks = _blocks(body)
         names, sound = next(blocks)
-        table = msgspec.msgpack.decode(names if sound else b"", type=list[tuple[str, int, str, str]])
-    except (ValueError, StopIteration, zstandard.ZstdError):
+        names = names if sound else _restored(names + body[_CRC.size : _BLOCK.size])[: -_CRC.size]
+        table = msgspec.msgpack.decode(names, type=list[tuple[str, int, str, str]])
+    except (ValueError, StopIteration, zstandard.ZstdError, msgspec.MsgspecError):
         return [], [value], count_of(value)
     records: list[Record] = []
     damaged: list[bytes] = []
@@ -236,7 +260,12 @@ def decode_batch(key: int, value: bytes) -> tuple[list[Record], list[bytes], int
             damaged.append(block)
         else:
             records.append(record)
-    return records, damaged, max(header.count - len(records), 0)
+    try:
+        count = decode_header(value).count
+    except ValueError:
+        damaged.append(value[:_HEADER_SIZE])
+        count = count_of(value)
+    return records, damaged, max(count - len(records), 0)
 
 
 def _record(key: int, block: bytes, table: Sequence[tuple[str, int, str, str]]) -> Record | None:
@@ -259,24 +288,46 @@ def _blocks(body: bytes) -> Iterator[tuple[bytes, bool]]:
             return
         length, crc = _BLOCK.unpack_from(body, position)
         start = position + _BLOCK.size
-        if start + length > end:
+        block = body[start : start + length]
+        sound = zlib.crc32(block) == crc
+        if not sound and (found := _of_near_length(body, start, length, crc)) is not None:
+            block, sound = found, True
+        if not sound and start + length > end:
             yield body[position:], False
             return
-        block = body[start : start + length]
-        yield block, zlib.crc32(block) == crc
-        position = start + length
+        yield block, sound
+        position = start + len(block)
 
 
-def _unpacked(data: bytes) -> bytes:
+def _of_near_length(body: bytes, start: int, length: int, crc: int) -> bytes | None:
+    """The block whose length has one wrong bit, so that those behind it can be read."""
+    for bit in range(32):
+        block = body[start : start + (length ^ 1 << bit)]
+        if zlib.crc32(block) == crc:
+            return block
+    return None
+
+
+def _body(value: bytes) -> bytes:
+    """The blocks of a batch, of which the header need not be sound.
+
+    Raises:
+        ValueError: they are damaged as a whole.
+        zstandard.ZstdError: same.
+    """
+    body = value[_HEADER_SIZE:]
+    if not body.startswith(_ZSTD_MAGIC):  # as the length of a block that would be 680 MB
+        return body
     # A damaged length must not ask for all memory there is.
-    if zstandard.frame_content_size(data) > _UNPACKED_LIMIT:
+    if zstandard.frame_content_size(body) > _UNPACKED_LIMIT:
         raise ValueError("damaged length")
-    return zstandard.ZstdDecompressor().decompress(data, max_output_size=_UNPACKED_LIMIT)
+    return zstandard.ZstdDecompressor().decompress(body, max_output_size=_UNPACKED_LIMIT)
 
 
 def count_of(value: bytes) -> int:
-    """Records in a batch whose body can't be read; 1 when not even the header can."""
-    try:
+    """Records in a batch, as its header says; without a header as many as there are blocks, 1 at least."""
+    with contextlib.suppress(ValueError):
         return decode_header(value).count
-    except ValueError:
-        return 1
+    with contextlib.suppress(ValueError, zstandard.ZstdError):
+        return max(1, sum(1 for _ in _blocks(_body(value))) - 1)
+    return 1

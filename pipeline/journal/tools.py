@@ -107,7 +107,7 @@ def summary(path: str) -> Summary:
         aside = sorted(
             entry.name
             for entry in Path(path).iterdir()
-            if entry.is_dir() and entry.name.startswith(("damaged-", "newer-"))
+            if entry.is_dir() and entry.name.startswith(journal_folder.ASIDE)
         )
         return Summary(
             path,
@@ -319,7 +319,9 @@ def _reading(path: str) -> Iterator[tuple[Store, Any]]:
         # Nobody has it open, so nobody has checked it: a damaged file may not kill the reader.
         held = journal_folder.lock(folder)
         try:
-            wrong = "" if journal_folder.marked(folder) else journal_check.check(folder)
+            wrong = journal_check.check(folder, thorough=not journal_folder.marked(folder))
+        except OSError as error:
+            raise JournalError(f"journal '{path}' can't be read: {journal_folder.explain(error, folder)}") from error
         finally:
             held.release()
         if wrong:

@@ -905,6 +905,67 @@ def test_a_foreign_journal_is_refused_and_a_damaged_one_is_reported(tmp_path):
         assert name in text
 
 
+@pytest.mark.parametrize("connected", [False, True])
+def test_a_journal_cut_off_while_it_is_open_is_opened_anew(tmp_path, connected):
+    """The sink ends with an error; opened again the journal is mended, what is lost is counted, the rest arrives."""
+
+    async def main(loop):
+        delivery = make_delivery(loop, tmp_path / "j")
+        receiver = Receiver(loop)
+        await delivery.open()
+        assert delivery.stats()["backlog_headroom_seconds"] > 0
+        await produce(delivery, 5)
+        if connected:
+            receiver.connect(delivery)
+            receiver.judge = lambda _: ("busy", False)
+            await produce(delivery, 0.2)
+        os.truncate(tmp_path / "j" / "data.mdb", 20_000)
+        with pytest.raises(JournalError, match="cut off"):
+            await produce(delivery, 30)
+        made = (max(delivery.last_seq.values()) + 1) * 3
+        await delivery.close(2)
+        assert delivery.stats()["backlog_headroom_seconds"] == 0
+        await delivery.open()
+        assert delivery.backlog == made - drops(delivery)["damaged"]
+        receiver.judge = lambda _: None
+        before = len(receiver.seqs())
+        receiver.connect(delivery)
+        await produce(delivery, 2)
+        await until(lambda: not delivery.unacknowledged)
+        assert not delivery.trouble
+        assert len(receiver.seqs()) >= made + 120 - drops(delivery)["damaged"] >= before
+        assert await delivery.close(2) == 0
+        return delivery
+
+    assert drops(run_virtual(main))["damaged"] > 0
+    assert journal_tools.summary(str(tmp_path / "j")).frames == 0
+
+
+def test_a_journal_taken_away_is_told_and_nothing_is_lost(tmp_path):
+    """While it is open the frames go into a new file; what can't be written anew before the end is counted."""
+
+    async def main(loop):
+        delivery = make_delivery(loop, tmp_path / "j")
+        receiver = Receiver(loop)
+        await delivery.open()
+        await produce(delivery, 5)
+        shutil.rmtree(tmp_path / "j")
+        await produce(delivery, 5)
+        registry = CollectorRegistry()
+        registry.register(delivery._context.metrics)
+        assert 'edge_journal_damaged_total{node="broker"} 1.0' in generate_latest(registry).decode()
+        receiver.connect(delivery)
+        await until(lambda: not delivery.unacknowledged)
+        assert len(receiver.seqs()) == 600
+        receiver.cut()
+        await produce(delivery, 5)
+        shutil.rmtree(tmp_path / "j")
+        (tmp_path / "j").write_text("x")
+        return await delivery.close(2), drops(delivery)
+
+    assert run_virtual(main) == (300, {})
+
+
 CHILD = """
 import asyncio, os, sys
 from pipeline.codecs import CODECS

@@ -4,10 +4,14 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
+import subprocess
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import lmdb
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -359,18 +363,280 @@ def test_a_newer_format_is_moved_aside_untouched(folder):
     journal.close(1.0)
 
 
-def test_only_an_unclean_end_is_checked(folder, monkeypatch):
-    """After a clean end the file is trusted, unless somebody has touched it since."""
+def test_only_an_unclean_end_is_checked_page_by_page(folder, monkeypatch):
+    """After a clean end the look is a short one, unless somebody has touched the file since."""
     checked = []
-    monkeypatch.setattr("pipeline.journal.check.check", lambda folder: checked.append(folder) or "")
+    monkeypatch.setattr("pipeline.journal.check.check", lambda _, *, thorough: checked.append(thorough) or "")
     journal = opened(folder)
     write(journal, range(5))
     journal.close(1.0)
     opened(folder).close(1.0)
-    assert not checked
     os.utime(folder / "data.mdb", (1, 1))
     opened(folder).close(1.0)
-    assert len(checked) == 1
+    assert checked == [False, True]
+
+
+def flip(folder, before, offset, mask):
+    """Change a bit in every copy of something in the file; size and time stay as a clean end left them."""
+    file = folder / "data.mdb"
+    stat, content = file.stat(), bytearray(file.read_bytes())
+    place, count = content.find(before), 0
+    while place >= 0:
+        content[place + len(before) + offset] ^= mask
+        place, count = content.find(before, place + 1), count + 1
+    assert count
+    with file.open("r+b") as data:
+        data.write(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize(
+    ("before", "offset", "mask"),
+    [
+        (b"\xa8receiver", 9, 1),
+        (b"\xa7version", 0, 2),
+        (b"\xa3age\xcb", 1, 0x20),
+        (b"\xa6frames", 2, 0x70),
+        (b"\xa4next", 1, 0x10),
+        (b"crc", -3, 1),
+        (b"crc", 2, 1),
+    ],
+)
+def test_one_wrong_bit_in_the_counters_costs_nothing(folder, before, offset, mask, clean):
+    """Whatever it hits, the frames stay, go to the same receiver, are as old as they were, and are counted right."""
+    journal = opened(folder)
+    journal.claim("mqtt://broker:1883")
+    for start in range(0, 3000, 300):
+        write(journal, range(start, start + 300), age=20.0)
+    before_damage = journal.state
+    journal.close(21.0)
+    flip(folder, before, offset, mask)
+    if not clean:
+        (folder / "clean").unlink()
+    journal = opened(folder, max_age=Duration(60))
+    journal.claim("mqtt://broker:1883")
+    assert "counters were damaged; counted anew, 3000 frames" in " ".join(journal.found)
+    assert not write(journal, (), age=journal.state.age, limits=True).evicted
+    assert ordinals(journal) == list(range(3000))
+    state = journal.state
+    assert (state.frames, state.bytes, state.next, state.age) == (3000, before_damage.bytes, 3000, 20.0)
+    assert (journal.lost, list(folder.glob("*-*"))) == (0, [])
+    journal.close(22.0)
+    journal = opened(folder)
+    assert not journal.found
+    journal.close(22.0)
+
+
+def test_counters_that_were_stored_without_a_checksum_are_read(folder):
+    """A journal of an earlier version opens as it is, and one of this version could be read by that."""
+    journal = opened(folder)
+    write(journal, range(7))
+    with journal.write() as (store, txn):
+        stored = txn.get(b"state", db=store._state)
+    assert msgspec.msgpack.decode(stored, type=State).frames == 7
+    store = journal._store
+    with store.env.begin(write=True) as txn:
+        txn.put(b"state", msgspec.msgpack.encode(store.state), db=store._state)
+    journal._store.close()
+    journal._store = None
+    journal.close(1.0)
+    (folder / "frames").unlink()
+    journal = opened(folder)
+    assert not journal.found
+    assert ordinals(journal) == list(range(7))
+    assert journal.state.frames == 7
+    journal.close(1.0)
+
+
+def test_one_wrong_bit_in_a_batch_costs_a_record_at_most():
+    """Anywhere: header, names, length of a record. Only its own bytes can cost a record, and only that one."""
+    written = {n: record(n, topic=f"plc/{n % 2}") for n in range(5, 9)}
+    value = records.encode_batch(5, list(written.values()), 1.0, WALL, compress=False)
+    places = {value.index(r.plain) - 14 + offset for r in written.values() for offset in range(-4, 14 + len(r.plain))}
+    for bit in range(8 * len(value)):
+        damaged = bytearray(value)
+        damaged[bit // 8] ^= 1 << bit % 8
+        sound, _, missing = records.decode_batch(5, bytes(damaged))
+        assert len(sound) + missing == records.count_of(bytes(damaged)) == 4
+        assert missing == (bit // 8 in places), bit
+        assert all((r.body, r.topic) == (written[r.n].body, written[r.n].topic) for r in sound)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize(("bits", "hit", "lost"), [((11,), False, 0), ((11, 20, 30), False, 0), ((11, 20), True, 3)])
+def test_a_damaged_header_loses_no_record(folder, clean, bits, hit, lost):
+    """Records that are sound are read, the batch is made whole, and the count is right, also of what is lost."""
+    journal = opened(folder)
+    for start in range(0, 1000, 100):
+        # Ordinals leave gaps where frames were acknowledged in time.
+        write(journal, range(2 * start, 2 * start + 200, 2))
+    journal.close(1.0)
+    file = folder / "data.mdb"
+    stat, content = file.stat(), bytearray(file.read_bytes())
+    for key in (400, 600, 1200):
+        place = content.index(b"PJ\x01\0" + (100).to_bytes(4, "big"), 8192)
+        while content[place + 12 : place + 20] != key.to_bytes(8, "big"):
+            place = content.index(b"PJ\x01\0", place + 1)
+        for bit in bits:
+            content[place + bit] ^= 1
+        if hit:
+            content[content.index(b'{"n":%d}' % (key + 10), place)] ^= 1
+    file.write_bytes(content)
+    if clean:
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    journal = opened(folder)
+    outcome = journal.round(Work(age=1.0, wall=WALL, read=(0, float("inf"))))
+    assert (outcome.damaged, journal.lost, journal.found) == (lost, 0, [])
+    assert len(ordinals(journal)) == journal.state.frames == 1000 - lost
+    assert sum(entry.count for entry in journal_tools_dead(journal)) == lost
+    write(journal, (), done=list(range(0, 2000, 200)))
+    assert (journal.state.frames, journal.state.bytes) == (0, 0)
+    journal.close(1.0)
+
+
+def journal_tools_dead(journal):
+    """The dead letters of an open journal."""
+    with journal.look() as (store, txn):
+        return list(journal_tools.dead_entries(store, txn))
+
+
+@pytest.mark.parametrize("damage", [b"hello world\n" * 1000, bytes(50_000), b"", 100, 4096, None])
+def test_frames_lost_with_their_file_are_told_and_counted(folder, tmp_path, damage):
+    """Whatever has become of it: how many were in it stands beside it."""
+    journal = opened(tmp_path / "source")
+    write(journal, range(3000))
+    write(journal, range(3000, 3100), done=[0])
+    waiting = journal.state.frames
+    shutil.copytree(tmp_path / "source", folder)
+    journal.close(1.0)
+    file = folder / "data.mdb"
+    if damage is None:
+        file.unlink()
+    elif isinstance(damage, int):
+        os.truncate(file, damage)
+    else:
+        file.write_bytes(damage)
+    journal = opened(folder)
+    assert (journal.lost, journal.state.frames) == (waiting, 0)
+    assert f"{waiting} " in journal.found[0]
+    assert "lost" in journal.found[0]
+    journal.close(1.0)
+    journal = opened(folder)
+    assert (journal.lost, journal.found) == (0, [])
+    journal.close(1.0)
+
+
+def test_what_cannot_be_known_of_a_loss_is_said(folder):
+    """A journal of an earlier version has no count beside it."""
+    folder.mkdir(parents=True)
+    (folder / "data.mdb").write_bytes(b"hello")
+    journal = opened(folder)
+    assert "0 frames were saved, how many are lost can't be told" in journal.found[0]
+    assert journal.lost == 0
+    journal.close(1.0)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_file_taken_away_while_it_is_open_is_written_anew(folder, tmp_path, other):
+    """The open file still has everything: nothing is lost, it is said, and the lock holds in the new folder."""
+    opened(tmp_path / "other").close(1.0)
+    journal = opened(folder)
+    journal.claim("mqtt://broker:1883")
+    write(journal, range(2500))
+    shutil.rmtree(folder)
+    if other:
+        shutil.copytree(tmp_path / "other", folder)
+    outcome = write(journal, range(2500, 2600), done=[0])
+    assert ("was replaced" if other else "was removed") in outcome.mended
+    assert ordinals(journal) == list(range(1000, 2600))
+    assert not write(journal, range(2600, 2700)).mended
+    assert len(list(folder.glob("other-*"))) == other
+    with pytest.raises(JournalLocked):
+        opened(folder)
+    shutil.rmtree(folder)
+    assert journal.close(1.0) == 0
+    journal = opened(folder)
+    assert (ordinals(journal), journal.found) == (list(range(1000, 2700)), [])
+    journal.close(1.0)
+
+
+def test_what_cannot_be_written_anew_stays_until_it_can(folder):
+    """A file stands where the folder was: an error; the frames stay with this process, and are counted at last."""
+    journal = opened(folder)
+    write(journal, range(10))
+    shutil.rmtree(folder)
+    folder.write_text("x")
+    outcome = journal.round(Work(age=1.0, wall=WALL, next=11, puts=[record(10)]))
+    assert isinstance(outcome.error, JournalError | OSError)
+    assert outcome.unwritten
+    folder.unlink()
+    assert write(journal, [10]).mended
+    assert ordinals(journal) == list(range(11))
+    shutil.rmtree(folder)
+    folder.write_text("x")
+    assert journal.close(1.0) == 11
+
+
+def test_a_file_cut_off_while_it_is_open_is_not_touched(folder):
+    """Its map would end the process by a signal: it is closed, and opening it again heals it and counts the loss."""
+    journal = opened(folder)
+    write(journal, range(3000))
+    os.truncate(folder / "data.mdb", 20_000)
+    outcome = journal.round(Work(age=1.0, wall=WALL, next=3001, puts=[record(3000)], read=(0, float("inf"))))
+    assert (outcome.broken, outcome.unwritten, outcome.unread) == (True, True, True)
+    assert "cut off while it was open" in str(outcome.error)
+    with pytest.raises(JournalError, match="cut off"), journal.look():
+        pass
+    journal.close(1.0)
+    journal = opened(folder)
+    assert journal.lost == 3000 - journal.state.frames
+    assert f"{journal.lost} are lost" in journal.found[0]
+    journal.close(1.0)
+
+
+def test_wild_pages_behind_the_mark_of_a_clean_end_are_found(folder):
+    """The mark speaks of size and time only: the file is looked through before this process maps it."""
+    journal = opened(folder)
+    for start in range(0, 3000, 100):
+        write(journal, range(start, start + 100))
+    journal.close(1.0)
+    file = folder / "data.mdb"
+    stat, content = file.stat(), bytearray(file.read_bytes())
+    chance = random.Random(5)  # noqa: S311 - repeatable damage
+    for page in range(2 * 4096, len(content), 4096):
+        if content[page + 10] in {1, 2}:
+            content[page + 16 : page + 60] = chance.randbytes(44)
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    journal = opened(folder)
+    assert "damaged" in journal.found[0]
+    assert ordinals(journal) == list(range(3000))
+    journal.close(1.0)
+
+
+@pytest.mark.parametrize("obstacle", ["lock file", "slow", "killed", "no memory"])
+def test_what_keeps_a_journal_from_being_read_is_not_its_damage(folder, monkeypatch, obstacle):
+    """It is left where it is, and is whole when the obstacle is gone."""
+    journal = opened(folder)
+    write(journal, range(10))
+    journal.close(1.0)
+    (folder / "lock.mdb").unlink()
+    with monkeypatch.context() as patch:
+        if obstacle == "lock file":
+            (folder / "lock.mdb").mkdir()
+        else:
+            done = subprocess.CompletedProcess((), -signal.SIGKILL, "", "")
+            end = {"killed": done, "slow": subprocess.TimeoutExpired("x", 1), "no memory": OSError(12, "no memory")}
+            patch.setattr(subprocess, "run", Mock(side_effect=[end[obstacle]]))
+        words = {"lock file": r"lock\.mdb'; remove it", "slow": "too slow", "killed": "signal 9", "no memory": "memory"}
+        with pytest.raises(JournalUnwritable, match=words[obstacle]):
+            opened(folder)
+    if obstacle == "lock file":
+        (folder / "lock.mdb").rmdir()
+    journal = opened(folder)
+    assert (ordinals(journal), journal.found) == (list(range(10)), [])
+    journal.close(1.0)
 
 
 @pytest.mark.parametrize(
