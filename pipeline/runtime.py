@@ -20,7 +20,7 @@ from pipeline.actor import Actor, Mailbox, State
 from pipeline.checkpoint import Checkpoint
 from pipeline.clock import Clock
 from pipeline.delivery.letters import Letters
-from pipeline.errors import PipelineError
+from pipeline.errors import PartFailed, PipelineError
 from pipeline.frame import DATA, FAILURE, Frame, Origin
 from pipeline.graph import Graph, Node
 from pipeline.metrics import Metrics
@@ -171,9 +171,11 @@ class Runtime:
             await asyncio.wait((stopped, self._over), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
-            await self._stop()
+            lost = await self._stop()
         if self._over.done():
             self._over.result()
+        if lost is not None:
+            raise lost
 
     # start
 
@@ -389,9 +391,9 @@ class Runtime:
                 if pause is None:
                     return
                 if mailbox.closed:
-                    context.actor.drop("stopped", len(mailbox))
                     return
-                await asyncio.sleep(pause)
+                # The stop comes at once to who waits: one more attempt for the frames that wait.
+                await mailbox.closed_within(pause)
             else:
                 context.actor.become(State.STOPPED)
                 return
@@ -418,7 +420,7 @@ class Runtime:
 
     # stop
 
-    async def _stop(self) -> None:
+    async def _stop(self) -> PartFailed | None:
         for reader in self._readers:
             reader.dispose()
         reading = {task for context in self._contexts.values() for task in context.tasks}
@@ -429,11 +431,25 @@ class Runtime:
         for mailbox in self._mailboxes.values():
             mailbox.close()
         await self._finish(set(self._tasks[NodeKind.SINK]), _SINKS_GRACE, "sinks")
+        lost = self._give_up_waiting()
         for task in self._tasks[NodeKind.SERVICE]:
             task.cancel()
         await self._finish(set(self._tasks[NodeKind.SERVICE]), _SERVICES_GRACE, "services")
         for subscription in self._subscriptions.values():
             subscription.dispose()
+        return lost
+
+    def _give_up_waiting(self) -> PartFailed | None:
+        """Count what no sink has taken; an error where one would have kept it."""
+        error = None
+        for name, mailbox in self._mailboxes.items():
+            context, left = self._contexts[name], len(mailbox)
+            if left:
+                context.actor.drop("stopped", left)
+            if left and context.keeper is not None:
+                reason = f": {context.actor.reason}" if context.actor.reason else ""
+                error = PartFailed(f"sink '{name}': {left} frames are lost, since it took none before the stop{reason}")
+        return error
 
     async def _finish(self, tasks: set[asyncio.Task[None]], grace: float, what: str) -> None:
         if not tasks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import reactivex
@@ -182,6 +183,43 @@ def test_each_part_of_a_source_counts_its_frames() -> None:
     frames = {name: actor.frames for name, actor in runtime.actors.items()}
     assert frames == {"press/one": 10, "press/two": 5, "sink": 0}
     assert runtime.ports["press"].frames == 15
+
+
+@pytest.mark.parametrize(("heals", "reliable"), [(False, True), (True, True), (False, False)])
+def test_frames_that_wait_for_a_failing_sink_are_not_forgotten_at_the_stop(heals: bool, reliable: bool) -> None:
+    """It is tried once more and at once; what it has not taken then is counted, and an error where it would be kept."""
+    seen: list[Frame] = []
+    ended: list[float] = []
+
+    def build(_: Any, context: Context) -> Any:
+        context.keeper = Mock() if reliable else None
+
+        async def run(mailbox: Mailbox) -> None:
+            if not (heals and mailbox.closed):
+                raise PipelineError("the disk is read-only")
+            await mailbox.consume(seen.extend)
+
+        return run
+
+    async def main(loop: VirtualLoop) -> tuple[Runtime, str]:
+        graph = make_graph(node(NodeKind.SOURCE, "press", counting), node(NodeKind.SINK, "sink", build, "press"))
+        runtime = Runtime(graph, virtual_clock(loop))
+        stop = asyncio.Event()
+        loop.call_later(100.5, stop.set)
+        error = ""
+        try:
+            await runtime.run(stop)
+        except PartFailed as failure:
+            error = str(failure)
+        ended.append(loop.time())
+        return runtime, error
+
+    runtime, error = run_virtual(main)
+    assert ended == [pytest.approx(100.5)]
+    assert numbers(seen) == (list(range(101)) if heals else [])
+    assert runtime.actors["sink"].drops == ({} if heals else {"stopped": 101})
+    wanted = "sink 'sink': 101 frames are lost, since it took none before the stop: the disk is read-only"
+    assert error == (wanted if reliable and not heals else "")
 
 
 def test_a_failing_sink_restarts_and_its_mailbox_keeps_what_came() -> None:
