@@ -10,7 +10,7 @@ import click
 from msgspec.structs import replace
 
 try:
-    from tests.benchmarks import comparison, inner, scale, storing, timing
+    from tests.benchmarks import comparison, inner, scale, storing, timing, viewing
     from tests.benchmarks.results import Results, Row, load, save, this_run
     from tests.benchmarks.stage import Effort
     from tests.benchmarks.table import table
@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Row]] = {
         timing.start,
         inner.decode,
         timing.scrape,
+        viewing.page,
         inner.rx,
     )
 }

@@ -24,6 +24,7 @@ LOADS: dict[str, tuple[str, str]] = {
     "start": ("process start to first frame", "do início do processo ao primeiro frame"),
     "decode": ("a block's bytes to values", "dos bytes do bloco aos valores"),
     "scrape": ("`/metrics` with 20,000 values, without a pause", "`/metrics` com 20.000 valores, sem pausa"),
+    "page": ("page open, 100 PLCs x 200 REALs, 1 Hz", "página aberta, 100 CLPs x 200 REALs, 1 Hz"),
     "rx": ("source to sink, in the process", "da fonte ao destino, no processo"),
 }
 
@@ -74,6 +75,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "late_99": ("p99 of the ticks", "p99 dos ciclos"),
     "late_max_quiet": ("latest tick without scrapes", "maior atraso sem leituras"),
     "scrape_time": ("a scrape takes", "uma leitura leva"),
+    "page_cpu": ("CPU with the page / without", "CPU com a página / sem"),
+    "page_told": ("sent to it", "enviados a ela"),
     "rx_none": ("directly", "diretamente"),
     "rx_transform": ("a transform of Rx adds", "uma transformação de Rx acrescenta"),
     "rx_operator": ("each further operator adds", "cada operador a mais acrescenta"),
@@ -96,5 +99,6 @@ NOTES: dict[str, str] = {
     "write_ahead": "With `commit_interval: 0s` and `keep_after_ack: 1h`.",
     "top": "S7 servers, broker and subscriber share the two cores with the pipeline, which uses one.",
     "scrape": "A tick's lateness is that of its frame's time stamp against the usual one, in whole milliseconds.",
+    "page": "The overview with twelve cards in sight, as a browser asks for it.",
     "rx": "A frame through the port alone, through an Rx transform with one operator, and for each operator more.",
 }
