@@ -1,10 +1,12 @@
-"""InfluxDB and the tokens: does it answer, whose clock is wrong, has it all that it should, who may do what."""
+"""InfluxDB: does it answer, whose clock is wrong, has it all that it should, do its tasks run, who may do what."""
 
 from __future__ import annotations
 
+import re
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from diagnosis.finding import GOOD, PROBLEM, WARNING, Finding
@@ -20,6 +22,9 @@ _UNAUTHORIZED = 401
 _CLOCK = 2.0
 """Seconds of difference that no dashboard notices."""
 _NOTHING = "range(start: -1s) |> limit(n: 1)"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_PATIENCE = 600.0
+"""Seconds that a task may be late, beside two of its periods."""
 _SETUP = "python infra/influx/setup.py"
 
 
@@ -36,6 +41,7 @@ def examine(platform: Platform) -> Iterator[Finding]:
     yield Finding("influxdb", "answers", GOOD, f"{api.url}, version {health.get('version')}", "", _since(start))
     yield _clock(api.url)
     yield from _provided(platform)
+    yield from _tasks(platform)
     for name, write, read in (("telegraf", True, False), ("grafana", False, True), ("analytics", True, True)):
         yield _token(platform, name, write=write, read=read)
 
@@ -68,6 +74,43 @@ def _provided(platform: Platform) -> Iterator[Finding]:
         )
     if not work.done:
         yield Finding("influxdb", "setup", GOOD, "organisations, buckets, tasks and tokens are as they should be")
+
+
+def _tasks(platform: Platform) -> Iterator[Finding]:
+    """Whether the aggregates are made: a task that stands still does not say so."""
+    try:
+        tasks = platform.api(platform.values.get("INFLUX_TOKEN", "")).get(
+            "/api/v2/tasks", org=platform.org, limit="500"
+        )["tasks"]
+    except InfluxError:
+        return  # the finding before has told it
+    wrong = 0
+    for task in tasks:
+        age = time.time() - _moment(task["latestCompleted"])
+        name, advice = task["name"], "the log of InfluxDB's container, or its page, Tasks"
+        if task["status"] != "active":
+            found, advice = f"task {name} is switched off", "if that is not meant, switch it on: InfluxDB's page, Tasks"
+        elif task.get("every") and age > 2 * _seconds(task["every"]) + _PATIENCE:
+            found = f"task {name} last ran {age / 60:.0f} min ago, and should every {task['every']}"
+            advice = "restart InfluxDB: docker compose -f infra/compose.yaml restart influxdb"
+        elif task.get("lastRunStatus") == "failed":
+            found = f"the last run of task {name} failed: {task.get('lastRunError', '')[:200]}"
+        else:
+            continue
+        wrong += 1
+        yield Finding("influxdb", "tasks", PROBLEM, found, advice)
+    if tasks and not wrong:
+        yield Finding("influxdb", "tasks", GOOD, f"{len(tasks)} run when they should")
+
+
+def _seconds(every: str) -> float:
+    """Such as 1m or 1h30m; the smaller units are none that matter."""
+    return float(sum(int(count) * _UNITS.get(unit, 0) for count, unit in re.findall(r"(\d+)([a-z]+)", every)))
+
+
+def _moment(text: str) -> float:
+    """RFC 3339 in UTC, seconds since 1970."""
+    return datetime.strptime(f"{text[:19]}+0000", "%Y-%m-%dT%H:%M:%S%z").timestamp()
 
 
 def _token(platform: Platform, name: str, *, write: bool, read: bool) -> Finding:

@@ -1,8 +1,8 @@
 """InfluxDB into an archive and back, by its HTTP API, while it runs.
 
 An archive has `metadata/kv.bolt`, `metadata/sql.sqlite`, `metadata/buckets.json` and `shards/ID.tar`. The metadata are
-one consistent moment; what is written later is in the shards or not, point by point. Points are counted up to the
-moment before, so that a restored bucket has at least as many.
+one consistent moment; what is written later is in the shards or not, point by point. Points are counted before
+anything is copied, since frames of the past may come at any time: so a restored bucket has at least as many.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from typing import IO, Any
 from influx.api import Api, InfluxError, Refused
 from saving.archive import Damaged, Writer, walk
 
-__all__ = ["Counted", "counted", "is_new", "restore_all", "restore_bucket", "save"]
+__all__ = [
+    "Buckets",
+    "Counted",
+    "counted",
+    "is_new",
+    "living",
+    "restart_tasks",
+    "restore_all",
+    "restore_bucket",
+    "save",
+]
 
 _METADATA = {"kv": "metadata/kv.bolt", "sql": "metadata/sql.sqlite", "buckets": "metadata/buckets.json"}
 _BUCKETS = _METADATA["buckets"]
@@ -35,6 +45,8 @@ _END_OF_TAR = 1024
 
 Counted = dict[str, "int | None"]
 """Points by bucket, as `organisation/bucket`; None where counting took too long."""
+Buckets = dict[str, "tuple[str, str]"]
+"""Organisation and id of buckets, as `organisation/bucket`."""
 
 
 def save(api: Api, writer: Writer) -> dict[str, Any]:
@@ -45,6 +57,7 @@ def save(api: Api, writer: Writer) -> dict[str, Any]:
     """
     until = datetime.now(timezone.utc)
     version = str(api.get("/health").get("version", ""))
+    points = counted(api, living(api)[0], until)
     with tempfile.TemporaryFile(dir=writer.folder) as file:
         api.fetch("/api/v2/backup/metadata", file)
         parts = _parts(file)
@@ -52,12 +65,12 @@ def save(api: Api, writer: Writer) -> dict[str, Any]:
             writer.add(place, file, part=parts[name])
         start, end = parts["buckets"]
         file.seek(start)
-        buckets = json.loads(file.read(end - start))
-    gone = [shard for bucket in buckets for shard in _shards(bucket) if not _save_shard(api, writer, shard)]
+        saved = json.loads(file.read(end - start))
+    gone = [shard for bucket in saved for shard in _shards(bucket) if not _save_shard(api, writer, shard)]
     return {
         "influxdb": version,
         "counted_until": until.isoformat(),
-        "points": counted(api, {_name(each): (each["organizationName"], each["bucketID"]) for each in buckets}, until),
+        "points": {_name(each): points[_name(each)] for each in saved if _name(each) in points},
         "expired_meanwhile": gone,
     }
 
@@ -112,7 +125,24 @@ def _check_shard(shard: int, file: IO[bytes]) -> None:
         raise InfluxError(f"InfluxDB broke off within shard {shard}; its log says why")
 
 
-def counted(api: Api, buckets: dict[str, tuple[str, str]], until: datetime) -> Counted:
+def living(api: Api) -> tuple[Buckets, set[str]]:
+    """The buckets there are, and the names of those that drop what is too old.
+
+    Raises:
+        InfluxError: no answer.
+    """
+    found: Buckets = {}
+    dropping = set()
+    for org in api.listed("/api/v2/orgs"):
+        for bucket in api.listed("/api/v2/buckets", orgID=org["id"]):
+            name = f"{org['name']}/{bucket['name']}"
+            found[name] = (org["name"], bucket["id"])
+            if any(rule["everySeconds"] for rule in bucket["retentionRules"]):
+                dropping.add(name)
+    return found, dropping
+
+
+def counted(api: Api, buckets: Buckets, until: datetime) -> Counted:
     """Count the points (field values) of buckets up to a moment; system buckets are left out.
 
     Args:
@@ -182,6 +212,26 @@ def restore_all(api: Api, archive: Path) -> str:
     if not token:
         raise Damaged(f"{archive}: it has no {_METADATA['kv']}")
     return token
+
+
+def restart_tasks(api: Api) -> int:
+    """Have the tasks of a restored InfluxDB run, which it does by itself only when it is started; how many.
+
+    Each is stopped and started: then it goes on from now, and does not make up for every run since the backup.
+
+    Raises:
+        InfluxError: no answer.
+    """
+    tasks = [
+        task["id"]
+        for org in api.listed("/api/v2/orgs")
+        for task in api.get("/api/v2/tasks", orgID=org["id"], limit="500")["tasks"]
+        if task["status"] == "active"
+    ]
+    for task in tasks:
+        for status in ("inactive", "active"):
+            api.call("PATCH", f"/api/v2/tasks/{task}", {"status": status})
+    return len(tasks)
 
 
 def restore_bucket(api: Api, archive: Path, bucket: str, name: str) -> tuple[str, str, str]:

@@ -22,7 +22,6 @@ __all__ = ["MISTAKES", "Keeper", "number"]
 
 MISTAKES = (InfluxError, ProvisionError, Damaged, grafana.GrafanaError, OSError)
 """What may go wrong; each message says what to do."""
-_Buckets = dict[str, "tuple[str, str]"]
 
 
 class Keeper:
@@ -122,7 +121,7 @@ class Keeper:
         new = f"{org}/{name}"
         wanted = {new: manifest["points"].get(old)}
         keeps = f"{new} keeps its points for ever; remove it when you are done"
-        return [*self._compared(wanted, {new: (org, made)}, set(), manifest), keeps]
+        return self._compared(wanted, ({new: (org, made)}, set()), manifest, [keeps])
 
     def _save_influxdb(self, writer: archive.Writer) -> dict[str, Any]:
         return influxdb.save(self._api(), writer)
@@ -156,14 +155,8 @@ class Keeper:
             raise InfluxError(f"{error}\nIt may be half restored now; mend the reason and run the same again") from None
         told = self._take_token(token)
         api = self._api()
-        buckets: _Buckets = {}
-        dropping = set()
-        for org in api.listed("/api/v2/orgs"):
-            for bucket in api.listed("/api/v2/buckets", orgID=org["id"]):
-                buckets[f"{org['name']}/{bucket['name']}"] = (org["name"], bucket["id"])
-                if any(rule["everySeconds"] for rule in bucket["retentionRules"]):
-                    dropping.add(f"{org['name']}/{bucket['name']}")
-        return [*self._compared(manifest["points"], buckets, dropping, manifest), *told]
+        told.insert(0, f"{influxdb.restart_tasks(api)} tasks run again.")
+        return self._compared(manifest["points"], influxdb.living(api), manifest, told)
 
     def _take_token(self, token: str) -> list[str]:
         """Go on with the operator token of the backup, and have the tokens that the services use."""
@@ -182,13 +175,18 @@ class Keeper:
         return told
 
     def _compared(
-        self, wanted: influxdb.Counted, buckets: _Buckets, dropping: set[str], manifest: dict[str, Any]
+        self,
+        wanted: influxdb.Counted,
+        living: tuple[influxdb.Buckets, set[str]],
+        manifest: dict[str, Any],
+        told: list[str],
     ) -> list[str]:
-        """Points now and in the manifest, bucket by bucket.
+        """Points now and in the manifest, bucket by bucket; behind them what else is told, also of a failure.
 
         Raises:
             Damaged: there are fewer in one that drops nothing, or one is not there.
         """
+        buckets, dropping = living
         until = datetime.fromisoformat(manifest["counted_until"])
         found = influxdb.counted(self._api(), {name: buckets[name] for name in wanted if name in buckets}, until)
         lines, lost = [], []
@@ -200,8 +198,8 @@ class Keeper:
             if fewer or name not in buckets:
                 lost.append(name)
         if lost:
-            raise Damaged("\n".join([*lines, f"less than in the backup: {', '.join(lost)}; run it again"]))
-        return lines
+            raise Damaged("\n".join([*lines, *told, f"less than in the backup: {', '.join(lost)}; run it again"]))
+        return [*lines, *told]
 
 
 def number(count: int | None) -> str:

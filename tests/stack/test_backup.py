@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import urllib.request
@@ -163,6 +164,70 @@ def test_one_bucket_is_restored_beside_the_living_one(stack, kept):
         or not found["retentionRules"][0]["everySeconds"]
     )
     stack.influx.call("DELETE", f"/api/v2/buckets/{found['id']}", token=stack.token)
+
+
+def test_tasks_run_after_a_restore_as_before(stack, kept):
+    """InfluxDB itself would take them up at its next start only; one that is switched off stays so."""
+    (folder(stack) / kept).unlink()
+
+    def tasks() -> dict[str, dict[str, Any]]:
+        found = stack.influx.call("GET", "/api/v2/tasks?limit=500", token=stack.token)["tasks"]
+        return {each["name"]: each for each in found}
+
+    org = stack.influx.call("GET", "/api/v2/orgs?org=planta", token=stack.token)["orgs"][0]["id"]
+    for name, status in (("ticking", "active"), ("resting", "inactive")):
+        flux = f'option task = {{name: "{name}", every: 1s}}\nfrom(bucket: "processo") |> range(start: -1s)'
+        stack.influx.call("POST", "/api/v2/tasks", {"orgID": org, "flux": flux, "status": status}, stack.token)
+    backup(stack, "now", "influxdb")
+    erase(stack)
+    assert "4 tasks run again" in backup(stack, "restore", "influxdb")
+    restored = tasks()["ticking"]["latestCompleted"]
+    wait_until(lambda: tasks()["ticking"]["latestCompleted"] > restored, "a run", 30)
+    assert {each["status"] for name, each in tasks().items() if name != "resting"} == {"active"}
+    assert tasks()["resting"]["status"] == "inactive"
+    for name in ("ticking", "resting"):
+        stack.influx.call("DELETE", f"/api/v2/tasks/{tasks()[name]['id']}", token=stack.token)
+
+
+def test_frames_of_the_past_that_come_during_a_backup_are_no_loss(stack, kept):
+    """A plant goes on while it is saved: what is not in the archive is not counted either."""
+    (folder(stack) / kept).unlink()
+    over = threading.Event()
+
+    def write() -> None:
+        n = 0
+        while not over.is_set():
+            n += 1
+            stack.influx.write(f"types,plc_id=flowing f={n} {NOW - n}", stack.token, "processo_raw", precision="s")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        backup(stack, "now", "influxdb")
+    finally:
+        over.set()
+        writer.join()
+    erase(stack)
+    backup(stack, "restore", "influxdb")
+
+
+def test_a_restore_that_lacks_points_says_what_it_has_changed_all_the_same(stack, kept, tmp_path):
+    """A manifest that counts more than there is; the operator token was another one."""
+    path = folder(stack) / kept
+    subprocess.run(["tar", "xzf", path, "-C", tmp_path], check=True)
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    manifest["points"]["planta/processo_raw"] += 1
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with tarfile.open(path) as archive:
+        members = archive.getnames()
+    subprocess.run(["tar", "czf", path, "-C", tmp_path, *members], check=True)
+    env = stack.plant.infra / ".env"
+    env.write_text(env.read_text(encoding="utf-8").replace(stack.token, "x" * 32), encoding="utf-8")
+    erase(stack)
+    said = backup(stack, "restore", kept, code=1)
+    assert "less than in the backup: planta/processo_raw" in said
+    assert "INFLUX_TOKEN in infra/.env was changed" in said
+    assert "up -d --force-recreate" in said
 
 
 @pytest.mark.parametrize("harm", ["cut", "bit", "member", "empty"])

@@ -89,6 +89,7 @@ def test_a_healthy_platform_has_no_problem(running):
         ("broker", "rights"),
         ("influxdb", "clock"),
         ("influxdb", "setup"),
+        ("influxdb", "tasks"),
         ("frame", "broker"),
         ("frame", "subscriber"),
         ("data", "frames"),
@@ -145,6 +146,22 @@ def test_an_expired_or_revoked_token_is_named(running):
     assert "InfluxDB does not know token telegraf" in said
     assert "there is no token grafana" in said
     assert "make token telegraf" in finding(found, "influxdb", "setup", "problem")
+
+
+@pytest.mark.real("faketime")
+def test_tasks_that_stand_still_are_found(running):
+    """One is switched off; all of them have not run for a day, as far as this machine's clock can be believed."""
+    tasks = running.influx.call("GET", "/api/v2/tasks?org=planta", token=running.token)["tasks"]
+    path = next(f"/api/v2/tasks/{each['id']}" for each in tasks if each["name"] == "repair")
+    running.influx.call("PATCH", path, {"status": "inactive"}, running.token)
+    try:
+        said = finding(doctor(running, 1, "faketime", "-f", "+1d"), "influxdb", "tasks", "problem")
+    finally:
+        running.influx.call("PATCH", path, {"status": "active"}, running.token)
+    assert "task repair is switched off" in said
+    assert "task downsample_1m last ran 14" in said
+    assert "and should every 1m" in said
+    assert "task downsample_1h last ran 1" in said
 
 
 def test_an_access_list_that_is_wrong_is_found_both_ways(running):
