@@ -127,7 +127,7 @@ class Oee(Options):
                 message = f"in a minute {self.ideal_rate:g} parts may come, and no more than {signal.most} are believed"
                 path = (name, "most") if isinstance(getattr(self, name), Count) else (name,)
                 hint = f"write {name}: {{field: {signal.field}, most: {math.ceil(2 * self.ideal_rate)}}}"
-                yield Finding(path=path, message=message, hint=hint)
+                yield Finding(path=path, message=message, hint=hint, severity=Severity.WARNING)
         yield from check_measurement(self.measurement, ("measurement",))
         yield from check_timezone(self.timezone)
         yield from check_shifts(self.shifts, ("shifts",))
