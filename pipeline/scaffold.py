@@ -191,7 +191,9 @@ def read_layouts(path: Path, name: str = "") -> Layouts:
         return Layouts(fields=_below(text, root, "fields") if "fields" in root.entries else text.splitlines())
     inner = section.value.entries if isinstance(section.value, Record) else {}
     if not inner or any(entry.line == section.line for entry in inner.values()):
-        raise UsageError(f"{path}:{section.line}: write each layout on lines of its own below `layouts:`")
+        raise UsageError(
+            f"{path}:{section.line}: the layouts stand in one line; write each on lines of its own below `layouts:`"
+        )
     known = list(inner)
     if name and name not in known:
         raise UsageError(f"'{path}' has no layout '{name}'; it has {', '.join(known)}")
