@@ -122,15 +122,18 @@ class Oee(Options):
             yield Finding(path=(), message=message, hint="give one of them: the other follows")
         if self.window is Window.SHIFT and not self.shifts:
             yield Finding(path=("shifts",), message="window: shift needs them", hint="[{from: 06:00, to: 14:00}]")
+        yield from self._check_most()
+        yield from check_measurement(self.measurement, ("measurement",))
+        yield from check_timezone(self.timezone)
+        yield from check_shifts(self.shifts, ("shifts",))
+
+    def _check_most(self) -> Iterable[Finding]:
         for name, signal in self.signals.items():
             if signal.most < self.ideal_rate:
                 message = f"in a minute {self.ideal_rate:g} parts may come, and no more than {signal.most} are believed"
                 path = (name, "most") if isinstance(getattr(self, name), Count) else (name,)
                 hint = f"write {name}: {{field: {signal.field}, most: {math.ceil(2 * self.ideal_rate)}}}"
                 yield Finding(path=path, message=message, hint=hint, severity=Severity.WARNING)
-        yield from check_measurement(self.measurement, ("measurement",))
-        yield from check_timezone(self.timezone)
-        yield from check_shifts(self.shifts, ("shifts",))
 
     @property
     def signals(self) -> dict[str, Count]:
