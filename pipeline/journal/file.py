@@ -160,15 +160,16 @@ class Store:
         """Counters made of what the tables have."""
         state = State()
         kept = {key for key, _ in self.kept(txn)}
+        last = (-1, b"")
         for key, value in self.read(txn, 0, float("inf"), kept=True):
-            size, count = cost(len(value)), count_of(value)
+            size, last = cost(len(value)), (key, value)
             state.bytes += size
             state.kept_bytes += size if key in kept else 0
-            state.frames += 0 if key in kept else count
-            records = decode_batch(key, value)[0]
-            state.next = max(state.next, records[-1].n + 1 if records else key + count)
+            state.frames += 0 if key in kept else count_of(value)
             with contextlib.suppress(ValueError):
                 state.age = max(state.age, decode_header(value).age)
+        records = decode_batch(*last)[0]
+        state.next = records[-1].n + 1 if records else last[0] + 1
         for packed, value in txn.cursor(db=self._dead):
             state.dead += 1
             state.dead_bytes += len(value)

@@ -144,14 +144,8 @@ def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> tu
         JournalUnwritable: the file can't be opened for writing.
     """
     expected = Tally(folder).read()
-    data = folder / "data.mdb"
     try:
-        if not data.exists() or (data.is_file() and not data.stat().st_size):
-            if expected:
-                state = "empty" if data.exists() else "gone"
-                found.append(f"the journal's file '{data}' is {state}; {expected} frames that were in it are lost")
-        elif wrong := journal_check.check(folder, thorough=not marked(folder)):
-            _replace(folder, wall, wrong, found, expected)
+        _heal(folder, wall, found, expected)
         (folder / _MARKER).unlink(missing_ok=True)
         try:
             store = Store(folder, max_size)
@@ -170,6 +164,16 @@ def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> tu
     if store.recounted:
         found.append(f"the journal's counters were damaged; counted anew, {store.state.frames} frames wait in it")
     return store, lost
+
+
+def _heal(folder: Path, wall: float, found: list[str], expected: int | None) -> None:
+    data = folder / "data.mdb"
+    if not data.exists() or (data.is_file() and not data.stat().st_size):
+        if expected:
+            state = "empty" if data.exists() else "gone"
+            found.append(f"the journal's file '{data}' is {state}; {expected} frames that were in it are lost")
+    elif wrong := journal_check.check(folder, thorough=not marked(folder)):
+        _replace(folder, wall, wrong, found, expected)
 
 
 def copy(store: Store, folder: Path, wall: float) -> str:

@@ -3,7 +3,8 @@
 All integers are big-endian. A batch is a header (magic, version, flags, count, length of what follows, key, age of the
 journal, wall clock, CRC) and blocks, each with length and CRC-32: first the table of (topic, qos, codec, plc) as
 msgpack, then the records (offset from the batch's key, index into the table, `ts`, body). With `zstd` the blocks are
-compressed as a whole. A batch describes itself, so that it can be found in a file whose structure is lost.
+compressed as a whole. A batch describes itself, so that it can be found in a file whose structure is lost. Damage to a
+record costs that record; one wrong bit in what describes others (header, table, lengths) is put right.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pipeline.errors import JournalError, JournalForeign, JournalLocked, JournalUnwritable
+from pipeline.journal import file as journal_file
 from pipeline.journal import records
 from pipeline.journal import tools as journal_tools
 from pipeline.journal.file import State, Store
@@ -426,6 +427,18 @@ def test_one_wrong_bit_in_the_counters_costs_nothing(folder, before, offset, mas
     journal = opened(folder)
     assert not journal.found
     journal.close(22.0)
+
+
+def test_no_wrong_bit_in_the_counters_goes_unseen():
+    """Every bit of the stored record, also of its checksum and of the names in it."""
+    state = State(next=300, age=7.5, frames=200, bytes=70_000, receiver="mqtts://broker:8883")
+    sound = journal_file._sealed(state)
+    assert journal_file._unsealed(sound) == state
+    for bit in range(8 * len(sound)):
+        damaged = bytearray(sound)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ValueError, match="damaged counters"):
+            journal_file._unsealed(bytes(damaged))
 
 
 def test_counters_that_were_stored_without_a_checksum_are_read(folder):
