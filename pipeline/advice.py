@@ -91,8 +91,8 @@ ADVICE: Mapping[str, Mapping[str, str]] = {
         "tls: … (…)": "check certificate, name and clock by `pipeline doctor`",
     },
     "PartFailed": {
-        "sink '…': … frames are lost, since it took none before the stop…": "look into its state and log; a sink "
-        "with a journal loses none",
+        "sink '…': … frames are lost, since it took none before the stop…": "mend what the reason says: a sink "
+        "that can't open its journal has nowhere to keep them",
         "sink '…': …": "mend what the reason says, and start the graph again",
         "sink '…': … frames are neither acknowledged nor on disk": _DISK + "; those frames are lost",
         "topic '…' can't be filled for …, it would be too long": "shorten the topic, or the tags in it",
