@@ -87,10 +87,10 @@ def ls(folder: str) -> None:
       pipeline journal ls data
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     if not Path(folder).is_dir():
-        raise UsageError(f"there is no folder '{folder}'")
+        raise UsageError(f"there is no folder '{folder}'; name that of a journal, as `journal: {{path: …}}` has it")
     found = sorted(file.parent for file in Path(folder).rglob(_DATABASE) if not _aside(file))
     if not found:
-        raise UsageError(f"there is no journal below '{folder}'")
+        raise UsageError(f"there is no journal below '{folder}'; a graph's are in data/<graph>/<node> once it has run")
     for path in found:
         try:
             shown = journal_tools.summary(str(path))
@@ -187,7 +187,7 @@ def prune(path: str, older_than: Duration | None, dead: bool, yes: bool) -> None
       pipeline journal prune data/line1/broker --dead --yes
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
     if older_than is None and not dead:
-        raise UsageError("say what to delete: --older-than 7d, --dead, or both")
+        raise UsageError("nothing is chosen; say what to delete: --older-than 7d, --dead, or both")
     if not yes:
         click.confirm(f"Delete frames of '{path}' for good?", abort=True)
     click.echo(f"{journal_tools.prune(path, older_than=older_than, dead=dead)} frames deleted")
