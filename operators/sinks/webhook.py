@@ -103,7 +103,9 @@ class WebhookOptions(Options):
         for name, value in self.headers.items():
             yield from check_value(value, ("headers", name))
             if not _HEADER.fullmatch(name):
-                yield Finding(path=("headers", name), message=f"'{name}' is not a header's name")
+                yield Finding(
+                    path=("headers", name), message=f"'{name}' is not a header's name", hint="write one such as X-Line"
+                )
             elif name.lower() in _OURS:
                 yield Finding(path=("headers", name), message=f"'{name}' is set by the sink itself", hint="remove it")
             elif name.lower() == "authorization" and self.token:
@@ -116,7 +118,7 @@ class WebhookOptions(Options):
         except OSError:
             return
         except ValueError as error:
-            yield Finding(path=("url",), message=f"can't be posted to: {error}")
+            yield Finding(path=("url",), message=f"can't be posted to: {error}", hint="write it as https://host/path")
             return
         if url.secure and not self.tls.enabled:
             yield Finding(path=("tls", "enabled"), message="`url` says https", hint="write http:// for none")
