@@ -7,22 +7,25 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from pipeline import log
+from pipeline.actor import Actor
 from pipeline.config import load_text
 from pipeline.config.document import decode, read
 from pipeline.config.predict import forecast
 from pipeline.errors import ConfigurationError, Problem
 from pipeline.graph import Graph, Node
+from pipeline.operator import NodeKind
 from pipeline.units import Duration, Secret, Size
 from pipeline.web.view import Running, actors_of, describe_actor, details_of
 
-__all__ = ["checked", "described_node", "watched_node"]
+__all__ = ["checked", "described_node", "moving"]
 
 _ERRORS = 8
+_PART = ("name", "state", "reason", "since", "errors", "drops")
 
 _LITERAL = re.compile(
     r"""(?<!\$\{)(?<![\w-])(?P<key>["']?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|authorization|api_?key)[\w-]*["']?\s*:\s*)
@@ -38,7 +41,7 @@ _READING: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
 _USERS = re.compile(r"""(?P<key>\busers\s*:\s*)\{[^}\n]*\}""")
 
 
-def described_node(running: Running, node: Node) -> dict[str, Any]:
+def described_node(running: Running, node: Node) -> dict[str, object]:
     """One node with its options, parts and last errors (JSON-able); secrets are masked."""
     details = running.details
     return {
@@ -53,23 +56,22 @@ def described_node(running: Running, node: Node) -> dict[str, Any]:
     }
 
 
-def watched_node(running: Running, node: Node) -> dict[str, object]:
-    """The same for a panel that is open: the latest errors of all parts, and counters of the parts together."""
-    told = described_node(running, node)
-    actors: list[dict[str, Any]] = [dict(actor) for actor in told["actors"]]
-    errors = [{**error, "name": actor["name"]} for actor in actors for error in actor.pop("last_errors")]
-    details = [actor.pop("details") for actor in actors]
+def moving(running: Running, node: Node) -> dict[str, object]:
+    """What changes of a node while its panel is open: parts, their latest errors, counters of all parts together."""
+    actors = actors_of(running, node.name)
+    told = [describe_actor(actor, {}) for actor in actors]
+    errors = [{**error, "name": actor["name"]} for actor in told for error in cast("list[Any]", actor["last_errors"])]
+    details = details_of(running.details, actors[0].name) if len(actors) == 1 else {}
     return {
-        **told,
-        "actors": actors,
+        "actors": [{key: actor[key] for key in _PART} for actor in told],
         "errors": sorted(errors, key=itemgetter("ts"), reverse=True)[:_ERRORS],
-        "counters": {**_reading(running, actors), **(details[0] if len(details) == 1 else {})},
+        "counters": {**_reading(running, actors), **details},
     }
 
 
-def _reading(running: Running, actors: list[dict[str, Any]]) -> dict[str, float]:
+def _reading(running: Running, actors: list[Actor]) -> dict[str, float]:
     """Reads, failures and the slowest latest answer of a source's PLCs."""
-    parts = {actor["name"].rpartition("/")[2] for actor in actors if actor["name"].count("/")}
+    parts = {actor.name.rpartition("/")[2] for actor in actors if actor.kind is NodeKind.SOURCE}
     found = {}
     for key, (name, together) in _READING.items():
         values = [value for labels, value in running.metrics.samples(name) if labels.get("plc") in parts]

@@ -28,7 +28,7 @@ from pipeline.graph import Node
 from pipeline.operator import NodeKind
 from pipeline.web.board import Board, Place, title
 from pipeline.web.history import History
-from pipeline.web.inside import watched_node
+from pipeline.web.inside import described_node, moving
 from pipeline.web.view import Running, actors_of, details_of, is_of, ports_of, troubles
 
 __all__ = ["SHOWN", "Live"]
@@ -198,9 +198,12 @@ class _Page:
         if self._passing:
             passing = [self._passing.popleft() for _ in range(len(self._passing))]
             yield "frames", [_passed(frame) for frame in passing]
-        if (node := running.graph.nodes.get(self._node)) and (inside := watched_node(running, node)) != self._inside:
+        if node := running.graph.nodes.get(self._node):
+            inside = moving(running, node)
+            # At first all of it, then only what has changed: with a hundred parts that is most often a few counters.
+            if fresh := {key: value for key, value in inside.items() if value != self._inside.get(key)}:
+                yield "node", {"name": node.name, **({} if self._inside else described_node(running, node)), **fresh}
             self._inside = inside
-            yield "node", inside
         lines = []
         for line, (place, name, since) in self._series.items():
             if samples := list(self._history.samples(place.origin, name, since, latest=_SPARKS)):

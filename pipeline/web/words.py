@@ -100,9 +100,9 @@ _PORTUGUESE = {
     "Download CSV": "Baixar CSV",
     "Back to now": "Voltar ao presente",
     "Pick tags to see how they moved.": "Escolha tags para ver como variaram.",
-    "One sample each {period}, kept for {span}. Zoom by dragging or with + and −, move with ← and →, "
+    "One sample each {period}, kept for {span}. Zoom by dragging or with + and -, move with ← and →, "
     "go back by double-click or 0.": (
-        "Uma amostra a cada {period}, guardada por {span}. Amplie arrastando ou com + e −, mova com ← e →, "
+        "Uma amostra a cada {period}, guardada por {span}. Amplie arrastando ou com + e -, mova com ← e →, "
         "volte com clique duplo ou 0."
     ),
     "Older than {dense} they are thinned out.": "Acima de {dense}, são rareadas.",

@@ -194,7 +194,7 @@ export function show(place, rest) {
   }
 
   function tell() {
-    const kept = t("One sample each {period}, kept for {span}. Zoom by dragging or with + and −, move with ← and →, go back by double-click or 0.", { period: span(bounds.period), span: span(28800) });
+    const kept = t("One sample each {period}, kept for {span}. Zoom by dragging or with + and -, move with ← and →, go back by double-click or 0.", { period: span(bounds.period), span: span(28800) });
     put(hint, bounds.dense < 28800 ? `${kept} ${t("Older than {dense} they are thinned out.", { dense: span(bounds.dense) })}` : kept);
   }
 

@@ -51,7 +51,7 @@ export function show(place) {
       h("button", { class: "quiet", onclick: load }, t("Check again")),
     );
     const ranked = [...found.problems].sort((a, b) => (a.severity !== "error") - (b.severity !== "error") || a.line - b.line);
-    links.replaceChildren(...ranked.map(({ line, severity, message }) => h("li", { class: severity }, h("a", { href: "#config", onclick: (event) => reveal(event, line) }, t("line {n}", { n: line })), ` ${message}`)));
+    links.replaceChildren(...ranked.map(({ line, node, option, severity, message }) => h("li", { class: severity }, h("a", { href: "#config", onclick: (event) => reveal(event, line) }, t("line {n}", { n: line })), h("code", {}, [node, option].filter(Boolean).join(" · ")), ` ${message}`)));
     const notes = new Map();
     const note = (line, element) => notes.set(line, [...(notes.get(line) ?? []), element]);
     for (const each of found.problems) {

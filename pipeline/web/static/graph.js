@@ -244,11 +244,14 @@ function inspect(side, name, close) {
   panel.focus({ preventScroll: true });
   if (matchMedia("(max-width: 60rem)").matches) panel.scrollIntoView({ block: "start", behavior: "smooth" });
   const parts = {};
+  let known = {};
   let latest = [];
 
   /** Only what says something else is made anew: the rest can be read and selected meanwhile. */
-  function take(node) {
-    if (node.name !== name) return;
+  function take(news) {
+    if (news.name !== name) return;
+    const node = (known = { ...known, ...news });
+    if (!node.options) return;
     for (const [key, [told, make]] of Object.entries(described(node))) {
       if (!parts[key]) body.append((parts[key] = h("div")));
       const said = JSON.stringify(told);
