@@ -164,7 +164,7 @@ def test_a_full_disk_is_survived_and_told(tmp_path, disk):
 
     context = run(File(folder=tmp_path, retry=Retry(max=Duration(5))), script)
     assert [line["values"]["n"] for line in lines(tmp_path / "frames.jsonl")] == list(range(100))
-    assert (context.actor.errors, context.actor.drops) == (0, {})
+    assert (context.actor.errors, context.actor.drops) == (1, {})
 
 
 def test_what_a_full_disk_costs_is_counted(tmp_path, disk):
