@@ -98,7 +98,7 @@ def visit(browser, pipeline):
     """Open pages by `visit("/#graph", locale="pt-BR")`; at the end none may have had an error or broken the policy."""
     contexts, wrong = [], []
 
-    def start(path="/", *, unanswered="", **options):
+    def start(path="/", *, unanswered="", refused=None, **options):
         credentials = {"username": "token", "password": TOKEN}
         context = browser.new_context(http_credentials=credentials, **{"locale": "en-US", **options})
         contexts.append(context)
@@ -109,13 +109,17 @@ def visit(browser, pipeline):
         page.add_init_script("addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.blockedURI))")
         if unanswered:
             page.route(unanswered, lambda _: None)
+        if refused:
+            page.route("**/api/live", lambda route: route.fulfill(status=refused[0], body=refused[1]))
         page.goto(pipeline.url + path)
         return page
 
     yield start
     for context in contexts:
         context.close()
-    lost = re.compile("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET")
+    lost = re.compile(
+        "ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|ERR_FAILED|401|503"
+    )
     assert [text for text in wrong if not lost.search(text)] == []
 
 
@@ -320,8 +324,56 @@ def test_the_wall_display_shows_values_only(visit):
     assert page.locator("#tabs").is_hidden()
     assert page.locator("#tools time").is_visible()
     assert float(page.evaluate("parseFloat(getComputedStyle(document.querySelector('td.value')).fontSize)")) > 20
+    assert page.evaluate("document.documentElement.scrollHeight") <= 1080
     page.keyboard.press("Escape")
     page.wait_for_selector("#tabs")
+    page.get_by_role("button", name="Wall display").click()
+    page.get_by_role("button", name="Leave the wall display").click()
+    page.wait_for_selector("#tabs")
+
+
+def test_who_is_refused_is_told_why_and_does_not_go_on_guessing(visit):
+    """A login that is no longer good is asked for once, and to be given again; of a full house the page says so."""
+    asked = []
+    page = visit(refused=(401, "log in"))
+    page.get_by_role("button", name="Log in again").wait_for()
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("dispatchEvent(new Event('visibilitychange'))")
+    page.click("#tab-config")
+    page.wait_for_selector("text=This file is good.")
+    assert [url for url in asked if "/api/live" in url] == []
+    page = visit(refused=(503, "16 pages are open already; close one"))
+    page.wait_for_selector("#lost >> text=16 pages are open already; close one")
+
+
+def test_a_page_that_nobody_sees_gives_its_connection_back(visit):
+    """A browser has six for a host; when it is seen again, the values go on."""
+    page = visit()
+    page.wait_for_selector("#block-0 tr >> text=AI_Corrente")
+    moves(page.locator("#block-0 tr", has_text="AI_Corrente").locator(".value"))
+    ended = []
+    page.on("requestfailed", lambda request: ended.append(request.url))
+    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+    tell = "document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))"
+    page.evaluate(hide % "true" + tell)
+    wait_until(lambda: page.evaluate("1") and any(url.endswith("/api/live") for url in ended), "the stream is closed")
+    assert page.locator("#lost").is_hidden()
+    page.evaluate(hide % "false" + tell)
+    moves(page.locator("#block-0 tr", has_text="AI_Corrente").locator(".value"))
+
+
+def test_a_view_that_could_not_be_fetched_opens_at_the_next_try(visit):
+    """What is shown stays as it is meanwhile, with a word of what happened."""
+    page = visit()
+    page.wait_for_selector("#block-0 tr >> text=AI_Corrente")
+    page.route("**/config.js*", lambda route: route.abort())
+    page.click("#tab-config")
+    page.wait_for_selector("#said >> text=That did not work")
+    assert page.locator("#block-0").is_visible()
+    page.unroute("**/config.js*")
+    page.click("#tab-overview")
+    page.click("#tab-config")
+    page.wait_for_selector("text=This file is good.")
 
 
 def test_old_values_look_old_and_a_lost_connection_shows_and_heals(visit, pipeline):
