@@ -19,7 +19,7 @@ from provision import tenants
 from provision.broker import RELOAD
 from provision.certificates import Authority
 from provision.command import BROKER, CLIENTS, HOME, broker_names, provide, tell
-from provision.environment import ROTATABLE, Environment, new_secret
+from provision.environment import EDGE_PASSWORD, ROTATABLE, Environment, new_secret
 from provision.places import Places
 from provision.work import ProvisionError, Work
 
@@ -71,6 +71,7 @@ def _run(options: argparse.Namespace, work: Work) -> int:
     places = Places(HOME)
     fresh = not places.env.is_file()
     env = Environment(places.env)
+    had = EDGE_PASSWORD in env.values
     env.complete(places, work.owner)
     env.set(_choices(options, env.values))
     rotations = [_rotation(places, work, env, name) for name in options.rotate]
@@ -89,6 +90,8 @@ def _run(options: argparse.Namespace, work: Work) -> int:
         _say("nothing was changed")
     else:
         _next_steps(options, fresh=fresh, lan=env.values["MQTT_PLAIN_BIND"] != _LOOPBACK)
+        if EDGE_PASSWORD in env.values and not had:
+            _say(f"{EDGE_PASSWORD} is new, and {env.values['MQTT_USERNAME']}'s: every edge needs it as MQTT_PASSWORD.")
     return 0
 
 
@@ -116,7 +119,7 @@ def _rotation(places: Places, work: Work, env: Environment, name: str) -> Callab
         ProvisionError: there is nothing of that name, or its service has to be told first.
     """
     authority = Authority(places, work)
-    if name in ROTATABLE:
+    if name in ROTATABLE and name in env.values:
         env.set({name: new_secret()})
         return lambda: None
     if name in _KEEPERS:
@@ -130,7 +133,7 @@ def _rotation(places: Places, work: Work, env: Environment, name: str) -> Callab
     clients = [env.values[variable] for variable in CLIENTS]
     if name in clients:
         return lambda: authority.reissue(places.clients / name, name)
-    known = (*ROTATABLE, "broker", "ca", *clients, *tenants.listed(places))
+    known = (*(each for each in ROTATABLE if each in env.values), "broker", "ca", *clients, *tenants.listed(places))
     raise ProvisionError(
         f"there is no '{name}' to rotate; there are: {', '.join(known)}; tokens: infra/influx/setup.py"
     )

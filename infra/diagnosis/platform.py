@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from influx.api import Api
-from provision.environment import Environment
+from provision.environment import Environment, edge_password
 from provision.places import Places
 
 __all__ = ["Platform"]
@@ -54,8 +54,9 @@ class Platform:
 
     def login(self, name: str) -> tuple[str, str]:
         """User and password of `MQTT_USERNAME`, or of a variable such as `SENSOR_MQTT_USER`."""
-        password = "MQTT_PASSWORD" if name == "MQTT_USERNAME" else name.replace("_USER", "_PASSWORD")
-        return self.values.get(name, ""), self.values.get(password, "")
+        if name == "MQTT_USERNAME":
+            return self.values.get(name, ""), edge_password(self.values)
+        return self.values.get(name, ""), self.values.get(name.replace("_USER", "_PASSWORD"), "")
 
     def tls(self) -> ssl.SSLContext | None:
         """What is trusted; None where MQTT_TLS is false.

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from provision.environment import edge_password
 from provision.places import Places
 from provision.work import ProvisionError, Work
 
@@ -41,14 +42,15 @@ class User(NamedTuple):
 def platform_users(env: Mapping[str, str]) -> list[User]:
     """The users that every platform has.
 
-    `MQTT_USER`, where it is not the edge's name, is what the sensors of an older `.env` log in as.
+    `MQTT_USER`, where it is not the edge's name, is what the sensors of an older `.env` log in as: `MQTT_PASSWORD` is
+    theirs, and the edge has one of its own.
 
     Raises:
         ProvisionError: one name for two users.
     """
     edge, sensors = env["MQTT_USERNAME"], ("write mov/dados/#",)
     users = [
-        User(edge, env["MQTT_PASSWORD"], ("write plc/#", *sensors)),
+        User(edge, edge_password(env), ("write plc/#", *sensors)),
         User(env["SENSOR_MQTT_USER"], env["SENSOR_MQTT_PASSWORD"], sensors),
         User(env["TELEGRAF_MQTT_USER"], env["TELEGRAF_MQTT_PASSWORD"], ("read plc/#", "read mov/dados/#")),
         User(env["ANALYTICS_MQTT_USER"], env["ANALYTICS_MQTT_PASSWORD"], ("read plc/#", "read mov/dados/#")),

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from provision.places import Owner, Places
 from provision.work import ProvisionError, Work
 
-__all__ = ["ROTATABLE", "Environment", "new_secret", "quoted"]
+__all__ = ["EDGE_PASSWORD", "ROTATABLE", "Environment", "edge_password", "new_secret", "quoted"]
 
+EDGE_PASSWORD = "EDGE_MQTT_PASSWORD"  # noqa: S105 - a name
+"""Stands only where MQTT_PASSWORD is that of another user than the edge."""
 _LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*")
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=~-]*")
 _ALPHABET = string.ascii_letters + string.digits
 _LENGTH = 32
+_SENSORS = "sensors"
 _HEADER = "Made by infra/setup. What you change stays. Never commit it, never send it around."
 _SHORTEST = {"INFLUX_PASSWORD": 8}
 """InfluxDB's own limit."""
@@ -34,6 +37,11 @@ def new_secret() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
 
 
+def edge_password(env: Mapping[str, str]) -> str:
+    """What the edge's user logs in with."""
+    return env.get(EDGE_PASSWORD) or env.get("MQTT_PASSWORD", "")
+
+
 def _fixed(name: str, value: str) -> _Variable:
     return _Variable(name, lambda: value)
 
@@ -42,8 +50,14 @@ def _made(name: str) -> _Variable:
     return _Variable(name, new_secret, secret=True)
 
 
-def _sections(places: Places, owner: Owner) -> dict[str, list[_Variable]]:
-    """What belongs into the file, by the comment above it. No name may ever be taken away: files out there have it."""
+def _sections(places: Places, owner: Owner, sensors: str) -> dict[str, list[_Variable]]:
+    """What belongs into the file, by the comment above it. No name may ever be taken away: files out there have it.
+
+    Args:
+        places: where things are.
+        owner: of the files.
+        sensors: the password of the user `sensors` in an earlier file, "" where there is none.
+    """
     return {
         "What starts: platform, edge, demo, or several with commas between them": [
             _fixed("COMPOSE_PROFILES", "platform"),
@@ -67,8 +81,8 @@ def _sections(places: Places, owner: Owner) -> dict[str, list[_Variable]]:
             _made("MQTT_PASSWORD"),
         ],
         "Other users of the broker: sensors may write mov/dados/# and nothing else": [
-            _fixed("SENSOR_MQTT_USER", "sensors"),
-            _made("SENSOR_MQTT_PASSWORD"),
+            _fixed("SENSOR_MQTT_USER", _SENSORS),
+            _Variable("SENSOR_MQTT_PASSWORD", lambda: sensors or new_secret(), secret=True),
             _fixed("TELEGRAF_MQTT_USER", "telegraf"),
             _made("TELEGRAF_MQTT_PASSWORD"),
             _fixed("ANALYTICS_MQTT_USER", "analytics"),
@@ -98,6 +112,7 @@ def _sections(places: Places, owner: Owner) -> dict[str, list[_Variable]]:
 
 ROTATABLE = (
     "MQTT_PASSWORD",
+    EDGE_PASSWORD,
     "SENSOR_MQTT_PASSWORD",
     "TELEGRAF_MQTT_PASSWORD",
     "ANALYTICS_MQTT_PASSWORD",
@@ -133,14 +148,12 @@ class Environment:
         Raises:
             ProvisionError: a value that its service will refuse.
         """
-        for comment, variables in _sections(places, owner).items():
-            made = {each.name: each.make() for each in variables if self._lacks(each)}
-            self.set({name: value for name, value in made.items() if name in self.values})
-            new = [name for name in made if name not in self.values]
-            if new:
-                start = "\n" if self._text else f"# {_HEADER}\n\n"
-                self._text += "\n" * (self._text[-1:] not in {"", "\n"}) + start + f"# {comment}\n"
-                self.set({name: made[name] for name in new})
+        same = self.values.get("MQTT_USER") == (self.values.get("SENSOR_MQTT_USER") or _SENSORS)
+        earlier = self.values.get("MQTT_PASSWORD", "") if same else ""
+        for comment, variables in _sections(places, owner, earlier).items():
+            self._add(comment, variables)
+        if self.values["MQTT_USER"] != self.values["MQTT_USERNAME"]:
+            self._add("Of the edge's user MQTT_USERNAME: MQTT_PASSWORD is MQTT_USER's here", [_made(EDGE_PASSWORD)])
         for name, least in _SHORTEST.items():
             if len(self.values[name]) < least:
                 raise ProvisionError(f"{self.path}: {name} is shorter than {least} characters, which InfluxDB refuses")
@@ -162,6 +175,16 @@ class Environment:
     def save(self, work: Work) -> None:
         """Write what has changed."""
         work.file(self.path, self._text, f"write {self.path}: {', '.join(dict.fromkeys(self._changed))}")
+
+    def _add(self, comment: str, variables: Iterable[_Variable]) -> None:
+        """Those of them that are missing, below a comment."""
+        made = {each.name: each.make() for each in variables if self._lacks(each)}
+        self.set({name: value for name, value in made.items() if name in self.values})
+        new = [name for name in made if name not in self.values]
+        if new:
+            start = "\n" if self._text else f"# {_HEADER}\n\n"
+            self._text += "\n" * (self._text[-1:] not in {"", "\n"}) + start + f"# {comment}\n"
+            self.set({name: made[name] for name in new})
 
     def _lacks(self, variable: _Variable) -> bool:
         return variable.name not in self.values or (variable.secret and not self.values[variable.name])

@@ -58,9 +58,15 @@ class Database(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Health, metadata, shards."""
-        usual = {"/health": b'{"status": "pass", "version": "2.7.12"}', "/api/v2/backup/metadata": metadata()}
-        body = self.server.answers.get(self.path, usual.get(self.path, shard()))  # type: ignore[attr-defined]
+        """Health, what there is, metadata, shards."""
+        usual = {
+            "/health": b'{"status": "pass", "version": "2.7.12"}',
+            "/api/v2/orgs": b'{"orgs": [{"name": "planta", "id": "7"}]}',
+            "/api/v2/buckets": b'{"buckets": [{"name": "processo", "id": "1", "retentionRules": []}]}',
+            "/api/v2/backup/metadata": metadata(),
+        }
+        path = self.path.partition("?")[0]
+        body = self.server.answers.get(path, usual.get(path, shard()))  # type: ignore[attr-defined]
         if body is None:
             self.send_response(404)
             self.send_header("Content-Length", "2")

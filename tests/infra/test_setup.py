@@ -147,11 +147,36 @@ def test_an_earlier_env_stays_as_it_is_and_is_completed(plant):
     assert [line for line in lines if line in earlier and line] == [line for line in earlier if line]
     assert len([line for line in lines if re.match("INFLUX_TOKEN=[A-Za-z0-9]{32}$", line)]) == 1
     users = passwords(plant)
-    for user in ("seu_usuario", "edge_agent"):
-        assert logs_in(users[user], "sua senha # com espaço")
+    assert logs_in(users["seu_usuario"], "sua senha # com espaço")
+    assert not logs_in(users["edge_agent"], "sua senha # com espaço")
+    assert logs_in(users["edge_agent"], plant.env["EDGE_MQTT_PASSWORD"])
     acl = (plant.infra / "secrets" / "mosquitto" / "acl").read_text(encoding="utf-8")
     assert "user seu_usuario\ntopic write mov/dados/#\n" in acl
     assert plant.do("setup") == "nothing to do: all is there\n"
+
+
+def test_the_edges_own_password_beside_an_earlier_users_is_told_and_rotated(plant):
+    """Where there is none of its own, there is none to rotate."""
+    (plant.infra / ".env").write_text(EARLIER, encoding="utf-8")
+    assert "EDGE_MQTT_PASSWORD is new, and edge_agent's: every edge needs it as MQTT_PASSWORD" in plant.do("setup")
+    before, old = passwords(plant), plant.env["EDGE_MQTT_PASSWORD"]
+    assert "EDGE_MQTT_PASSWORD is new" not in plant.do("setup", "--rotate", "EDGE_MQTT_PASSWORD")
+    after = passwords(plant)
+    assert {user for user in after if after[user] != before[user]} == {"edge_agent"}
+    assert not logs_in(after["edge_agent"], old)
+    (plant.infra / ".env").unlink()
+    plant.do("setup")
+    assert "EDGE_MQTT_PASSWORD" not in plant.env
+    assert "there is no 'EDGE_MQTT_PASSWORD'" in plant.run("setup", "--rotate", "EDGE_MQTT_PASSWORD").stderr
+
+
+def test_sensors_of_an_earlier_env_keep_their_password_where_their_user_has_the_same_name(plant):
+    """`MQTT_USER=sensors`: what sensors out there log in with goes on, and is not the edge's."""
+    (plant.infra / ".env").write_text("MQTT_USER=sensors\nMQTT_PASSWORD=earlier\n", encoding="utf-8")
+    plant.do("setup")
+    users = passwords(plant)
+    assert logs_in(users["sensors"], "earlier")
+    assert not logs_in(users["edge_agent"], "earlier")
 
 
 def test_a_shell_reads_the_file_as_setup_wrote_it(plant):

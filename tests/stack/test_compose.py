@@ -69,6 +69,15 @@ def test_only_these_ports_are_published(everything):
         assert "inside" in service["networks"], name
 
 
+def test_the_edge_has_its_own_password_where_an_earlier_user_has_the_other():
+    """`EDGE_MQTT_PASSWORD` is what the broker was given for it."""
+    with platform() as plant:
+        (plant.infra / ".env").write_text("MQTT_USER=fabrica\nMQTT_PASSWORD=earlier\n", encoding="utf-8")
+        plant.do("setup")
+        edge = compose(plant.infra / "compose.yaml", "edge")["services"]["edge"]
+        assert edge["environment"]["MQTT_PASSWORD"] == plant.env["EDGE_MQTT_PASSWORD"] != "earlier"
+
+
 def test_lan_1883_opens_that_port_and_no_other():
     """By `infra/setup --lan-1883`; `--no-lan-1883` takes it back."""
     with platform() as plant:
