@@ -95,7 +95,7 @@ def _configure(etc: Path, tenant: Path | None) -> None:
     etc.mkdir(mode=0o755, parents=True, exist_ok=True)
     _put(etc / "line1.yaml", (HERE / "line1.yaml").read_text(encoding="utf-8"), 0o644)
     if tenant is None:
-        _put(etc / "line1.env", "PLC_IP=\nPLC_ID=\nTENANT_ID=\nMQTT_BROKER=\n", 0o600)
+        _put(etc / "line1.env", "PLC_IP=\nPLC_ID=\nTENANT_ID=\nMQTT_BROKER=\nKEEP_AFTER_ACK=24h\n", 0o600)
         return
     text = (tenant / ".env").read_text(encoding="utf-8")
     text = re.sub(r"(?m)^MQTT_CA_FILE=.*$", f"MQTT_CA_FILE={etc / 'ca.crt'}", text)

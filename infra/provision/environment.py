@@ -12,13 +12,18 @@ from typing import NamedTuple
 from provision.places import Owner, Places
 from provision.work import ProvisionError, Work
 
-__all__ = ["EDGE_PASSWORD", "ROTATABLE", "Environment", "edge_password", "new_secret", "quoted"]
+__all__ = ["EDGE_PASSWORD", "KEEP", "ROTATABLE", "Environment", "edge_password", "new_secret", "quoted"]
 
 EDGE_PASSWORD = "EDGE_MQTT_PASSWORD"  # noqa: S105 - a name
 """Stands only where MQTT_PASSWORD is that of another user than the edge."""
 _LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*")
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=~-]*")
 _ALPHABET = string.ascii_letters + string.digits
+KEEP = (
+    "How long an edge keeps what was acknowledged, to send it again by hand (journal resend). It costs a disk write a "
+    "second; with 0s what a killed broker loses is gone"
+)
+"""What people read above `KEEP_AFTER_ACK`."""
 _LENGTH = 32
 _SENSORS = "sensors"
 _HEADER = "Made by infra/setup. What you change stays. Never commit it, never send it around."
@@ -70,6 +75,9 @@ def _sections(places: Places, owner: Owner, sensors: str) -> dict[str, list[_Var
             _fixed("PLC_IP", ""),
             _fixed("TENANT_ID", ""),
             _fixed("PLC_ID", ""),
+        ],
+        KEEP: [
+            _fixed("KEEP_AFTER_ACK", "24h"),
         ],
         "The broker, as the edge on this machine finds it; MQTT_USER is the same user under its other name": [
             _fixed("MQTT_BROKER", "localhost"),

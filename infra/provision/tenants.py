@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from provision.broker import User, tenant_user
 from provision.certificates import Authority
-from provision.environment import Environment, new_secret, quoted
+from provision.environment import KEEP, Environment, new_secret, quoted
 from provision.places import Places
 from provision.work import SHARED, ProvisionError, Work
 
@@ -31,6 +31,8 @@ MQTT_USERNAME={name}
 MQTT_USER={name}
 MQTT_PASSWORD={password}
 MQTT_FALLBACK=refuse
+# {keep}
+KEEP_AFTER_ACK=24h
 COMPOSE_PROFILES=edge
 EDGE_MQTT_BROKER={broker}
 EDGE_TOKEN={token}
@@ -80,6 +82,7 @@ def add(places: Places, work: Work, name: str, taken: Mapping[str, str], broker:
     if not (folder / ".env").is_file():
         text = _ENV.format(
             name=name,
+            keep=KEEP,
             broker=broker,
             ca=quoted((folder / "ca.crt").absolute().as_posix()),
             password=new_secret(),

@@ -22,6 +22,8 @@ from tests.parts.waiting import free_port, wait_until
 
 __all__ = ["PRESS", "Stack"]
 
+ENV = ("MQTT_USERNAME", "MQTT_PASSWORD", "MQTT_TLS", "EDGE_TOKEN", "KEEP_AFTER_ACK")
+"""What an edge takes of the platform's `.env` as it stands there."""
 PRESS = struct.pack(">BxffHH", 0b110, 5.0, 2.25, 5000, 40)
 """A press that runs; its current is a REAL that happens to be a whole number."""
 
@@ -126,18 +128,18 @@ class Stack:
         return found
 
     def edge(self, folder: Path, plc: NativePlc, plc_id: str, poll: str = "10ms") -> Line:
-        """The shipped line as the platform's `.env` describes it, and it keeps what is acknowledged."""
+        """The shipped line as the platform's `.env` describes it: it keeps what is acknowledged."""
         text = (ROOT / "configs" / "line1.yaml").read_text(encoding="utf-8")
-        old = "commit_interval: 1s}"
-        assert old in text
-        text = text.replace(old, "commit_interval: 0s, keep_after_ack: 1d}")
         # Many signs of life, since one that took a reading's millisecond would be the same point.
         assert "every: 30s" in text
         text = text.replace("every: 30s", "every: 1s")
         file = folder / "line1.yaml"
         file.write_text(text, encoding="utf-8")
         environment = {
-            **{name: self.env[name] for name in ("MQTT_USERNAME", "MQTT_PASSWORD", "MQTT_TLS", "EDGE_TOKEN")},
+            **{
+                name: self.env[name]
+                for name in ("MQTT_USERNAME", "MQTT_PASSWORD", "MQTT_TLS", "EDGE_TOKEN", "KEEP_AFTER_ACK")
+            },
             "MQTT_BROKER": self.broker.host,
             "MQTT_PORT": str(self.broker.port),
             "MQTT_CA_FILE": str(self.broker.ca_file),

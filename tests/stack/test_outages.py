@@ -196,7 +196,9 @@ def test_a_replay_changes_no_count(stack, press, named, tmp_path):
         boot = boots(stack, named)
 
         def old() -> dict[str, dict[str, object]]:
-            return {time: each for time, each in stack.points("processo_raw", named).items() if each["boot"] == boot}
+            return {
+                time: each for time, each in stack.points("processo_raw", named).items() if each.get("boot") == boot
+            }
 
         with stack.edge(tmp_path, press, named, poll="1h") as line:
             line.wait_ready()
