@@ -51,6 +51,7 @@ def examine(platform: Platform) -> Iterator[Finding]:
         _standing,
         _future,
         _set_aside,
+        _refused,
         _latency,
         _backlog,
     )
@@ -91,10 +92,11 @@ def _no_names(asker: _Asker) -> Iterator[Finding]:
 
 
 def _double(asker: _Asker) -> Iterator[Finding]:
-    """One block as two series: a tag tells who wrote it."""
+    """One block as two series: a tag tells who wrote it, and one Telegraf may well have none."""
     rows = asker.frames(
         "-1h",
-        'filter(fn: (r) => exists r.host) |> last() |> keep(columns: ["tenant_id", "plc_id", "ip", "db", "host"]) '
+        'last() |> map(fn: (r) => ({r with host: if exists r.host then r.host else ""})) '
+        '|> keep(columns: ["tenant_id", "plc_id", "ip", "db", "host"]) '
         f'|> {_BY_PLC} |> unique(column: "host") |> count(column: "host")',
     )
     for who, row in _seen(rows).items():
@@ -157,6 +159,19 @@ def _set_aside(asker: _Asker) -> Iterator[Finding]:
     for row in asker.figures("-1h", f'{reasons} |> group(columns: ["_value"]) |> count(column: "_field")'):
         advice = "the rejected payloads are in measurement ingest_rejected; the sender has to mend them"
         yield Finding("data", "rejected", WARNING, f"{row['_field']} messages within an hour: {row['_value']}", advice)
+
+
+def _refused(asker: _Asker) -> Iterator[Finding]:
+    """Points that InfluxDB did not take of a Telegraf since its start; they may have taken others along."""
+    where = 'filter(fn: (r) => r._measurement == "internal_write" and r._field == "metrics_rejected")'
+    for row in asker.figures("-10m", f"{where} |> last() |> filter(fn: (r) => r._value > 0)"):
+        advice = (
+            "Telegraf's log names the first of them (docker compose logs telegraf), and infra/telegraf/README.md, "
+            "Delivery, how to empty the session; then the edges' journal resend fills the hole"
+        )
+        who = row.get("alias") or row.get("output", "")
+        found = f"InfluxDB has refused {row['_value']} points of Telegraf's output {who}: they are not stored"
+        yield Finding("data", "refused", PROBLEM, found, advice)
 
 
 def _latency(asker: _Asker) -> Iterator[Finding]:

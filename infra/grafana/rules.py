@@ -236,6 +236,18 @@ union(tables: [counted(start: -1d, stop: -15m, what: "before"), counted(start: -
     |> map(fn: (r) => ({edge: r.edge, node: r.node, reason: r.reason, _value:
         if exists r.before and r.latest == r.before then 0.0 else 1.0}))"""
 
+_REFUSED = """// Of each Telegraf since its start: what was refused comes again, and is refused again, at each reconnect.
+from(bucket: v.defaultBucket)
+    |> range(start: -10m)
+    |> filter(fn: (r) => r._measurement == "internal_write" and r._field == "metrics_rejected")
+    |> last()
+    |> map(fn: (r) => ({
+        telegraf: if exists r.telegraf then r.telegraf else "",
+        alias: if exists r.alias then r.alias else "",
+        _value: if float(v: r._value) > 0.0 then 1.0 else 0.0,
+    }))
+    |> group()"""
+
 _BACKUP = """import "array"
 
 // A day, and two hours in which it may be made. What was never made has no row of its own. One of the future is of a
@@ -347,6 +359,16 @@ RULES = (
         "{{ .Labels.edge }}, {{ .Labels.node }}: {{ .Labels.reason }}",
         "The journal was full or frames too old: more room, or a receiver that is there.",
         "edge",
+    ),
+    Alert(
+        "refused",
+        "InfluxDB refuses points",
+        _REFUSED,
+        "0s",
+        "critical",
+        "InfluxDB has refused points of Telegraf's output {{ .Labels.alias }}",
+        "Telegraf's log names the point. It and what it took along come again at each reconnect, and are not stored.",
+        "debug",
     ),
     Alert(
         "backup",

@@ -130,6 +130,7 @@ def test_every_rule_is_whole():
             "clock",
             "gap",
             "dropped",
+            "refused",
             "backup",
         )
     }

@@ -75,6 +75,12 @@ def dropped(*samples: float) -> list[str]:
     return metric("edge_frames_dropped_total", *samples, head=f"{NODE},reason=full", every=1000)
 
 
+def refused(*samples: int) -> list[str]:
+    """Telegraf's own count of what InfluxDB refused."""
+    head = "internal_write,telegraf=telegraf,output=influxdb_v2,alias=raw"
+    return [f"{head} metrics_rejected={n}i {(NOW - 1 - 10 * k) * 1000}" for k, n in enumerate(reversed(samples))]
+
+
 class Case(NamedTuple):
     """What there is, and what a rule says of it: the labels of each row that fires."""
 
@@ -184,6 +190,9 @@ CASES = {
     "dropped: none since long": Case("dropped", dropped(7, 7, 7), []),
     "dropped: counts": Case("dropped", dropped(7, 7, 9), [{**BROKER, "reason": "full"}]),
     "dropped: the first one begins the counter": Case("dropped", dropped(1), [{**BROKER, "reason": "full"}]),
+    "refused: none": Case("refused", refused(0), []),
+    "refused: one point": Case("refused", refused(1), [{"telegraf": "telegraf", "alias": "raw"}]),
+    "refused: by a Telegraf that was started anew since": Case("refused", refused(3, 0), []),
     "dropped: again after a restart": Case("dropped", dropped(7, 2), [{**BROKER, "reason": "full"}]),
     "backup: both this night": Case("backup", backups(influxdb=20, grafana=20), []),
     "backup: one is old": Case("backup", backups(influxdb=28, grafana=20), [{"kind": "influxdb"}]),

@@ -222,17 +222,29 @@ def test_what_the_data_say(running, tmp_path):
     assert "acme/stuck: 600 more frames" in finding(found, "data", "backlog", "problem")
 
 
-def test_two_telegrafs_that_write_everything_twice_are_found(running):
-    """Each with a host tag of its own."""
-    with (
-        running.telegraf("first", TELEGRAF_HOST_TAG="first"),
-        running.telegraf("second", TELEGRAF_HOST_TAG="second"),
-    ):
-        running.publish("plc/acme/twice", frame(time.time()))
-        where = 'from(bucket: "processo_raw") |> range(start: -1h) |> filter(fn: (r) => exists r.host)'
-        wait_until(lambda: {row["host"] for row in running.query(where)} == {"first", "second"}, "both have written")
+def test_points_that_influxdb_refuses_are_told(running):
+    """A Telegraf that has forgotten a type, as after kill -9: the figure is its own."""
+    with running.telegraf("forgetful"):
+        running.publish("plc/acme/typed", frame(time.time(), '{"v": 1}').replace('"db": 1', '"db": 77'))
+        wait_until(lambda: running.points("processo_raw", "typed"), "the number")
+    with running.telegraf("forgetful_too"):
+        running.publish("plc/acme/typed", frame(time.time(), '{"v": "x"}').replace('"db": 1', '"db": 77'))
+        where = 'from(bucket: "processo") |> range(start: -1h) |> filter(fn: (r) => r._field == "metrics_rejected")'
+        wait_until(lambda: any(row["_value"] for row in running.query(where)), "the figure", 60)
         found = doctor(running, 1)
-    assert "acme/twice DB1: each frame is 2 points" in finding(found, "data", "double", "problem")
+    assert "InfluxDB has refused 1 points of Telegraf's output" in finding(found, "data", "refused", "problem")
+
+
+def test_a_second_telegraf_that_writes_everything_twice_is_found(running):
+    """It has a host tag, and the platform's has none."""
+    with running.telegraf("second", TELEGRAF_HOST_TAG="second"):
+        running.publish("plc/acme/twice", frame(time.time()))
+        where = 'from(bucket: "processo_raw") |> range(start: -1h) |> filter(fn: (r) => r.plc_id == "twice")'
+        wait_until(lambda: {row.get("host") for row in running.query(where)} == {None, "second"}, "both have written")
+        found = doctor(running, 1)
+    said = finding(found, "data", "double", "problem")
+    assert "acme/twice DB1: each frame is 2 points" in said
+    assert "acme/well" not in said
 
 
 def test_a_frame_that_does_not_arrive_names_the_hop(running, telegraf):
