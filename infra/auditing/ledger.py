@@ -69,8 +69,8 @@ class Pause:
     """A time without values.
 
     Attributes:
-        begin: the last value before, seconds since 1970.
-        end: the first one after.
+        begin: the last value before, seconds since 1970; the day's first frame where no value was before.
+        end: the first one after; the day's last frame where none came.
         reasons: why, as far as that is known.
     """
 
@@ -128,16 +128,15 @@ def _holes(boot: str, points: list[Point], before: Point | None, begin: float) -
 def _pauses(points: list[Point]) -> Iterator[Pause]:
     valued = [point for point in points if point.has_values]
     steps = [after.time - one.time for one, after in zip(valued, valued[1:])]
-    if not steps:
-        return
-    longest = max(_SHORTEST_PAUSE, _PERIODS * median(steps))
-    for one, after in zip(valued, valued[1:]):
+    longest = max(_SHORTEST_PAUSE, _PERIODS * median(steps)) if steps else _SHORTEST_PAUSE
+    marks = [*points[:1], *valued, *points[-1:]]
+    for one, after in zip(marks, marks[1:]):
         if after.time - one.time > longest:
             yield Pause(one.time, after.time, list(_why(one, after, points)))
 
 
 def _why(one: Point, after: Point, points: list[Point]) -> Iterator[str]:
-    between = [point for point in points if one.time < point.time < after.time]
+    between = [point for point in points if one.time <= point.time <= after.time and not point.has_values]
     errors = sorted({point.error for point in between if point.error})
     if errors:
         yield f"the PLC did not answer: {', '.join(errors)}"

@@ -236,7 +236,7 @@ union(tables: [counted(start: -1d, stop: -15m, what: "before"), counted(start: -
     |> map(fn: (r) => ({edge: r.edge, node: r.node, reason: r.reason, _value:
         if exists r.before and r.latest == r.before then 0.0 else 1.0}))"""
 
-_REFUSED = """// Of each Telegraf since its start: what was refused comes again, and is refused again, at each reconnect.
+_REFUSED = """// Of each Telegraf since its start: what was refused comes again, and is refused, at each reconnect.
 from(bucket: v.defaultBucket)
     |> range(start: -10m)
     |> filter(fn: (r) => r._measurement == "internal_write" and r._field == "metrics_rejected")

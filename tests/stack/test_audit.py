@@ -115,6 +115,29 @@ def test_a_days_holes_are_told_with_time_and_reason(stack):
     assert "given up: journal_full 38" in said
 
 
+FAILED = 'heartbeat=1,read_failed=true,error="timeout"'
+QUIET = "the PLC did not answer: timeout"
+
+
+@pytest.mark.parametrize(
+    ("plc", "valued", "pauses"),
+    [
+        ("never", range(0), [(0, 300, [QUIET])]),
+        ("late", range(200, 301), [(0, 200, [QUIET])]),
+        ("died", range(100), [(99, 300, [QUIET])]),
+        ("once", range(150, 151), [(0, 150, [QUIET]), (150, 300, [QUIET])]),
+        ("always", range(301), []),
+    ],
+)
+def test_when_and_why_a_plc_gave_no_values_is_told_at_either_end_of_a_day_too(stack, plc, valued, pauses):
+    """Its edge tells of failed reads only: all day, until the first value, after the last one."""
+    begin = yesterday().timestamp() + 3600
+    lines = [points(plc, "A", [n], begin, "v=1" if n in valued else FAILED) for n in range(301)]
+    stack.influx.write("\n".join(lines), stack.token, "processo_raw")
+    found = of(audit(stack, 1), plc)["pauses"]
+    assert [(pause["begin"] - begin, pause["end"] - begin, pause["reasons"]) for pause in found] == pauses
+
+
 def test_of_a_real_line_the_numbers_agree_and_a_hole_is_found_and_refilled(stack, press, tmp_path):
     """Through the whole chain: restarted, its PLC away, points deleted behind it; then sent again by the journal."""
     with stack.telegraf():
