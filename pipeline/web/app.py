@@ -27,6 +27,7 @@ from pipeline.codecs import CODECS
 from pipeline.config.http import Http
 from pipeline.errors import JournalError, PartFailed
 from pipeline.recording.flight import FlightRecorder
+from pipeline.web import spoken
 from pipeline.web.access import Guard
 from pipeline.web.board import Board
 from pipeline.web.charts import Charts
@@ -35,6 +36,7 @@ from pipeline.web.history import History
 from pipeline.web.inside import checked, described_node
 from pipeline.web.live import Live
 from pipeline.web.page import language, page
+from pipeline.web.portuguese import speaker
 from pipeline.web.sliced import Sliced
 from pipeline.web.tap import Taps
 from pipeline.web.view import Block, Running, blocks, described, details_of, readiness
@@ -98,7 +100,8 @@ def make_app(http: Http, running: Running, *, loopback: bool, history: History |
     ]
     app = Starlette(routes=routes)
     app.router.redirect_slashes = False
-    return _Hardened(Guard(app, http, loopback=loopback, monotonic=running.clock.monotonic))
+    guarded = Guard(app, http, loopback=loopback, monotonic=running.clock.monotonic)
+    return _Hardened(spoken.Refusals(guarded))
 
 
 class _Views:
@@ -118,7 +121,9 @@ class _Views:
         chosen = language(request.cookies.get("lang", ""), request.headers.get("accept-language", ""))
         if asked:
             chosen = language(asked)
-        text = page(self._running, chosen, request.cookies.get("theme", ""), _files()[1], self._live.first())
+        text = page(
+            self._running, chosen, request.cookies.get("theme", ""), _files()[1], self._live.first(speaker(chosen))
+        )
         response = Response(text, media_type="text/html; charset=utf-8", headers={"Content-Language": chosen})
         response.headers["Vary"] = "Accept-Language, Cookie"
         if asked:
@@ -129,16 +134,17 @@ class _Views:
         node = self._running.graph.nodes.get(request.path_params["name"])
         if node is None or not node.enabled:
             return PlainTextResponse("no such node runs in this graph\n", 404)
-        return Response(_json(described_node(self._running, node)), media_type=_JSON)
+        found = spoken.node(described_node(self._running, node), spoken.say_in(request))
+        return Response(_json(found), media_type=_JSON)
 
-    async def config(self, _: Request) -> Response:
+    async def config(self, request: Request) -> Response:
         """The graph file as it is on disk now, checked on a thread."""
         graph = self._running.graph
         try:
             found = await asyncio.get_running_loop().run_in_executor(None, checked, graph)
         except OSError as error:
             return PlainTextResponse(f"{graph.path}: can't be read: {error.strerror or error}\n", 404)
-        return Response(_json(found), media_type=_JSON)
+        return Response(_json(spoken.checked(found, spoken.say_in(request))), media_type=_JSON)
 
     async def dead(self, request: Request) -> Response:
         """The oldest dead letters of a sink, with the reasons; `limit` of them."""
@@ -147,7 +153,8 @@ class _Views:
             return PlainTextResponse("no such sink with a journal runs in this graph\n", 404)
         asked = request.query_params.get("limit", "")
         limit = min(int(asked), _MOST_LETTERS) if asked.isascii() and asked.isdigit() else _LETTERS
-        return Response(_json(await letters.dead(limit)), media_type=_JSON)
+        found = spoken.letters(await letters.dead(limit), spoken.say_in(request))
+        return Response(_json(found), media_type=_JSON)
 
     async def requeue(self, request: Request) -> Response:
         """Send dead letters again: those of `id`, or all; answers how many, and how many remain."""

@@ -26,9 +26,11 @@ from pipeline.actor import Actor, State
 from pipeline.frame import Frame
 from pipeline.graph import Node
 from pipeline.operator import NodeKind
+from pipeline.web import spoken
 from pipeline.web.board import Board, Place, title
 from pipeline.web.history import History
 from pipeline.web.inside import described_node, moving
+from pipeline.web.portuguese import Say
 from pipeline.web.view import Running, actors_of, details_of, is_of, ports_of, troubles
 
 __all__ = ["SHOWN", "Live"]
@@ -285,16 +287,16 @@ class Live:
             return Response(media_type="text/event-stream")
         if len(self._pages) >= _MOST:
             return PlainTextResponse(f"{_MOST} pages are open already; close one\n", 503)
-        return StreamingResponse(self._events(), media_type="text/event-stream")
+        return StreamingResponse(self._events(spoken.say_in(request)), media_type="text/event-stream")
 
-    def first(self) -> bytes:
+    def first(self, say: Say) -> bytes:
         """What a page shows until its stream is open, as that stream's first events would tell it, without the past."""
         page = _Page(self._running, self._board, self._history)
         told = page.news() or {}
         page.show(QueryParams(w=",".join(map(str, range(_FIRST)))))
         told |= page.news() or {}
         told["seen"] = [{**seen, "sparks": {}} for seen in cast("list[dict[str, object]]", told.get("seen", []))]
-        return _encode({"hello": self._greeting(""), **told})
+        return _encode({"hello": self._greeting(""), **spoken.told(told, say)})
 
     async def show(self, request: Request) -> Response:
         """The page shows something else."""
@@ -315,7 +317,7 @@ class Live:
         running, period = self._running, self._history.period
         return {**self._hello, "id": page, "boot": running.boot, "started": running.started, "period": period}
 
-    async def _events(self) -> AsyncIterator[bytes]:
+    async def _events(self, say: Say) -> AsyncIterator[bytes]:
         page = _Page(self._running, self._board, self._history)
         self._pages[page.id] = page
         hello = {"hello": self._greeting(page.id), "t": self._running.clock.wall()}
@@ -323,7 +325,7 @@ class Live:
             yield b"retry: 1000\ndata: " + _encode(hello) + b"\n\n"
             while True:
                 if news := page.news():
-                    yield b"data: " + _encode(news) + b"\n\n"
+                    yield b"data: " + _encode(spoken.told(news, say)) + b"\n\n"
                 page.wake.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):

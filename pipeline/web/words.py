@@ -147,6 +147,7 @@ _PORTUGUESE = {
     "info and above": "info e acima",
     "warnings and errors": "avisos e erros",
     "errors only": "só erros",
+    "critical": "crítico",
     "No event yet.": "Nenhum evento ainda.",
     "Newest first; the latest thousand are kept.": "Do mais novo ao mais antigo; os últimos mil são guardados.",
     # config

@@ -39,7 +39,7 @@ export function show(place) {
       "li",
       { class: event.level, hidden: !matches(event) },
       h("time", { title: new Date(event.ts * 1000).toISOString() }, moment(event.ts)),
-      h("span", { class: "level" }, event.level),
+      h("span", { class: "level" }, t(event.level)),
       h("span", { class: "who" }, event.node),
       h("span", { class: "what" }, h("strong", {}, event.event), ...more.map(([key, value]) => [" ", h("span", { class: "pair" }, h("i", {}, `${key} `), shown(value))]).flat(), event.more.exception ? h("details", {}, h("summary", {}, "traceback"), h("pre", {}, event.more.exception)) : null),
     );

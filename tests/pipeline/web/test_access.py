@@ -96,7 +96,7 @@ def test_a_guesser_with_many_addresses_is_one_by_ipv6_and_never_fills_the_memory
         ask(app, "/", headers=wrong, address=f"2001:db8::{number:x}")
     assert ask(app, "/", headers=wrong, address="2001:db8::ffff").status_code == 429
     assert ask(app, "/", headers=wrong, address="2001:db8:0:1::1").status_code == 401
-    guard = app._app
+    guard = app._app._app
     for number in range(1100):
         guard._failed(f"10.0.{number >> 8}.{number & 255}")
     assert len(guard._failures) <= 1024

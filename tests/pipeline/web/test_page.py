@@ -115,7 +115,7 @@ def test_every_text_of_the_page_has_its_portuguese():
     used |= set(re.findall(r'said\(total\("warning"\), "([^"]+)", "([^"]+)"\)', code)[0])
     used |= set(re.findall(r'\bt\("([^"]+)"\)', Path(page.__file__).read_text(encoding="utf-8")))
     constants = {state.value for state in State} | {kind.value for kind in NodeKind} | set(VIEWS)
-    constants |= {"fresh", "bad", "failing", "stale", "all", "error", "warning"}
+    constants |= {"fresh", "bad", "failing", "stale", "all", "error", "warning", "critical"}
     constants |= {f"Theme: {theme}" for theme in ("automatic", "light", "dark")}
     known = set(words.WORDS["pt-BR"])
     assert used | constants <= known

@@ -1,0 +1,158 @@
+"""What the engine says, in Brazilian Portuguese: its English texts stay as they are, and only the page shows others.
+
+`portuguese.json` has a line for each text as the code writes it, with `…` where it is filled in; the Portuguese has as
+many `…` in the same order, or `{1}`, `{2}` where the order differs. A text that is not there stays English: reasons go
+into logs and files as they are, and nothing is lost. What stands in quotes or backticks is a name and stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+__all__ = ["GAP", "PHRASES", "Reading", "Say", "read", "say", "speaker"]
+
+Say = Callable[[str], str]
+GAP = "…"
+"""Stands in the table for what differs from time to time."""
+PHRASES = Path(__file__).parent / "portuguese.json"
+
+_REMEMBERED = 2048
+"""Texts whose translation is kept."""
+_LONGEST = 2000
+"""Characters of a text that is looked at; reasons are shorter."""
+_PLACE = re.compile(r"\{(\d+)\}")
+_NAME = re.compile(r"\S+")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text that was understood.
+
+    Attributes:
+        text: in Portuguese.
+        kept: the parts that stay as they are: names, numbers, and what others say.
+    """
+
+    text: str
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Template:
+    pattern: re.Pattern[str]
+    begins_open: bool
+    said: tuple[str | int, ...]
+    speaks: tuple[Callable[[str], bool], ...]
+
+    def is_one(self, parts: tuple[str, ...]) -> bool:
+        """Whether it says the whole text, and no gap takes in a reason before it or advice behind it."""
+        return not (any("; " in part for part in parts) or (self.begins_open and ": " in parts[0]))
+
+    def fill(self, parts: tuple[str, ...]) -> Reading:
+        filled: list[str] = []
+        kept: list[str] = []
+        for part, speaks in zip(parts, self.speaks, strict=True):
+            found = read(part) if speaks(part) else None
+            filled.append(found.text if found else part)
+            kept += found.kept if found else (part,)
+        return Reading("".join(each if isinstance(each, str) else filled[each] for each in self.said), tuple(kept))
+
+
+def speaker(language: str) -> Say:
+    """The function from a text of the engine to what a page in this language shows."""
+    return say if language == "pt-BR" else str
+
+
+def say(text: str) -> str:
+    """A text of the engine in Portuguese; as it is where the table does not know it."""
+    found = read(text)
+    return found.text if found else text
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def read(text: str) -> Reading | None:
+    """Understand a text by the table: as a whole, by its clauses, by what stands behind its colon or in parentheses."""
+    if len(text) > _LONGEST or not text:
+        return None
+    fixed, templates = _table()
+    if text in fixed:
+        return Reading(fixed[text])
+    matches = [(each, found) for each in templates if (found := each.pattern.fullmatch(text))]
+    for template, found in matches:
+        if template.is_one(found.groups()):
+            return template.fill(found.groups())
+    if together := _clauses(text) or _aside(text) or _behind(text):
+        return together
+    return next((template.fill(found.groups()) for template, found in matches), None)
+
+
+def _clauses(text: str) -> Reading | None:
+    """`reason: detail; what to do`: each known, the first as short as it goes."""
+    at = text.find("; ")
+    while at > 0:
+        head = read(text[:at])
+        if head and (rest := read(text[at + 2 :])):
+            return Reading(f"{head.text}; {rest.text}", head.kept + rest.kept)
+        at = text.find("; ", at + 2)
+    return None
+
+
+def _aside(text: str) -> Reading | None:
+    """`what is known (what somebody else said)`."""
+    head, _, rest = text.partition(" (")
+    if rest.endswith(")") and (known := read(head)):
+        aside = read(rest[:-1]) or Reading(rest[:-1], (rest[:-1],))
+        return Reading(f"{known.text} ({aside.text})", known.kept + aside.kept)
+    return None
+
+
+def _behind(text: str) -> Reading | None:
+    """`reason: what is known`, `name: what is known`."""
+    head, _, rest = text.partition(": ")
+    if rest and (behind := read(rest)):
+        if known := read(head):
+            return Reading(f"{known.text}: {behind.text}", known.kept + behind.kept)
+        if _NAME.fullmatch(head):
+            return Reading(f"{head}: {behind.text}", (head, *behind.kept))
+    return None
+
+
+@cache
+def _table() -> tuple[Mapping[str, str], list[_Template]]:
+    """Texts without a gap, and templates, those first that say most."""
+    phrases = msgspec.json.decode(PHRASES.read_bytes(), type=dict[str, str])
+    with_gaps = sorted((text for text in phrases if GAP in text), key=lambda text: (-len(text.replace(GAP, "")), text))
+    fixed = {text: said for text, said in phrases.items() if GAP not in text}
+    return fixed, [_template(text, phrases[text]) for text in with_gaps]
+
+
+def _template(text: str, said: str) -> _Template:
+    parts = text.split(GAP)
+    pattern = re.compile("(.+?)".join(map(re.escape, parts)), re.DOTALL)
+    return _Template(pattern, not parts[0], tuple(_filled(said)), tuple(map(_speaking, parts[:-1])))
+
+
+def _speaking(before: str) -> Callable[[str], bool]:
+    """Whether the engine may quote itself in a gap behind this: not in quotes; one word only behind `: ` or `(`."""
+    if before.endswith(("'", '"', "`")):
+        return lambda _: False
+    if before.endswith((": ", "(")):
+        return lambda _: True
+    return lambda part: " " in part
+
+
+def _filled(said: str) -> list[str | int]:
+    """The Portuguese in pieces: texts, and which gap comes between them."""
+    numbers = count()
+    marked = re.split(r"(…|\{\d+\})", said)
+    return [
+        next(numbers) if piece == GAP else int(place[1]) - 1 if (place := _PLACE.fullmatch(piece)) else piece
+        for piece in marked
+    ]
