@@ -27,6 +27,9 @@ _PORTUGUESE = {
     "The pipeline refuses this page: {reason}. Trying again.": (
         "O pipeline recusa esta página: {reason}. Tentando de novo."
     ),
+    "Paused: other windows of this browser show the pipeline. Click to go on.": (
+        "Em pausa: outras janelas deste navegador mostram o pipeline. Clique para continuar."
+    ),
     "The login has changed.": "O acesso mudou.",
     "Log in again": "Entrar de novo",
     "Connected again": "Conectado de novo",
@@ -85,7 +88,7 @@ _PORTUGUESE = {
     "running": "em operação",
     "starting": "iniciando",
     "degraded": "com restrições",
-    "backing_off": "aguardando nova tentativa",
+    "backing_off": "tentando de novo",
     "stopped": "parado",
     "since": "desde",
     "none": "nenhum",

@@ -65,7 +65,8 @@ function tick() {
   } else if (away) {
     const { status, words: reason } = state.refused ?? {};
     const age = span((Date.now() - state.heard) / 1000);
-    if (status !== 401) put(lost, reason ? t("The pipeline refuses this page: {reason}. Trying again.", { reason }) : t("Connection to the pipeline lost {age} ago; what you see is old. Trying again.", { age }));
+    if (state.paused) put(lost, t("Paused: other windows of this browser show the pipeline. Click to go on."));
+    else if (status !== 401) put(lost, reason ? t("The pipeline refuses this page: {reason}. Trying again.", { reason }) : t("Connection to the pipeline lost {age} ago; what you see is old. Trying again.", { age }));
     else if (!lost.querySelector("button")) lost.replaceChildren(t("The login has changed."), " ", h("button", { class: "quiet", onclick: () => location.reload() }, t("Log in again")));
   }
 }

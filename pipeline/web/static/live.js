@@ -1,16 +1,20 @@
 // The one stream of events: opened, watched, opened again; what the views want of it.
 const QUIET = 9000;
 const REST = 5000;
+const ROOM = 4; // streams of one browser, which has six connections for a host
 const listeners = {};
 
 /** What is known of the pipeline now; `refused`: status and words of the last answer that was no stream. */
-export const state = { hello: null, blocks: [], states: [], troubles: [], connected: false, refused: null, heard: Date.now() };
+export const state = { hello: null, blocks: [], states: [], troubles: [], connected: false, refused: null, paused: false, heard: Date.now() };
 
 let stream = new AbortController();
 let tried = Date.now();
 let timer = 0;
 let retry = 1000;
 let resting = false;
+let newer = new Set();
+const me = Math.random();
+const windows = new BroadcastChannel("pages");
 let offset = 0;
 let wanted = {};
 let pending = 0;
@@ -59,10 +63,11 @@ export function begin() {
 export async function open() {
   stream.abort();
   clearTimeout(timer);
-  if (document.hidden) {
-    resting = true;
-    return;
-  }
+  resting = document.hidden;
+  if (resting) return;
+  newer = new Set();
+  windows.postMessage({ open: me });
+  state.paused = false;
   const mine = (stream = new AbortController());
   tried = Date.now();
   let refused = null;
@@ -133,16 +138,36 @@ export function watch() {
 export function seen() {
   clearTimeout(pending);
   if (document.hidden) {
-    pending = setTimeout(() => {
-      resting = true;
-      stream.abort();
-      clearTimeout(timer);
-    }, REST);
-  } else if (resting) {
-    resting = false;
-    open();
-  } else {
+    pending = setTimeout(rest, REST);
+  } else if (!wake()) {
     watch();
     send();
   }
 }
+
+function rest() {
+  resting = true;
+  windows.postMessage({ shut: me });
+  stream.abort();
+  clearTimeout(timer);
+}
+
+/** Go on after a rest; whether there was one. */
+function wake() {
+  const was = resting;
+  if (was) open();
+  return was;
+}
+
+// Of many windows side by side the latest go on; the others wait until one is closed, or they are clicked.
+windows.onmessage = ({ data: { open: opened, shut, gone } }) => {
+  if (opened) newer.add(opened);
+  newer.delete(shut ?? gone);
+  if (newer.size >= ROOM && !resting) {
+    rest();
+    state.paused = true;
+    lose();
+  } else if (gone && newer.size < ROOM && state.paused) wake();
+};
+addEventListener("pagehide", () => windows.postMessage({ gone: me }));
+for (const name of ["focus", "pointerdown", "keydown"]) addEventListener(name, wake);
