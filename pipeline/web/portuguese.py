@@ -29,6 +29,8 @@ _LONGEST = 2000
 """Characters of a text that is looked at; reasons are shorter."""
 _PLACE = re.compile(r"\{(\d+)\}")
 _NAME = re.compile(r"\S+")
+_MORE = re.compile(r"(.+) \(and (\d+) more\)", re.DOTALL)
+_FEW = re.compile(rf"\w+ {GAP}|{GAP} \w+")
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def read(text: str) -> Reading | None:
     fixed, templates = _table()
     if text in fixed:
         return Reading(fixed[text])
+    if (more := _MORE.fullmatch(text)) and (head := read(more[1])):
+        return Reading(f"{head.text} (e mais {more[2]})", head.kept)
     matches = [(each, found) for each in templates if (found := each.pattern.fullmatch(text))]
     for template, found in matches:
         if template.is_one(found.groups()):
@@ -135,7 +139,9 @@ def _table() -> tuple[Mapping[str, str], list[_Template]]:
 
 def _template(text: str, said: str) -> _Template:
     parts = text.split(GAP)
-    pattern = re.compile("(.+?)".join(map(re.escape, parts)), re.DOTALL)
+    # A single word, such as `write …`, says too little to be known by it whatever follows.
+    gap = r"(\S+?)" if _FEW.fullmatch(text) else "(.+?)"
+    pattern = re.compile(gap.join(map(re.escape, parts)), re.DOTALL)
     return _Template(pattern, not parts[0], tuple(_filled(said)), tuple(map(_speaking, parts[:-1])))
 
 

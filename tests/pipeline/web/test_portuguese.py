@@ -1,5 +1,6 @@
 """The engine's texts in Portuguese: all that it can say of its state is known, and what is not known stays as it is."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pipeline.journal.tools import Entry
 from pipeline.operator import NodeKind, find, names
 from pipeline.s7plus import explain
 from pipeline.sayings import Form, sayings
-from pipeline.source import GAP, calls
+from pipeline.source import GAP, Call, calls, trees
 from pipeline.units import Secret
 from pipeline.web import spoken
 from pipeline.web.portuguese import PHRASES, read, say
@@ -25,11 +26,29 @@ from tests.parts.web import NOW, Watched, ask
 
 REASONS = {"JournalError", "JournalForeign", "JournalLocked", "JournalUnwritable", "LinkError", "PartFailed"}
 REASONS |= {"ReadError", "Refusal", "Refused", Form.MISTAKE}
-ON_THE_TERMINAL = ("pipeline/commands", "pipeline/testing", "pipeline/importing", "pipeline/config")
+ON_THE_TERMINAL = (
+    "pipeline/commands",
+    "pipeline/testing",
+    "pipeline/importing",
+    "pipeline/config",
+    "pipeline/web/page",
+)
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 # Parts of what libraries say, by which their errors are told apart: in the tables beside the texts, never shown.
 MARKS = tuple(f"{mark}: " for mark, *_ in (*explain._TEXTS, *tls._REASONS))
 PORTUGUESE = {"Accept-Language": "pt-BR,pt;q=0.9,en;q=0.5"}
+
+
+_KEPT = {"trouble", "_trouble", "reason", "_refusal", "_link", "_disk", "stage", "detail", "fate"}
+"""Names of what is kept until it is shown as a reason."""
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def _name(target: ast.expr) -> str:
+    return target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
 
 
 def _said() -> Iterator[str]:
@@ -56,12 +75,16 @@ def _written() -> Iterator[str]:
             yield from (text for value in given for text in call.texts(value))
         elif call.name in {"drop", "_give_up", "_dropped"}:
             yield call.text(call.argument(0))
+    for module, tree in trees().items():
+        for node in ast.walk(tree) if not module.startswith(ON_THE_TERMINAL) else ():
+            if isinstance(node, ast.Assign | ast.AnnAssign) and _KEPT & {_name(each) for each in _targets(node)}:
+                yield from Call(module, ast.Call(node, [], [], lineno=node.lineno), (tree,)).texts(node.value)
 
 
 def _unknown(text: str) -> str:
     """What of a text stays English; "" where nothing does."""
     shown = re.sub(f"{GAP}+", GAP, text.removesuffix(f" (status {GAP}{GAP})"))
-    shown = re.sub(rf"^{GAP} (?=\w+( \w+)?(: {GAP})?$)", f"4{GAP} ", shown)  # an HTTP status
+    shown = re.sub(rf"(^|: ){GAP} (?=\w+( \w+)?(: {GAP})?$)", rf"\g<1>4{GAP} ", shown)  # an HTTP status
     for mark in MARKS:
         shown = shown.removeprefix(mark)
     if not re.search(r"[^\W\d_]", shown) or shown == "the name …":
@@ -117,6 +140,15 @@ def test_the_table_is_sorted_and_fills_each_gap_once():
             "o diário 'closed' não pode ser gravado: permissão negada",
         ),
         ("closed: timeout: no complete answer within 2 s", "fechado: tempo esgotado: nenhuma resposta completa em 2 s"),
+        (
+            "DB1.0..13 -> DB2.0..13 is not written: the source can't be read (timeout) (and 2 more)",
+            "DB1.0..13 -> DB2.0..13 não é escrita: a fonte não pode ser lida (tempo esgotado) (e mais 2)",
+        ),
+        (
+            "the server refuses: 400 bad request: no such machine; the frame is with the dead letters",
+            "o servidor recusa: 400 pedido inválido: no such machine; o quadro está entre os recusados em definitivo",
+        ),
+        ("write the docs", "write the docs"),
         ("must be > 0, got -1", "precisa ser > 0, recebeu -1"),
         ("there is no node 'timeout'", "não há nó 'timeout'"),
         (
