@@ -20,7 +20,6 @@ from pipeline.config.convert import (
     MismatchError,
     Text,
     bounds,
-    choices,
     convert,
     expected,
     expected_of,
@@ -31,10 +30,10 @@ from pipeline.config.convert import (
     shape,
     shapes,
     unwrap,
-    written,
 )
 from pipeline.config.document import Listing, Record, Scalar, Value, resolve
 from pipeline.config.interpolate import Substituted, SubstitutionError, interpolate
+from pipeline.config.stand_ins import Reading, default, sample, texts
 from pipeline.errors import Severity, nearest
 from pipeline.operator import Options
 from pipeline.units import Secret, Topic
@@ -55,13 +54,18 @@ class Failed(enum.Enum):
 
 FAILED: Final = Failed.FAILED
 
-_STAND_INS = ("1", "1s", "1MiB", "100", "name", "127.0.0.1", "http://127.0.0.1")
-
 
 class Binder:
     """Binds values to types for one node."""
 
-    def __init__(self, environ: Mapping[str, str], report: Report, *, need_variables: bool | str = True) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        report: Report,
+        *,
+        need_variables: bool | str = True,
+        reading: Reading | None = None,
+    ) -> None:
         """Make a binder.
 
         Args:
@@ -69,20 +73,35 @@ class Binder:
             report: told of every mistake.
             need_variables: False for a disabled node, whose missing variables are no mistakes; or the one option
                 for which they are.
+            reading: what stands in for wrong values, so that the options around them can be checked; None: nothing.
         """
         self._environ = environ
         self._report = report
         self._need_variables = need_variables
+        self._reading = reading
         self.stand_ins: list[OptionPath] = []
-        """Options that lack a variable which is not needed: their values only stand in for it."""
+        """Options that are wrong, or lack a variable which is not needed: their values only stand in."""
+        self.vague = False
+        """Whether a list or mapping stands in, so that names are unknown."""
 
-    def value(self, hint: Any, value: Value, path: OptionPath = ()) -> Any:
-        """The value as the type that `hint` asks for, or `FAILED` when that has been reported."""
+    def value(self, hint: Any, value: Value, path: OptionPath = (), otherwise: Any = FAILED) -> Any:
+        """The value as the type that `hint` asks for, or `FAILED` when that has been reported and nothing stands in.
+
+        Args:
+            hint: the type.
+            value: the value in the file.
+            path: where it stands in the node's options.
+            otherwise: what the option is where it is left out.
+        """
+        bound = self._value(hint, value, path)
+        return self._replaced(hint, path, otherwise) if bound is FAILED else bound
+
+    def _value(self, hint: Any, value: Value, path: OptionPath) -> Any:
         base, metas = unwrap(hint)
         if not self._needs_variables(path) and isinstance(value, Scalar) and "single value" in shapes(base):
             missing = self._missing(base, value)
             if missing:
-                return self._stand_in(hint, value, path, missing)
+                return self._filled_in(hint, value, path, missing)
         result: Any
         if is_union(base):
             result = self._union(base, value, path)
@@ -114,22 +133,25 @@ class Binder:
         """
         known = {field.encode_name: field for field in fields(cls)}
         found: dict[str, Any] = {}
+        meant: set[str] = set()  # by names that are unknown
         failed = False
         for key, entry in record.entries.items():
             if key not in known:
-                self._unknown(key, Scalar(key, entry.line, entry.column), path, (*known, *also))
-                failed = True
+                similar = self._unknown(key, Scalar(key, entry.line, entry.column), path, (*known, *also))
+                meant.update([similar] if similar else known)
+                failed = self._reading is None
                 continue
-            bound = self.value(known[key].type, entry.value, (*path, key))
-            found[known[key].name] = bound
-            failed = failed or bound is FAILED
+            field = known[key]
+            found[field.name] = self.value(field.type, entry.value, (*path, key), default(field, FAILED))
         for key, field in known.items():
-            if field.required and key not in record.entries:
+            if key in record.entries or not (field.required or key in meant):
+                continue
+            if field.required:
                 _, metas = unwrap(field.type)
                 described = next((meta.description for meta in metas if meta.description), "")
                 self._report(record, (*path, key), "is required and missing", described, Severity.ERROR)
-                failed = True
-        if failed:
+            found[field.name] = self._replaced(field.type, (*path, key), default(field, FAILED))
+        if failed or any(bound is FAILED for bound in found.values()):
             return FAILED
         try:
             return cls(**found)
@@ -149,16 +171,28 @@ class Binder:
         except ValueError:
             return ()
 
-    def _stand_in(self, hint: Any, value: Scalar, path: OptionPath, missing: tuple[str, ...]) -> Any:
-        """Any value of the type, so that the options around it can be checked."""
-        self.stand_ins.append(path)
-        allowed = [written(choice) for member in members(unwrap(hint)[0]) for choice in choices(member) or ()]
-        for text in (*allowed, *_STAND_INS):
+    def _filled_in(self, hint: Any, value: Scalar, path: OptionPath, missing: tuple[str, ...]) -> Any:
+        """Any value of the type in place of missing variables, so that the options around can be checked."""
+        for text in texts(hint, self._reading):
             environ = {**self._environ, **dict.fromkeys(missing, text)}
-            result = Binder(environ, lambda *_: None).value(hint, value, path)
+            result = Binder(environ, _nobody).value(hint, value, path)
             if result is not FAILED:
+                self.stand_ins.append(path)
                 return result
         return FAILED
+
+    def _replaced(self, hint: Any, path: OptionPath, otherwise: Any) -> Any:
+        """What stands in for a wrong value; `FAILED` when nothing may, or fits: then for what is around it."""
+        if self._reading is None:
+            return FAILED
+        found = otherwise if self._reading is Reading.OTHER else FAILED
+        if found is FAILED and (instead := sample(hint, self._reading, _fits)) is not None:
+            found = Binder({}, _nobody).value(hint, instead, path)
+        found = otherwise if found is FAILED else found
+        if found is not FAILED:
+            self.stand_ins.append(path)
+            self.vague = self.vague or shapes(unwrap(hint)[0]) != {"single value"}
+        return found
 
     def text(self, scalar: Scalar, path: OptionPath = ()) -> Text | Failed:
         """A scalar with its variables filled in; missing ones are reported where they are needed."""
@@ -211,7 +245,7 @@ class Binder:
         if not fitting:
             return self._wrong_shape(base, value, path)
         if len(fitting) == 1:
-            return self.value(fitting[0], value, path)
+            return self._value(fitting[0], value, path)
         if isinstance(value, Scalar):
             result = self._scalar(sorted((unwrap(member)[0] for member in fitting), key=rank), value, path)
             metas = [meta for member in fitting for meta in unwrap(member)[1] if type(result) is unwrap(member)[0]]
@@ -221,13 +255,14 @@ class Binder:
 
     def _likeliest(self, fitting: Sequence[Any], value: Value, path: OptionPath) -> Any:
         """Of several classes that a mapping or list could be, the one with the fewest mistakes."""
-        report, trials = self._report, []
+        report, before, trials = self._report, self.stand_ins, []
         for member in fitting:
             told: list[tuple[Value, OptionPath, str, str, Severity]] = []
             self._report = lambda *parts, told=told: told.append(parts)
-            trials.append((self.value(member, value, path), told))
+            self.stand_ins = list(before)
+            trials.append((self._value(member, value, path), told, self.stand_ins))
             self._report = report
-        result, told = min(trials, key=lambda trial: len(trial[1]))
+        result, told, self.stand_ins = min(trials, key=lambda trial: len(trial[1]))
         for parts in told:
             report(*parts)
         return result
@@ -243,6 +278,10 @@ class Binder:
             for meta in unwrap(key_type)[1]:
                 for message in bounds(name, meta) if name is not FAILED else ():
                     name = self._fail(place, (*path, key), f"the name {message}")
+            if name is FAILED and self._reading is not None:
+                self.stand_ins.append((*path, key))
+                self.vague = True
+                continue
             failed = failed or bound is FAILED or name is FAILED
             result[name] = bound
         return FAILED if failed else result
@@ -286,10 +325,12 @@ class Binder:
             )
         return Secret(file=file)
 
-    def _unknown(self, key: str, place: Value, path: OptionPath, known: tuple[str, ...]) -> None:
+    def _unknown(self, key: str, place: Value, path: OptionPath, known: tuple[str, ...]) -> str:
+        """Tell of an unknown option; the one that may be meant."""
         similar = nearest(key, known)
         hint = f"did you mean '{similar}'?" if similar else f"allowed: {', '.join(known)}" if known else ""
         self._fail(place, (*path, key), "unknown option", hint)
+        return similar
 
     def _wrong_shape(self, base: Any, value: Value, path: OptionPath) -> Failed:
         if not isinstance(value, Scalar):
@@ -309,6 +350,14 @@ class Binder:
 def fields(cls: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
     """The fields of an options class, with their annotated types and their names in files."""
     return msgspec.structs.fields(cls)
+
+
+def _fits(hint: Any, value: Value) -> bool:
+    return Binder({}, _nobody).value(hint, value) is not FAILED
+
+
+def _nobody(*_: object) -> None:
+    """Told of mistakes of what nobody has written."""
 
 
 def nested(value: Any, path: OptionPath = ()) -> Iterator[tuple[OptionPath, Options]]:

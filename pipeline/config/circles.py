@@ -9,7 +9,7 @@ from itertools import pairwise
 from pipeline.config.document import locate
 from pipeline.config.problems import Problems
 from pipeline.config.wiring import Draft
-from pipeline.operator import Channel, Scope
+from pipeline.operator import Operator, Scope
 
 __all__ = ["check_circles"]
 
@@ -21,9 +21,9 @@ def check_circles(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None
         drafts: the enabled nodes; those with mistakes are left out.
         problems: told of each circle.
     """
-    sound = {draft.name: (draft, scope) for draft, scope in drafts if draft.sound and draft.operator and draft.options}
-    heard = {name: _channels(*sound[name], hears=True) for name in sound}
-    said = {name: _channels(*sound[name], hears=False) for name in sound}
+    sound = {draft.name: (draft, scope) for draft, scope in drafts if draft.sound}
+    heard = {name: draft.ask(Operator.heard, scope) or () for name, (draft, scope) in sound.items()}
+    said = {name: draft.ask(Operator.said, scope) or () for name, (draft, scope) in sound.items()}
     outside = {
         (sink, source): (channel, other)
         for sink, channels in said.items()
@@ -46,13 +46,6 @@ def check_circles(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None
         hint = "frames would go round for ever; publish elsewhere, or subscribe to less"
         draft.tell(problems, locate(draft.record, channel.path), message, hint, path=channel.path)
         givers[source].discard(sink)
-
-
-def _channels(draft: Draft, scope: Scope, *, hears: bool) -> tuple[Channel, ...]:
-    if draft.operator is None or draft.options is None:
-        return ()
-    operator = draft.operator
-    return operator.heard(draft.options, scope) if hears else operator.said(draft.options, scope)
 
 
 def _cycle(givers: Mapping[str, set[str]]) -> list[str]:

@@ -14,7 +14,7 @@ from pipeline.config.problems import Problems
 from pipeline.config.wiring import Draft
 from pipeline.errors import Finding
 from pipeline.frame import Extent
-from pipeline.operator import Copy, Scope
+from pipeline.operator import Copy, Operator, Scope
 
 __all__ = ["check_copies", "upstream"]
 
@@ -26,31 +26,22 @@ def check_copies(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
         drafts: the enabled nodes; those with mistakes are left out.
         problems: told of every mistake.
     """
-    sound = {draft.name: (draft, scope) for draft, scope in drafts if draft.sound and draft.operator and draft.options}
-    reads = {name: _extents(draft, scope) for name, (draft, scope) in sound.items()}
+    sound = {draft.name: (draft, scope) for draft, scope in drafts if draft.sound and not draft.bound.vague}
+    reads = {name: draft.ask(Operator.extents, scope) for name, (draft, scope) in sound.items()}
     known = {draft.name: draft for draft, _ in drafts}
     written: list[tuple[Draft, Copy]] = []
     for draft, scope in sound.values():
         givers = upstream(draft, known)
-        if not sound.keys() >= set(givers):
+        if any(reads.get(name) is None for name in givers) or any(known[name].astray for name in (draft.name, *givers)):
             continue  # what comes in can't be known before the mistakes there are mended
-        incoming = [extent for name in givers for extent in reads[name]]
-        for found in _copies(draft, scope, incoming):
+        incoming = [extent for name in givers for extent in reads[name] or ()]
+        for found in draft.ask(Operator.copies, scope, incoming) or ():
             if isinstance(found, Finding):
-                place = locate(draft.record, found.path) if found.path else draft.place
-                draft.tell(problems, place, found.message, found.hint, path=found.path, severity=found.severity)
+                draft.find(problems, found)
             else:
                 written.append((draft, found))
     _check_writers(written, problems)
-    _check_circles(written, [extent for extents in reads.values() for extent in extents], problems)
-
-
-def _extents(draft: Draft, scope: Scope) -> tuple[Extent, ...]:
-    return draft.operator.extents(draft.options, scope) if draft.operator and draft.options else ()
-
-
-def _copies(draft: Draft, scope: Scope, incoming: list[Extent]) -> tuple[Copy | Finding, ...]:
-    return draft.operator.copies(draft.options, scope, incoming) if draft.operator and draft.options else ()
+    _check_circles(written, [extent for extents in reads.values() for extent in extents or ()], problems)
 
 
 def upstream(draft: Draft, known: Mapping[str, Draft]) -> list[str]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from msgspec import Meta
 
-from pipeline.config.bind import FAILED, Binder, Failed, OptionPath, nested
+from pipeline.config.bind import FAILED, Binder, OptionPath, nested
 from pipeline.config.circles import check_circles
 from pipeline.config.copies import check_copies
 from pipeline.config.document import Entry, Listing, Record, Scalar, Value, decode, locate, parse, read, resolve
 from pipeline.config.http import Http
 from pipeline.config.layouts import Layout, LayoutOptions, build_layouts
 from pipeline.config.origins import check_origins
-from pipeline.config.partial import bind_readable
+from pipeline.config.partial import Bound, bind_in_readings, bind_readable, lacks
 from pipeline.config.problems import Problems
 from pipeline.config.recorder import RecorderOptions
 from pipeline.config.wiring import Draft, check_claims, check_names, check_wiring, in_data_order
@@ -25,8 +26,6 @@ from pipeline.identifiers import GRAPH_NAME
 from pipeline.operator import NodeKind, Options, Scope, find, names
 
 __all__ = ["NODE_KEYS", "TOP_KEYS", "GraphName", "load", "load_text"]
-
-OptionsT = TypeVar("OptionsT", bound=Options)
 
 TOP_KEYS = ("name", "http", "recorder", "layouts", *(kind.value for kind in NodeKind))
 """What may stand at the left margin of a graph file, besides `x-…` for anchors."""
@@ -99,6 +98,8 @@ class _Loader:
         self._problems = problems
         self._only = only
         self._needed = only or True  # which variables of an enabled source
+        self._tops: dict[str, tuple[Bound[Any], ...]] = {}
+        self._unread: set[str] = set()  # sections that can't be read, or may be meant by an unknown key
         self._broken: set[str] = set()  # layouts that are declared and wrong
 
     def graph(self) -> Graph | None:
@@ -106,34 +107,29 @@ class _Loader:
         for key, entry in self._root.entries.items():
             if key not in TOP_KEYS and not key.startswith("x-"):
                 similar = nearest(key, TOP_KEYS)
+                self._unread.update([similar] if similar else set(TOP_KEYS) - self._root.entries.keys())
                 hint = f"did you mean '{similar}'?" if similar else f"allowed: {', '.join(TOP_KEYS)}"
                 self._problems.add(_place(key, entry), f"unknown key '{key}'", hint)
         name = self._name()
         if self._only:
             return self._sources(name)
-        http = self._top("http", Http, name)
-        recorder = self._top("recorder", RecorderOptions, name) or RecorderOptions()
+        self._top("http", Http)
+        self._top("recorder", RecorderOptions)
         layouts = self._layouts()
         drafts = check_names([d for kind in NodeKind for d in self._section(kind)], self._problems)
-        check_wiring(drafts, self._problems)
+        check_wiring(drafts, self._problems, complete=self._unread.isdisjoint(NodeKind))
         if not drafts and not self._problems.errors:
             self._problems.add(None, "the graph has no nodes", "declare them in sources, transforms and sinks")
-        scopes = [(draft, self._scope(name, draft, layouts)) for draft in drafts.values()]
-        for draft, scope in scopes:
-            self._check(draft, scope)
-        enabled = [(draft, scope) for draft, scope in scopes if draft.enabled]
-        check_claims(enabled, self._problems)
-        check_copies(enabled, self._problems)
-        check_circles(enabled, self._problems)
-        check_origins(enabled, self._problems)
+        scopes = [(draft, self._scope(name, draft.name, layouts)) for draft in drafts.values()]
+        self._judge(name, scopes)
         if self._problems.errors:
             return None
         nodes = {draft.name: _node(draft) for draft in in_data_order(drafts)}
         return Graph(
             name=name,
             path=self._path,
-            http=http,
-            recorder=recorder,
+            http=self._tops["http"][0].options if "http" in self._tops else None,
+            recorder=self._tops["recorder"][0].options if "recorder" in self._tops else RecorderOptions(),
             layouts=layouts,
             nodes=nodes,
             warnings=self._problems.all,
@@ -143,11 +139,11 @@ class _Loader:
         """The graph's sources alone, not checked against one another."""
         layouts = self._layouts()
         drafts = list(self._section(NodeKind.SOURCE))
-        for draft in drafts:
-            self._check(draft, self._scope(name, draft, layouts))
+        self._judge(name, [(draft, self._scope(name, draft.name, layouts)) for draft in drafts])
         if self._problems.errors:
             return None
-        return Graph(name=name, path=self._path, layouts=layouts, nodes={draft.name: _node(draft) for draft in drafts})
+        nodes = {draft.name: _node(draft, stood_in=True) for draft in drafts}
+        return Graph(name=name, path=self._path, layouts=layouts, nodes=nodes)
 
     def _name(self) -> str:
         entry = self._root.entries.get("name")
@@ -161,18 +157,35 @@ class _Loader:
         message = f"is missing, and the file's name can't stand for it: {message}"
         self._problems.add(place, message, "write a line `name: …`", path=path, severity=severity)
 
-    def _top(self, key: str, kind: type[OptionsT], name: str) -> OptionsT | None:
-        """A section of the file that is one set of options; None when it is not there, or wrong."""
-        entry = self._root.entries.get(key)
-        if entry is None:
-            return None
-        report = self._problems.reporter(prefix=(key,))
-        options: OptionsT | Failed = Binder(self._environ, report).value(kind, entry.value)
-        if isinstance(options, Failed):
-            return None
-        for finding in options.check(Scope(graph=name, node=key, folder=self._path.parent)):
-            report(locate(entry.value, finding.path), finding.path, finding.message, finding.hint, finding.severity)
-        return options
+    def _top(self, key: str, kind: type[Options]) -> None:
+        """Read a section of the file that is one set of options."""
+        if entry := self._root.entries.get(key):
+            report = self._problems.reporter(prefix=(key,))
+            self._tops[key] = bind_in_readings(self._environ, report, kind, entry.value)
+
+    def _judge(self, name: str, scopes: list[tuple[Draft, Scope]]) -> None:
+        """Ask for all mistakes that no single option shows; where values only stand in, for what is so with any."""
+
+        def judge(index: int, problems: Problems) -> None:
+            for key, bound in self._tops.items():
+                self._check_top(key, bound[min(index, len(bound) - 1)], self._scope(name, key), problems)
+            for draft, scope in scopes:
+                draft.read(index)
+                self._check(draft, scope, problems)
+            if not self._only:
+                enabled = [(draft, scope) for draft, scope in scopes if draft.enabled]
+                for check in (check_claims, check_copies, check_circles, check_origins):
+                    check(enabled, problems)
+
+        read = [*self._tops.values(), *(draft.readings for draft, _ in scopes)]
+        self._problems.add_common(judge, max((len(readings) for readings in read), default=1) or 1)
+
+    def _check_top(self, key: str, bound: Bound[Any], scope: Scope, problems: Problems) -> None:
+        report = problems.reporter(prefix=(key,))
+        for finding in bound.options.check(scope) if bound.options else ():
+            if not lacks(bound.stand_ins, finding.path):
+                place = locate(self._root.entries[key].value, finding.path)
+                report(place, finding.path, finding.message, finding.hint, finding.severity)
 
     def _layouts(self) -> dict[str, Layout]:
         options: dict[str, LayoutOptions] = {}
@@ -199,10 +212,11 @@ class _Loader:
             if isinstance(entry.value, Record):
                 draft = Draft(name=name, kind=kind, place=place, record=entry.value)
                 self._read(draft)
-                yield draft
             else:
+                draft = Draft(name=name, kind=kind, place=place, record=Record({}, 0, 0), astray=True)
                 hint = "write its options below it, at least `type:`"
-                self._problems.add(place, "this node has no options", hint, node=name)
+                draft.tell(self._problems, place, "this node has no options", hint)
+            yield draft
 
     def _mapping(self, key: str) -> Record:
         """A section of the file; nothing is an empty one."""
@@ -211,6 +225,7 @@ class _Loader:
             return entry.value
         empty = entry is None or (isinstance(entry.value, Scalar) and resolve(entry.value.text) is None)
         if entry is not None and not empty:
+            self._unread.add(key)
             self._problems.add(entry.value, "must be a mapping of names", "write one `name: …` a line", path=(key,))
         return Record({}, 0, 0)
 
@@ -219,22 +234,27 @@ class _Loader:
         entries = draft.record.entries
         self._find_operator(draft)
         binder = Binder(self._environ, self._problems.reporter(draft.name, draft.type))
+        needed = True
         if enabled := entries.get("enabled"):
-            draft.enabled = binder.value(bool, enabled.value, ("enabled",)) is not False
+            found = binder.value(bool, enabled.value, ("enabled",))
+            draft.enabled, needed = found is not False, found is True
         self._read_inputs(draft, binder)
         if draft.operator is None:
             return
         errors = self._problems.errors
-        report = self._problems.reporter(draft.name, draft.type)
-        binder = Binder(self._environ, report, need_variables=draft.enabled and self._needed)
         own = {key: entry for key, entry in entries.items() if key not in NODE_KEYS}
-        record = Record(own, draft.place.line, draft.place.column)
-        options = binder.options(draft.operator.options, record, also=NODE_KEYS)
-        draft.stand_ins = binder.stand_ins
-        if options is not FAILED:
-            draft.options = options
-        elif self._problems.errors == errors:
-            draft.options = Options()  # disabled, and only a variable is missing: nobody will ask for its options
+        draft.readings = bind_in_readings(
+            self._environ,
+            self._problems.reporter(draft.name, draft.type),
+            draft.operator.options,
+            Record(own, draft.place.line, draft.place.column),
+            also=NODE_KEYS,
+            need_variables=needed and self._needed,
+        )
+        if draft.readings[0].options is None and self._problems.errors == errors:
+            draft.readings = (
+                Bound(Options()),
+            )  # disabled, and only a variable is missing: nobody asks for its options
 
     def _find_operator(self, draft: Draft) -> None:
         entry = draft.record.entries.get("type")
@@ -270,6 +290,7 @@ class _Loader:
         if entry is None:
             hint = "name the source or transform whose frames it takes"
             draft.tell(self._problems, draft.place, "is required and missing", hint, path=("from",))
+            draft.astray = True
             return
         items = entry.value.items if isinstance(entry.value, Listing) else (entry.value,)
         if not items:
@@ -277,52 +298,48 @@ class _Loader:
         for item in items:
             name = binder.value(str, item, ("from",))
             if name is FAILED:
+                draft.astray = True
                 continue
             if name in [known for known, _ in draft.inputs]:
                 draft.tell(self._problems, item, f"'{name}' is named twice", "name it once", path=("from",))
             else:
                 draft.inputs.append((name, item))
 
-    def _check(self, draft: Draft, scope: Scope) -> None:
+    def _check(self, draft: Draft, scope: Scope, problems: Problems) -> None:
         """Ask the node's options, and those within them, for mistakes that no single option shows."""
-        errors = self._problems.errors
+        refused: list[OptionPath] = []
         for prefix, options in nested(draft.options):
             for finding in options.check(scope):
-                path: OptionPath = (*prefix, *finding.path)
-                if not _lacks(draft, path) and not self._is_consequence(draft.record, finding, prefix):
-                    place = locate(draft.record, path) if path else draft.place
-                    draft.tell(
-                        self._problems, place, finding.message, finding.hint, path=path, severity=finding.severity
-                    )
-        draft.sound = draft.options is not None and self._problems.errors == errors
-        if draft.stand_ins and draft.options is not None and not self._only:
-            draft.options = Options()  # values that stand in are for checking only
+                found = replace(finding, path=(*prefix, *finding.path))
+                if found.severity is Severity.ERROR:
+                    refused.append(found.path)
+                if not self._is_consequence(draft.record, found):
+                    draft.find(problems, found)
+        draft.sound, draft.refused = draft.options is not None and not refused, tuple(refused)
 
-    def _is_consequence(self, record: Record, finding: Finding, prefix: OptionPath = ()) -> bool:
-        """Whether something is wrong only because the layout that it names is; that has been told."""
-        place = locate(record, (*prefix, *finding.path))
-        return isinstance(place, Scalar) and "layout" in finding.message and place.text in self._broken
+    def _is_consequence(self, record: Record, finding: Finding) -> bool:
+        """Whether something is wrong only because the layout that it names, or all are; that has been told."""
+        place = locate(record, finding.path)
+        told = isinstance(place, Scalar) and ("layouts" in self._unread or place.text in self._broken)
+        return told and "layout" in finding.message
 
-    def _scope(self, name: str, draft: Draft, layouts: Mapping[str, Layout]) -> Scope:
-        return Scope(graph=name, node=draft.name, layouts=layouts, folder=self._path.parent)
-
-
-def _lacks(draft: Draft, path: OptionPath) -> bool:
-    """Whether an option, one within it or one around it has a value that only stands in for a missing variable."""
-    return any(lacking[: len(path)] == path[: len(lacking)] for lacking in draft.stand_ins)
+    def _scope(self, name: str, node: str, layouts: Mapping[str, Layout] | None = None) -> Scope:
+        return Scope(graph=name, node=node, layouts=layouts or {}, folder=self._path.parent)
 
 
 def _place(name: str, entry: Entry) -> Scalar:
     return Scalar(name, entry.line, entry.column)
 
 
-def _node(draft: Draft) -> Node:
+def _node(draft: Draft, *, stood_in: bool = False) -> Node:
+    """A node; options of which some values only stand in are for checking, unless those are asked for."""
     operator: Any = draft.operator
+    options = draft.options if stood_in or not draft.bound.stand_ins else None
     return Node(
         name=draft.name,
         kind=draft.kind,
         operator=operator,
-        options=draft.options or Options(),
+        options=options or Options(),
         inputs=tuple(name for name, _ in draft.inputs),
         enabled=draft.enabled,
         line=draft.place.line,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pipeline.config.copies import upstream
-from pipeline.config.document import locate
 from pipeline.config.problems import Problems
 from pipeline.config.wiring import Draft
-from pipeline.operator import Scope
+from pipeline.operator import Operator, Scope
 
 __all__ = ["check_origins"]
 
@@ -15,22 +14,13 @@ def check_origins(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None
     """Hand each sink the origins that reach it, and tell what it finds wrong.
 
     Args:
-        drafts: the enabled nodes; those with mistakes are left out.
+        drafts: the enabled nodes; of those with mistakes, what can be known.
         problems: told of every mistake.
     """
-    sound = {draft.name: (draft, scope) for draft, scope in drafts if draft.sound}
     known = {draft.name: draft for draft, _ in drafts}
-    for draft, scope in sound.values():
-        if not (draft.operator and draft.options):
-            continue
-        incoming = [
-            origin
-            for name in upstream(draft, known)
-            if name in sound
-            for giver, place in (sound[name],)
-            if giver.operator and giver.options
-            for origin in giver.operator.known_origins(giver.options, place)
-        ]
-        for found in draft.operator.judged(draft.options, scope, incoming):
-            place_of = locate(draft.record, found.path) if found.path else draft.place
-            draft.tell(problems, place_of, found.message, found.hint, path=found.path, severity=found.severity)
+    # Whose lists or mappings are wrong may have any tag.
+    given = {draft.name: draft.ask(Operator.known_origins, scope) for draft, scope in drafts if not draft.bound.vague}
+    for draft, scope in drafts:
+        incoming = [origin for name in upstream(draft, known) for origin in given.get(name) or ()]
+        for found in draft.ask(Operator.judged, scope, incoming) or ():
+            draft.find(problems, found)

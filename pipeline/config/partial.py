@@ -2,19 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from pipeline.config.bind import FAILED, Binder, Failed, OptionPath, Report
 from pipeline.config.document import Record, Scalar, Value
+from pipeline.config.stand_ins import Reading
 from pipeline.errors import Severity
 from pipeline.operator import Options
 
-__all__ = ["bind_readable"]
+__all__ = ["Bound", "bind_in_readings", "bind_readable", "lacks"]
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 _NOTHING = Scalar("", 0, 0)
+
+
+@dataclass(frozen=True)
+class Bound(Generic[OptionsT]):
+    """Options as one reading has them.
+
+    Attributes:
+        options: None when nothing of them could be read.
+        stand_ins: the options that are wrong or lack a variable; their values only stand in.
+        vague: lists or mappings are among them, so that names in them are unknown.
+    """
+
+    options: OptionsT | None = None
+    stand_ins: tuple[OptionPath, ...] = ()
+    vague: bool = False
+
+
+def bind_in_readings(
+    environ: Mapping[str, str],
+    report: Report,
+    cls: type[OptionsT],
+    value: Value,
+    *,
+    also: tuple[str, ...] = (),
+    need_variables: bool | str = True,
+) -> tuple[Bound[OptionsT], ...]:
+    """Bind a value to an options class; where a part of it is wrong, with something in its place.
+
+    Args:
+        environ: the variables.
+        report: told of every mistake.
+        cls: the class.
+        value: the value in the file.
+        also: keys of the same mapping that are bound elsewhere.
+        need_variables: see `Binder`.
+
+    Returns:
+        The one reading of what is right; of all else two. What is found in only one depends on what stands in.
+    """
+    found: list[Bound[OptionsT]] = []
+    for reading in Reading:
+        binder = Binder(environ, _nobody if found else report, need_variables=need_variables, reading=reading)
+        bound = binder.options(cls, value, also=also) if isinstance(value, Record) else binder.value(cls, value)
+        found.append(Bound(None if isinstance(bound, Failed) else bound, tuple(binder.stand_ins), binder.vague))
+        if not binder.stand_ins:
+            break
+    return tuple(found)
+
+
+def lacks(stand_ins: Iterable[OptionPath], path: OptionPath) -> bool:
+    """Whether an option, one within it or one around it, the whole apart, is among those whose values stand in."""
+    return any(lacking == path[: len(lacking)] or (path and lacking[: len(path)] == path) for lacking in stand_ins)
+
+
+def _nobody(*_: object) -> None:
+    """Told of mistakes that have been told."""
 
 
 def bind_readable(

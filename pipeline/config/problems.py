@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.config.bind import OptionPath, Report
@@ -35,6 +37,26 @@ class Problems:
     def errors(self) -> int:
         """How many of them refuse the graph."""
         return self._counts[Severity.ERROR]
+
+    def add_common(self, judge: Callable[[int, Problems], object], readings: int) -> None:
+        """Add what a judgement finds in each of its readings.
+
+        Args:
+            judge: given the reading's number and where to tell.
+            readings: how many there are.
+        """
+        if readings == 1:
+            judge(0, self)
+            return
+        found: list[Problems] = []
+        for index in reversed(range(readings)):  # the first at last, since its values stay
+            found.append(Problems(self._file))
+            with suppress(ConfigurationError):  # there are too many, which is told of this file then
+                judge(index, found[-1])
+        everywhere = set.intersection(*(set(each.all) for each in found))
+        for problem in found[-1].all:
+            if problem in everywhere:
+                self._keep(problem)
 
     def mishap(self, mishap: Mishap) -> None:
         """Add a mistake of form."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.config.bind import OptionPath
 from pipeline.config.document import Record, Scalar, Value, locate
+from pipeline.config.partial import Bound, lacks
 from pipeline.config.problems import Problems
-from pipeline.errors import Severity, nearest
-from pipeline.operator import Claim, NodeKind, Operator, Options, Scope
+from pipeline.errors import Finding, Severity, nearest
+from pipeline.operator import NodeKind, Operator, Options, Scope
 
 __all__ = ["Draft", "check_claims", "check_names", "check_wiring", "in_data_order"]
 
+AnswerT = TypeVar("AnswerT")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _NO_OUTPUT = (NodeKind.SINK, NodeKind.SERVICE)
 
@@ -31,11 +33,13 @@ class Draft:
         record: its options with their places.
         type: what its `type:` says, "" when nothing.
         operator: None when the type is unknown.
-        options: None when they are wrong.
+        readings: its options; two readings where values are wrong or lack a variable, none where they can't be read.
         inputs: the names after `from:`, with their places.
         enabled: whether it runs.
-        stand_ins: options of a disabled node that lack a variable; what is found there means nothing.
-        sound: its options have no mistakes.
+        astray: not all that it takes from is known.
+        bound: the reading that is judged.
+        refused: options that its own check refuses; nothing further is said of them.
+        sound: its own check finds nothing wrong.
     """
 
     name: str
@@ -44,11 +48,42 @@ class Draft:
     record: Record
     type: str = ""
     operator: Operator[Any] | None = None
-    options: Options | None = None
+    readings: tuple[Bound[Options], ...] = ()
     inputs: list[tuple[str, Value]] = field(default_factory=list)
     enabled: bool = True
-    stand_ins: list[OptionPath] = field(default_factory=list)
+    astray: bool = False
+    bound: Bound[Options] = field(default_factory=Bound)
+    refused: tuple[OptionPath, ...] = ()
     sound: bool = False
+
+    @property
+    def options(self) -> Options | None:
+        """Its options, None when they can't be read."""
+        return self.bound.options
+
+    def read(self, index: int) -> None:
+        """Take the first or second reading of its options, where it has several."""
+        self.bound = self.readings[min(index, len(self.readings) - 1)] if self.readings else Bound()
+        self.refused, self.sound = (), False
+
+    def ask(self, question: Callable[..., tuple[AnswerT, ...]], *arguments: Any) -> tuple[AnswerT, ...] | None:
+        """What the operator says to a question about the options.
+
+        Args:
+            question: a method of `Operator`.
+            arguments: its arguments behind the options.
+
+        Returns:
+            The answer; None where the options are wrong, and it can't be known.
+        """
+        if self.operator is None or self.options is None:
+            return None
+        try:
+            return question(self.operator, self.options, *arguments)
+        except Exception:
+            if self.sound and not self.bound.stand_ins:
+                raise
+            return None
 
     def tell(
         self,
@@ -60,8 +95,14 @@ class Draft:
         path: OptionPath = (),
         severity: Severity = Severity.ERROR,
     ) -> None:
-        """Add a problem of this node."""
-        problems.add(place, message, hint, path=path, node=self.name, kind=self.type, severity=severity)
+        """Add a problem of this node, unless it is of an option that is wrong anyway."""
+        if not lacks((*self.bound.stand_ins, *self.refused), path):
+            problems.add(place, message, hint, path=path, node=self.name, kind=self.type, severity=severity)
+
+    def find(self, problems: Problems, finding: Finding) -> None:
+        """Add what was found in its options."""
+        place = locate(self.record, finding.path) if finding.path else self.place
+        self.tell(problems, place, finding.message, finding.hint, path=finding.path, severity=finding.severity)
 
 
 def check_names(drafts: list[Draft], problems: Problems) -> dict[str, Draft]:
@@ -79,10 +120,16 @@ def check_names(drafts: list[Draft], problems: Problems) -> dict[str, Draft]:
     return named
 
 
-def check_wiring(named: Mapping[str, Draft], problems: Problems) -> None:
-    """Every `from:` leads to a node with an output, none leads round in a circle, and no output is forgotten."""
+def check_wiring(named: Mapping[str, Draft], problems: Problems, *, complete: bool = True) -> None:
+    """Every `from:` leads to a node with an output, none leads round in a circle, and no output is forgotten.
+
+    Args:
+        named: the nodes.
+        problems: told of every mistake.
+        complete: whether these are all nodes; else others may be in sections that can't be read.
+    """
     for draft in named.values():
-        _check_inputs(draft, named, problems)
+        _check_inputs(draft, named, problems, complete=complete)
     for cycle in _cycles(named):
         draft = named[cycle[0]]
         place = next(place for name, place in draft.inputs if name == cycle[-2])
@@ -101,10 +148,13 @@ def check_wiring(named: Mapping[str, Draft], problems: Problems) -> None:
             draft.tell(problems, draft.place, f"{who} from this node", hint, severity=Severity.WARNING)
 
 
-def _check_inputs(draft: Draft, named: Mapping[str, Draft], problems: Problems) -> None:
+def _check_inputs(draft: Draft, named: Mapping[str, Draft], problems: Problems, *, complete: bool) -> None:
     for name, place in draft.inputs:
         giver = named.get(name)
         if giver is not None and giver.kind not in _NO_OUTPUT:
+            continue
+        draft.astray = True
+        if giver is None and not complete:
             continue
         givers = [each for each, other in named.items() if other.kind not in _NO_OUTPUT and each != draft.name]
         if giver is None:
@@ -153,7 +203,7 @@ def check_claims(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
     """What only one actor may have is claimed once. Nodes with mistakes are asked too, as far as they can tell."""
     first: dict[tuple[str, str], tuple[Draft, Value]] = {}
     for draft, scope in drafts:
-        for claim in _claims(draft, scope):
+        for claim in draft.ask(Operator.claimed, scope) or ():
             place = locate(draft.record, claim.path)
             key = (claim.what, claim.key)
             if key not in first:
@@ -169,14 +219,3 @@ def check_claims(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
                 "only one may have it: give each its own, or make the two one node",
                 path=claim.path,
             )
-
-
-def _claims(draft: Draft, scope: Scope) -> tuple[Claim, ...]:
-    if draft.operator is None or draft.options is None:
-        return ()
-    try:
-        return draft.operator.claimed(draft.options, scope)
-    except Exception:
-        if draft.sound:
-            raise
-        return ()  # its options have mistakes, which have been told; what it would claim can't be known
