@@ -24,7 +24,7 @@ from auditing.source import Source
 from diagnosis.platform import Platform
 from influx.api import InfluxError
 from provision.places import Places
-from provision.work import ProvisionError
+from provision.work import ProvisionError, to_its_end
 
 HOME = Path(__file__).resolve().parent
 
@@ -34,6 +34,8 @@ def main() -> int:
     options = _parser().parse_args()
     try:
         told = _audit(Platform(Places(HOME)), options.day)
+    except BrokenPipeError:
+        raise
     except (InfluxError, ProvisionError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -160,4 +162,4 @@ def _span(each: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(to_its_end(main))

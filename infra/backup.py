@@ -32,7 +32,7 @@ from pathlib import Path
 
 from influx.api import InfluxError
 from provision.places import Places
-from provision.work import ProvisionError
+from provision.work import ProvisionError, to_its_end
 from saving import archive
 from saving.archive import KINDS, Archive, Damaged
 from saving.keeper import MISTAKES, Keeper, number
@@ -51,6 +51,8 @@ def main() -> int:
         keeper = Keeper(Places(HOME))
         command: Callable[[Keeper, argparse.Namespace], int] = options.run
         return command(keeper, options)
+    except BrokenPipeError:
+        raise
     except MISTAKES as error:
         _fail(error)
     return 1
@@ -236,4 +238,4 @@ def _fail(what: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(to_its_end(main))

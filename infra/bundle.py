@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import platform
+import re
 import subprocess
 import sys
 import tarfile
@@ -25,12 +26,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ("infra/install.py", "infra/systemd/retrofit@.service", "configs/line1.yaml", "configs/db500.yaml", "LICENSE")
+_OLDEST = 11
+"""Of Python 3, what the program runs with."""
 LINUX = ("manylinux_2_28_{}", "manylinux2014_{}", "manylinux_2_17_{}")
 """Wheels that run on Debian 11, Ubuntu 20.04, RHEL 8 and later."""
 
 
 class BundleError(Exception):
-    """pip could not do it; the message is its own."""
+    """What can't be made, and why."""
 
 
 def main() -> int:
@@ -70,6 +73,7 @@ def make(python: str, system: str, output: Path | None) -> Path:
     Raises:
         BundleError: a wheel can't be built or had.
     """
+    _check(python, system)
     with tempfile.TemporaryDirectory() as scratch:
         wheels = Path(scratch, "wheels")
         wheels.mkdir()
@@ -87,6 +91,14 @@ def make(python: str, system: str, output: Path | None) -> Path:
         sums = [f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in sorted(files.items())]
         files["SHA256SUMS"] = "".join(sums).encode()
         return _pack(output or ROOT / "dist" / f"{name}.tar.gz", name, files)
+
+
+def _check(python: str, system: str) -> None:
+    version = re.fullmatch(r"3\.([0-9]+)", python)
+    if version is None or int(version[1]) < _OLDEST:
+        raise BundleError(f"--python {python}: write the PC's version as 3.{_OLDEST}, or a later one")
+    if system and not re.fullmatch(r"(linux|macosx?|win)_\w+", system):
+        raise BundleError(f"--platform {system}: write linux_x86_64, linux_aarch64 or win_amd64")
 
 
 def _here() -> str:
@@ -127,7 +139,8 @@ def _pip(*arguments: object) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own Python
     if done.returncode:
-        raise BundleError(done.stderr.strip() or done.stdout.strip())
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or done.stderr.splitlines()
+        raise BundleError(f"pip: {lines[-1].removeprefix('ERROR: ') if lines else done.stdout.strip()}")
 
 
 def _pack(archive: Path, name: str, files: dict[str, bytes]) -> Path:

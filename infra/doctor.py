@@ -21,7 +21,7 @@ from diagnosis.finding import PROBLEM, WARNING, Finding
 from diagnosis.platform import Platform
 from influx.api import InfluxError
 from provision.places import Places
-from provision.work import ProvisionError
+from provision.work import ProvisionError, to_its_end
 
 HOME = Path(__file__).resolve().parent
 _MOMENT = 0.001
@@ -37,6 +37,8 @@ def main() -> int:
     try:
         findings = _findings(Platform(Places(HOME)))
         found = list(findings) if options.json else list(_shown(findings))
+    except BrokenPipeError:
+        raise
     except (ProvisionError, InfluxError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -78,4 +80,4 @@ def _shown(findings: Iterator[Finding]) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(to_its_end(main))

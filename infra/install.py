@@ -35,8 +35,9 @@ def main() -> int:
     try:
         _verify()
         program = _install(options.to)
-        if options.service:
+        if options.service or options.tenant:
             _configure(options.etc, options.tenant)
+        if options.service:
             _unit(options.units)
     except InstallError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -55,7 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     windows = os.name == "nt"
     home = Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")) / "retrofit-pipeline"
     parser.add_argument("--to", type=Path, default=home if windows else Path("/opt/retrofit-pipeline"))
-    parser.add_argument("--etc", type=Path, default=Path("/etc/retrofit-pipeline"), help="graphs and variables")
+    parser.add_argument(
+        "--etc",
+        type=Path,
+        default=home / "etc" if windows else Path("/etc/retrofit-pipeline"),
+        help="graphs and variables",
+    )
     parser.add_argument("--units", type=Path, default=Path("/etc/systemd/system"), help="units of systemd")
     parser.add_argument("--tenant", type=Path, help="the folder that infra/tenant has made")
     parser.add_argument("--no-service", dest="service", action="store_false", default=not windows, help="program only")
@@ -98,7 +104,7 @@ def _configure(etc: Path, tenant: Path | None) -> None:
         _put(etc / "line1.env", "PLC_IP=\nPLC_ID=\nTENANT_ID=\nMQTT_BROKER=\nKEEP_AFTER_ACK=24h\n", 0o600)
         return
     text = (tenant / ".env").read_text(encoding="utf-8")
-    text = re.sub(r"(?m)^MQTT_CA_FILE=.*$", f"MQTT_CA_FILE={etc / 'ca.crt'}", text)
+    text = re.sub(r"(?m)^MQTT_CA_FILE=.*$", lambda _: f"MQTT_CA_FILE={etc / 'ca.crt'}", text)
     _put(etc / "line1.env", text, 0o600)
     for name, mode in (("ca.crt", 0o644), ("tls.crt", 0o644), ("tls.key", 0o600)):
         _put(etc / name, (tenant / name).read_text(encoding="ascii"), mode)
@@ -123,6 +129,9 @@ def _say_what_next(options: argparse.Namespace, program: Path) -> None:
     if options.service:
         print(f"Fill in PLC_IP and what else is empty in {options.etc / 'line1.env'}, and then:")
         print("systemctl enable --now retrofit@line1; journalctl -fu retrofit@line1")
+    elif options.tenant:
+        print(f"Fill in PLC_IP and what else is empty in {options.etc / 'line1.env'}, set its variables, and then:")
+        print(f"{program} {options.etc / 'line1.yaml'}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from provision.certificates import Authority
 from provision.command import BROKER, CLIENTS, HOME, broker_names, provide, tell
 from provision.environment import EDGE_PASSWORD, ROTATABLE, Environment, new_secret
 from provision.places import Places
-from provision.work import ProvisionError, Work
+from provision.work import ProvisionError, Work, to_its_end
 
 _KEEPERS = {
     "INFLUX_PASSWORD": "change it in InfluxDB first: docker compose -f infra/compose.yaml exec influxdb influx user "
@@ -147,6 +147,8 @@ def _next_steps(options: argparse.Namespace, *, fresh: bool, lan: bool) -> None:
     for name in options.rotate:
         if name in _AFTER:
             _say(f"{name}: {_AFTER[name]}")
+        elif name not in {*ROTATABLE, "broker"}:
+            _say(f"{name}: its old certificate is refused on port 8884 from the broker's next restart on, not before.")
     if lan:
         _say("Port 1883 listens to the network: passwords and data on it can be read by anybody there.")
 
@@ -156,4 +158,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(to_its_end(main))

@@ -20,7 +20,7 @@ from provision.certificates import expires, names
 from provision.command import HOME, broker_files, tell, users_of
 from provision.environment import Environment
 from provision.places import Places
-from provision.work import ProvisionError, Work
+from provision.work import ProvisionError, Work, to_its_end
 
 
 def main() -> int:
@@ -99,4 +99,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(to_its_end(main))

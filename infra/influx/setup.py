@@ -33,6 +33,8 @@ _OPERATIONAL = 30 * _DAY
 _SENSORS = ("mov_industria", "mov_dados")
 _TASKS = Path(__file__).resolve().parent / "tasks"
 _TENANT = "tenant_"
+_ASKED, _STARTING = 2.0, 60.0
+"""Seconds for InfluxDB to answer: where it should run, and where it may be starting."""
 _TENANT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MARK = "retrofit platform: "
 _UNAUTHORIZED = 401
@@ -57,8 +59,9 @@ def main() -> int:
     options = _parser().parse_args()
     root = Path(__file__).resolve().parents[1]
     places, work = Places(options.root or root), Work(Owner.of(options.root or root), dry=options.check)
+    wait = options.wait if options.wait is not None else _ASKED if options.check else _STARTING
     try:
-        Platform(places, work).provide(options.tenant, options.rotate, options.wait)
+        Platform(places, work).provide(options.tenant, options.rotate, wait)
     except (InfluxError, ProvisionError, OSError) as error:
         print(f"{error}", file=sys.stderr)
         return 1
@@ -77,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--check", action="store_true", help="change nothing; exit code 1 when something is missing")
     add("--rotate", action="append", default=[], metavar="NAME", help="replace that token; repeatable")
     add("--tenant", action="append", default=[], metavar="NAME", help="a bucket and a reading token; repeatable")
-    add("--wait", type=float, default=60.0, metavar="SECONDS", help="how long InfluxDB may take to answer (60)")
+    add("--wait", type=float, metavar="SECONDS", help="how long InfluxDB may take to answer (60; with --check 2)")
     add("--root", type=Path, help="the folder that holds .env and secrets, when it is not infra")
     return parser
 

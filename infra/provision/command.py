@@ -64,4 +64,9 @@ def tell(run: Callable[[Work], int], *, dry: bool) -> int:
         print(f"error: {error}", file=sys.stderr)
     except PermissionError as error:
         print(f"error: {error.filename}: {error.strerror}; run this as the owner of infra/", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; what was made before stays: run it again", file=sys.stderr)
     return 1

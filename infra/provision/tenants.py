@@ -8,15 +8,17 @@ from collections.abc import Mapping
 
 from provision.broker import User, tenant_user
 from provision.certificates import Authority
-from provision.environment import KEEP, Environment, new_secret, quoted
+from provision.environment import KEEP, Environment, new_secret
 from provision.places import Places
 from provision.work import SHARED, ProvisionError, Work
 
-__all__ = ["add", "listed", "remove", "renew", "rotate", "users"]
+__all__ = ["DOCTOR", "add", "listed", "remove", "renew", "rotate", "users"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _SHARED_TOPICS = re.compile(r"db\d*|tags", re.IGNORECASE)
 """Frames without tenant and PLC go to `plc/db<n>` and `plc/tags`: nobody may own them."""
+DOCTOR = "doctor"
+"""As this tenant `infra/doctor` publishes."""
 _ENV = """\
 # The edge of tenant {name}: configs/line1.yaml needs nothing else once the two empty lines are filled in.
 # Beside this file lie ca.crt, and tls.crt with tls.key for mutual TLS: MQTT_PORT=8884, MQTT_CERT_FILE, MQTT_KEY_FILE.
@@ -26,7 +28,8 @@ PLC_IP=
 MQTT_BROKER={broker}
 MQTT_PORT=8883
 MQTT_TLS=true
-MQTT_CA_FILE={ca}
+# The path of ca.crt on that machine; as it stands, the edge is started in this folder.
+MQTT_CA_FILE=ca.crt
 MQTT_USERNAME={name}
 MQTT_USER={name}
 MQTT_PASSWORD={password}
@@ -84,7 +87,6 @@ def add(places: Places, work: Work, name: str, taken: Mapping[str, str], broker:
             name=name,
             keep=KEEP,
             broker=broker,
-            ca=quoted((folder / "ca.crt").absolute().as_posix()),
             password=new_secret(),
             token=new_secret(),
         )
@@ -140,6 +142,8 @@ def _check(places: Places, name: str, taken: Mapping[str, str]) -> None:
         raise ProvisionError(f"'{name}' can't be a tenant's name: letters, digits, _ - and . (not first), 64 at most")
     if _SHARED_TOPICS.fullmatch(name):
         raise ProvisionError(f"'{name}' can't be a tenant's name: plc/{name} is where frames without a tenant go")
+    if name.lower() == DOCTOR:
+        raise ProvisionError(f"'{name}' can't be a tenant's name: infra/doctor publishes its trial frames as that one")
     if name in taken:
         raise ProvisionError(f"'{name}' can't be a tenant's name: the broker has that user already ({taken[name]})")
     similar = next((each for each in listed(places) if each != name and each.lower() == name.lower()), None)

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from provision.places import Owner
 
-__all__ = ["PRIVATE", "SHARED", "ProvisionError", "Work"]
+__all__ = ["PRIVATE", "SHARED", "ProvisionError", "Work", "to_its_end"]
 
 PRIVATE, SHARED, FOLDER = 0o600, 0o644, 0o700
 
 
 class ProvisionError(Exception):
     """Something that the user has to decide or install; the message says what."""
+
+
+def to_its_end(main: Callable[[], int]) -> int:
+    """Run a command whose reader may go before it ends, as `| head` does: that is no mistake; the exit code."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
+        return 0
+    return code
 
 
 class Work:

@@ -348,6 +348,47 @@ def test_a_mistake_is_one_line_and_changes_no_env(plant, line, arguments, told):
     assert "secret7" not in done.stdout + done.stderr or ":secret7" in line
 
 
+@pytest.mark.parametrize("command", [("setup",), ("setup", "--check"), ("doctor",), ("tenant", "list")], ids="-".join)
+def test_a_reader_that_goes_early_is_no_mistake(plant, command):
+    """As `| head` does; what has to be made is made."""
+    plant.do("setup")
+    plant.do("tenant", "add", "acme", "--host", "localhost")
+    (plant.infra / "secrets" / "ca.crt").chmod(0o666)
+    reading, writing = os.pipe()
+    os.close(reading)
+    script, *rest = command
+    env = {**os.environ, "MQTT_PORT": "1", "INFLUX_URL": "http://127.0.0.1:1"}
+    whole = [sys.executable, str(plant.infra / f"{script}.py"), *rest]
+    done = subprocess.run(whole, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, env=env)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.real("netns")
+def test_a_full_disk_is_one_line(plant):
+    """No stack trace, and what is wrong; afterwards the same command goes on."""
+    shutil.copytree(plant.infra, plant.infra.parent / "kept")
+    script = (
+        'mount -t tmpfs -o size=2m none "$1" && cp -r "$2/." "$1" && { cat /dev/zero >"$1/full" 2>/dev/null; '
+        'exec "$3" -B "$1/setup.py"; }'
+    )
+    arguments = [str(plant.infra), str(plant.infra.parent / "kept"), sys.executable]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_when_an_old_certificate_dies_is_said(plant):
+    """A broker that is only told to read anew takes the revoked one."""
+    plant.do("setup")
+    assert "edge_agent: its old certificate is refused on port 8884 from the broker's next restart on" in plant.do(
+        "setup", "--rotate", "edge_agent"
+    )
+
+
 def test_a_lost_key_of_the_authority_is_no_reason_for_a_new_one(plant):
     """All edges would be locked out; it is said, and --rotate ca is the way."""
     plant.do("setup")

@@ -96,6 +96,35 @@ def test_installing_again_keeps_what_was_filled_in(unpacked, installed):
     assert run(installed / "program" / "bin" / "pipeline", "--version", cwd=installed).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--python", "2.7"), "--python 2.7: write the PC's version as 3.11"),
+        (("--python", "3.9"), "--python 3.9: write the PC's version as 3.11"),
+        (("--platform", "foo"), "--platform foo: write linux_x86_64"),
+    ],
+)
+def test_a_pc_that_can_not_be_is_refused_in_one_line(arguments, said, tmp_path):
+    """Before anything is downloaded."""
+    command = [sys.executable, ROOT / "infra" / "bundle.py", "-o", tmp_path / "x", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_a_service_the_tenants_files_are_laid_out_all_the_same(unpacked, tmp_path):
+    """As on Windows: `.env` with the place of `ca.crt` on this machine."""
+    tenant = tmp_path / "acme"
+    tenant.mkdir()
+    for name in (".env", "ca.crt", "tls.crt", "tls.key"):
+        (tenant / name).write_text("MQTT_CA_FILE=ca.crt\n" if name == ".env" else "x", encoding="ascii")
+    done = install(unpacked, tmp_path, "--no-service", "--tenant", tenant)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "etc" / "line1.env").read_text() == f"MQTT_CA_FILE={tmp_path / 'etc' / 'ca.crt'}\n"
+    assert str(tmp_path / "etc" / "line1.yaml") in done.stdout
+
+
 def test_a_damaged_archive_and_another_python_are_refused(unpacked, tmp_path):
     """Before anything is installed."""
     about = unpacked / "about.json"

@@ -259,6 +259,17 @@ def test_a_frame_that_does_not_arrive_names_the_hop(running, telegraf):
     assert "does Telegraf run?" in said
 
 
+def test_an_influxdb_that_is_away_is_told_at_once(running, telegraf):
+    """A frame that nobody could store is not waited for; neither does setup's --check wait."""
+    found = doctor(running, 1, INFLUX_URL="http://127.0.0.1:1")
+    (stored,) = [each for each in found if (each["part"], each["what"]) == ("frame", "influxdb")]
+    assert "no answer from http://127.0.0.1:1" in stored["found"]
+    env = {**os.environ, "INFLUX_URL": "http://127.0.0.1:1"}
+    command = [sys.executable, str(running.plant.infra / "influx" / "setup.py"), "--check"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, "after 2 s" in done.stderr) == (1, True)
+
+
 def test_backups_are_looked_for_where_they_are(stack, tmp_path):
     """BACKUP_DIR; one of a date to come counts for nothing."""
     now = time.strftime("%Y%m%d_%H%M%S", time.gmtime())

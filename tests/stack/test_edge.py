@@ -128,7 +128,7 @@ def test_a_tenants_edge_connects_with_what_it_was_handed_by_password_and_by_cert
         "MQTT_PASSWORD": "",
     }
     for number, more in enumerate(({}, mutual)):
-        line = edge(folder / ".env", PLC_ID=f"press{number}", **more)
+        line = edge(folder / ".env", PLC_ID=f"press{number}", MQTT_CA_FILE=str(folder / "ca.crt"), **more)
         line.start()
         line.wait_ready()
         wait_until(lambda number=number: len(session.frames(f"plc/acme/press{number}")) > 20, "frames")
