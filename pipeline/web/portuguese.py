@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import count
 from pathlib import Path
 
@@ -25,9 +25,12 @@ PHRASES = Path(__file__).parent / "portuguese.json"
 
 _REMEMBERED = 2048
 """Texts whose translation is kept."""
-_LONGEST = 2000
+_LONGEST = 1000
 """Characters of a text that is looked at; reasons are shorter."""
-_PLACE = re.compile(r"\{(\d+)\}")
+_MARKS = ("; ", ": ", " (")
+_PARTS = 16
+"""Marks between parts up to which a text is taken apart: more of them has only what some other program says."""
+_PLACE = re.compile(rf"{GAP}|\{{(\d+)\}}")
 _NAME = re.compile(r"\S+")
 _MORE = re.compile(r"(.+) \(and (\d+) more\)", re.DOTALL)
 _FEW = re.compile(rf"\w+ {GAP}|{GAP} \w+")
@@ -48,23 +51,41 @@ class Reading:
 
 @dataclass(frozen=True)
 class _Template:
-    pattern: re.Pattern[str]
-    begins_open: bool
-    said: tuple[str | int, ...]
-    speaks: tuple[Callable[[str], bool], ...]
+    """A line of the table; `landmark` is its longest piece, without which a text is not compared any further."""
+
+    english: str
+    portuguese: str
+    landmark: str
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        # A single word, such as `write …`, says too little to be known by it whatever follows.
+        gap = r"(\S+?)" if _FEW.fullmatch(self.english) else "(.+?)"
+        return re.compile(gap.join(map(re.escape, self.english.split(GAP))), re.DOTALL)
+
+    def match(self, text: str) -> tuple[str, ...] | None:
+        """What fills the gaps."""
+        found = self.pattern.fullmatch(text) if self.landmark in text else None
+        return found.groups() if found else None
 
     def is_one(self, parts: tuple[str, ...]) -> bool:
         """Whether it says the whole text, and no gap takes in a reason before it or advice behind it."""
-        return not (any("; " in part for part in parts) or (self.begins_open and ": " in parts[0]))
+        return not (any("; " in part for part in parts) or (self.english.startswith(GAP) and ": " in parts[0]))
 
-    def fill(self, parts: tuple[str, ...]) -> Reading:
+    def fill(self, parts: tuple[str, ...], apart: bool) -> Reading:
+        """The Portuguese with its gaps filled; `apart`: with what the engine itself says in them read too."""
         filled: list[str] = []
         kept: list[str] = []
-        for part, speaks in zip(parts, self.speaks, strict=True):
-            found = read(part) if speaks(part) else None
+        for before, part in zip(self.english.split(GAP), parts, strict=False):
+            found = read(part) if apart and _speaks(before, part) else None
             filled.append(found.text if found else part)
             kept += found.kept if found else (part,)
-        return Reading("".join(each if isinstance(each, str) else filled[each] for each in self.said), tuple(kept))
+        numbers = count()
+
+        def place(found: re.Match[str]) -> str:
+            return filled[int(found[1]) - 1 if found[1] else next(numbers)]
+
+        return Reading(_PLACE.sub(place, self.portuguese), tuple(kept))
 
 
 def speaker(language: str) -> Say:
@@ -86,15 +107,16 @@ def read(text: str) -> Reading | None:
     fixed, templates = _table()
     if text in fixed:
         return Reading(fixed[text])
-    if (more := _MORE.fullmatch(text)) and (head := read(more[1])):
+    if text.endswith(" more)") and (more := _MORE.fullmatch(text)) and (head := read(more[1])):
         return Reading(f"{head.text} (e mais {more[2]})", head.kept)
-    matches = [(each, found) for each in templates if (found := each.pattern.fullmatch(text))]
-    for template, found in matches:
-        if template.is_one(found.groups()):
-            return template.fill(found.groups())
-    if together := _clauses(text) or _aside(text) or _behind(text):
+    apart = sum(map(text.count, _MARKS)) <= _PARTS
+    matches = [(each, parts) for each in templates if (parts := each.match(text))]
+    for template, parts in matches:
+        if template.is_one(parts):
+            return template.fill(parts, apart)
+    if apart and (together := _clauses(text) or _aside(text) or _behind(text)):
         return together
-    return next((template.fill(found.groups()) for template, found in matches), None)
+    return next((template.fill(parts, apart) for template, parts in matches), None)
 
 
 def _clauses(text: str) -> Reading | None:
@@ -134,31 +156,9 @@ def _table() -> tuple[Mapping[str, str], list[_Template]]:
     phrases = msgspec.json.decode(PHRASES.read_bytes(), type=dict[str, str])
     with_gaps = sorted((text for text in phrases if GAP in text), key=lambda text: (-len(text.replace(GAP, "")), text))
     fixed = {text: said for text, said in phrases.items() if GAP not in text}
-    return fixed, [_template(text, phrases[text]) for text in with_gaps]
+    return fixed, [_Template(text, phrases[text], max(text.split(GAP), key=len)) for text in with_gaps]
 
 
-def _template(text: str, said: str) -> _Template:
-    parts = text.split(GAP)
-    # A single word, such as `write …`, says too little to be known by it whatever follows.
-    gap = r"(\S+?)" if _FEW.fullmatch(text) else "(.+?)"
-    pattern = re.compile(gap.join(map(re.escape, parts)), re.DOTALL)
-    return _Template(pattern, not parts[0], tuple(_filled(said)), tuple(map(_speaking, parts[:-1])))
-
-
-def _speaking(before: str) -> Callable[[str], bool]:
-    """Whether the engine may quote itself in a gap behind this: not in quotes; one word only behind `: ` or `(`."""
-    if before.endswith(("'", '"', "`")):
-        return lambda _: False
-    if before.endswith((": ", "(")):
-        return lambda _: True
-    return lambda part: " " in part
-
-
-def _filled(said: str) -> list[str | int]:
-    """The Portuguese in pieces: texts, and which gap comes between them."""
-    numbers = count()
-    marked = re.split(r"(…|\{\d+\})", said)
-    return [
-        next(numbers) if piece == GAP else int(place[1]) - 1 if (place := _PLACE.fullmatch(piece)) else piece
-        for piece in marked
-    ]
+def _speaks(before: str, part: str) -> bool:
+    """Whether the engine may say a part itself, behind this: not in quotes; a single word only behind `: ` or `(`."""
+    return not before.endswith(("'", '"', "`")) and (" " in part or before.endswith((": ", "(")))

@@ -165,6 +165,15 @@ def test_a_text_is_understood_by_its_parts_or_stays_as_it_is(english, portuguese
     assert say(english) == portuguese
 
 
+@pytest.mark.parametrize("part", ["tls: ", "a (", "x; ", "login: a; ", " (and 2 more)", "400 bad request: {'a': 1}; "])
+def test_a_text_of_many_parts_is_neither_taken_apart_for_long_nor_lost(part):
+    """What a receiver answers may look like anything: it stays whole, whatever stands before it is known."""
+    text = part * (900 // len(part)) + "fim"
+    assert say(text).endswith("fim")
+    refused = say(f"400 bad request: {text}")
+    assert refused == f"400 pedido inválido: {text}"
+
+
 def test_a_page_in_portuguese_is_told_in_portuguese_and_an_english_one_as_before():
     """Troubles, states of blocks, bad values, the log, a failure that passes: on the stream and in the document."""
     view = Watched()
