@@ -360,9 +360,9 @@ export function show(place, rest) {
   ask("/api/series").then((answer) => {
     bounds = answer;
     tell();
-    // Who has never picked any sees the first.
+    // Who has never picked any sees the first, those with a unit before others.
     if (!rest && saved === null && !picked.size) {
-      for (const each of answer.series.slice(0, FIRST)) picked.set(each.id, { id: each.id });
+      for (const each of answer.series.sort((a, b) => !a.unit - !b.unit).slice(0, FIRST)) picked.set(each.id, { id: each.id });
       load();
     }
   }, () => {});
