@@ -1,4 +1,4 @@
-"""The broker under Debian's package: the page's own commands, on files of this machine that nobody else sees."""
+"""The platform under Debian's packages: the page's own commands, on files of this machine that nobody else sees."""
 
 import re
 import subprocess
@@ -31,6 +31,54 @@ def block(part: str) -> str:
     text = (INFRA / "README.md").read_text(encoding="utf-8")
     (found,) = [each for each in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE) if part in each]
     return found
+
+
+INSTEAD = """
+set -eu
+mkdir -p /etc/grafana && mount -t tmpfs none /etc/grafana && mount -t tmpfs none /etc/systemd/system
+sudo() { "$@"; }
+systemctl() { echo "systemctl $*"; }
+"""
+PACKAGE = """
+[Service]
+User=grafana
+ExecStart=/bin/true
+"""
+
+
+@pytest.mark.real("systemd")
+def test_telegraf_and_grafana_get_units_variables_and_rights_by_the_documented_commands():
+    """systemd understands both; Grafana has what Compose would give it, and nobody else can read that."""
+    after = (
+        f"cat >/etc/systemd/system/grafana-server.service <<'END'{PACKAGE}END\n"
+        "systemd-analyze verify --man=no grafana-server.service retrofit-telegraf.service retrofit-backup.timer 2>&1\n"
+        "stat -c '%a %n' /etc/grafana/retrofit.env /etc/grafana/dashboards/fleet.json\n"
+        "find /etc/grafana/provisioning -name influxdb.yaml; cat /etc/grafana/retrofit.env"
+    )
+    with platform() as plant:
+        plant.do("setup")
+        file = plant.infra / ".env"
+        more = "ALERT_EMAIL=a@b.example\nSMTP_HOST=mail:25\nSMTP_FROM=g@b.example\n"
+        file.write_text(file.read_text(encoding="utf-8") + more, encoding="utf-8")
+        command = ["unshare", "--mount", "bash", "-c", "\n".join((INSTEAD, block("retrofit-telegraf"), after))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=plant.infra.parent)
+        password = plant.env["GRAFANA_PASSWORD"]
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    ours = [line for line in done.stdout.splitlines() if "retrofit" in line or "grafana-server" in line]
+    assert "systemctl enable --now retrofit-telegraf grafana-server retrofit-backup.timer" in ours
+    assert [line for line in ours if re.search("nknown|gnoring|nvalid|ailed", line)] == []
+    assert "600 /etc/grafana/retrofit.env" in done.stdout
+    assert "/etc/grafana/provisioning/datasources/influxdb.yaml" in done.stdout
+    given = dict(line.split("=", 1) for line in done.stdout.splitlines() if re.match("[A-Z_]+=", line))
+    assert given == {
+        "INFLUX_URL": "http://localhost:8086",
+        "INFLUX_ORG": "planta",
+        "INFLUX_BUCKET": "processo",
+        "GF_SECURITY_ADMIN_PASSWORD": password,
+        "ALERT_EMAIL": "a@b.example",
+        "GF_SMTP_HOST": "mail:25",
+        "GF_SMTP_FROM_ADDRESS": "g@b.example",
+    }
 
 
 def test_the_documented_commands_start_it_and_both_clients_come_in():
