@@ -158,7 +158,7 @@ def counted(api: Api, buckets: Buckets, until: datetime) -> Counted:
         if name.partition("/")[2].startswith("_"):
             continue
         stop = until.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        flux = f'from(bucketID: "{bucket}") |> range(start: 0, stop: {stop}) |> count() |> group() |> sum()'
+        flux = f'from(bucketID: "{bucket}") |> range(start: 0, stop: {stop}) |> group() |> count() |> group() |> sum()'
         start = time.monotonic()
         try:
             rows = api.query(flux, org, _COUNTING)

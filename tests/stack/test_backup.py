@@ -149,7 +149,8 @@ def test_one_bucket_is_restored_beside_the_living_one(stack, kept):
         return stack.influx.query(f'from(bucket: "{bucket}") {everything}', stack.token)
 
     said = backup(stack, "restore", kept, "--bucket", "processo_raw", "--as", "processo_restored")
-    assert "planta/processo_restored: " in said
+    values = stack.influx.query('from(bucket: "processo_restored") |> range(start: 0)', stack.token)
+    assert f"planta/processo_restored: {len(values)} points, {len(values)} when the backup began" in said
     assert rows("processo_restored") == rows("processo_raw")
     assert len(rows("processo_restored")) == 4000
     assert "has a bucket processo_restored already" in backup(

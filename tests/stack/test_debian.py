@@ -48,7 +48,7 @@ ExecStart=/bin/true
 
 @pytest.mark.real("systemd")
 def test_telegraf_and_grafana_get_units_variables_and_rights_by_the_documented_commands():
-    """systemd understands both; Grafana has what Compose would give it, and nobody else can read that."""
+    """Systemd understands both; Grafana has what Compose would give it, and nobody else can read that."""
     after = (
         f"cat >/etc/systemd/system/grafana-server.service <<'END'{PACKAGE}END\n"
         "systemd-analyze verify --man=no grafana-server.service retrofit-telegraf.service retrofit-backup.timer 2>&1\n"

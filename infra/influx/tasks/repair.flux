@@ -15,10 +15,10 @@ BOOKKEEPING = /^(seq|boot|replayed|bad|tenant_claimed|plc_claimed|type_conflict|
 // of field, since the database itself aggregates only where one name means one type: numbers wherever they occur, names
 // that are a number in one measurement and something else in another, and the rest.
 aggregate = (start, stop, every) => {
-    raw = from(bucket: "processo_raw")
+    raw = () => from(bucket: "processo_raw")
         |> range(start: start, stop: stop)
         |> filter(fn: (r) => r._measurement !~ /^ingest_/ and r._field !~ BOOKKEEPING)
-    lasts = raw |> aggregateWindow(every: every, fn: last, createEmpty: false)
+    lasts = raw() |> aggregateWindow(every: every, fn: last, createEmpty: false)
     latest = lasts |> last()
     names = (tables=<-) => "^(" + strings.joinStr(
         arr: tables
@@ -31,23 +31,23 @@ aggregate = (start, stop, every) => {
     ) + ")$"
     number = regexp.compile(v: latest |> filter(fn: (r) => types.isType(v: r._value, type: "float")) |> names())
     other = regexp.compile(v: latest |> filter(fn: (r) => not types.isType(v: r._value, type: "float")) |> names())
-    pure = raw |> filter(fn: (r) => r._field =~ number and r._field !~ other)
-    mixed = raw
+    pure = () => raw() |> filter(fn: (r) => r._field =~ number and r._field !~ other)
+    mixed = () => raw()
         |> filter(fn: (r) => r._field =~ number and r._field =~ other)
         |> filter(fn: (r) => types.isType(v: r._value, type: "float"))
     named = (suffix, tables=<-) => tables |> map(fn: (r) => ({r with _field: r._field + suffix}))
 
-    return union(
-        tables: [
-            lasts |> named(suffix: "_last"),
-            pure |> aggregateWindow(every: every, fn: mean, createEmpty: false) |> named(suffix: "_mean"),
-            pure |> aggregateWindow(every: every, fn: min, createEmpty: false) |> named(suffix: "_min"),
-            pure |> aggregateWindow(every: every, fn: max, createEmpty: false) |> named(suffix: "_max"),
-            mixed |> aggregateWindow(every: every, fn: mean, createEmpty: false) |> named(suffix: "_mean"),
-            mixed |> aggregateWindow(every: every, fn: min, createEmpty: false) |> named(suffix: "_min"),
-            mixed |> aggregateWindow(every: every, fn: max, createEmpty: false) |> named(suffix: "_max"),
-        ],
-    )
+    // Each reads for itself and is written by itself: what several share the storage does not aggregate, and a union of
+    // thousands of series takes longer than both.
+    return {
+        lasts: lasts |> named(suffix: "_last"),
+        means: pure() |> aggregateWindow(every: every, fn: mean, createEmpty: false) |> named(suffix: "_mean"),
+        mins: pure() |> aggregateWindow(every: every, fn: min, createEmpty: false) |> named(suffix: "_min"),
+        maxs: pure() |> aggregateWindow(every: every, fn: max, createEmpty: false) |> named(suffix: "_max"),
+        mixed_means: mixed() |> aggregateWindow(every: every, fn: mean, createEmpty: false) |> named(suffix: "_mean"),
+        mixed_mins: mixed() |> aggregateWindow(every: every, fn: min, createEmpty: false) |> named(suffix: "_min"),
+        mixed_maxs: mixed() |> aggregateWindow(every: every, fn: max, createEmpty: false) |> named(suffix: "_max"),
+    }
 }
 
 // A journal's age at most, by default, and a day more.
@@ -80,6 +80,21 @@ hours = union(tables: [replayed, known])
 first = if length(arr: hours) > 0 then hours[0] else date.sub(from: until, d: 1h)
 final = if length(arr: hours) > 0 then date.add(to: hours[length(arr: hours) - 1], d: 1h) else until
 
-aggregate(start: first, stop: final, every: 1m) |> to(bucket: "processo_1m")
-aggregate(start: first, stop: final, every: 1h) |> to(bucket: "processo_1h")
+minutes = aggregate(start: first, stop: final, every: 1m)
+minutes.lasts |> to(bucket: "processo_1m")
+minutes.means |> to(bucket: "processo_1m")
+minutes.mins |> to(bucket: "processo_1m")
+minutes.maxs |> to(bucket: "processo_1m")
+minutes.mixed_means |> to(bucket: "processo_1m")
+minutes.mixed_mins |> to(bucket: "processo_1m")
+minutes.mixed_maxs |> to(bucket: "processo_1m")
+
+hourly = aggregate(start: first, stop: final, every: 1h)
+hourly.lasts |> to(bucket: "processo_1h")
+hourly.means |> to(bucket: "processo_1h")
+hourly.mins |> to(bucket: "processo_1h")
+hourly.maxs |> to(bucket: "processo_1h")
+hourly.mixed_means |> to(bucket: "processo_1h")
+hourly.mixed_mins |> to(bucket: "processo_1h")
+hourly.mixed_maxs |> to(bucket: "processo_1h")
 replayed |> to(bucket: "processo_1h")
