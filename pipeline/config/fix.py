@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipeline.config.document import LONGEST, parse
+from pipeline.config.doubt import settled
 from pipeline.config.lexical import scan, split
+from pipeline.config.loader import mistakes
 from pipeline.config.mend import replace_lines
 
 __all__ = ["fix"]
@@ -15,7 +19,7 @@ def fix(text: str) -> tuple[str, list[str]]:
     """Mend what is mechanical.
 
     Tabs, trailing spaces, a missing space behind a colon, quotes around `${…}` in flow syntax, and indentation where
-    the lines around show it beyond doubt.
+    the lines around show it beyond doubt. Where they don't, a tab is mended as the file has the fewest mistakes.
 
     Args:
         text: the file's text.
@@ -34,6 +38,11 @@ def fix(text: str) -> tuple[str, list[str]]:
             break
         text = parsed.text
         done += parsed.done
+    ways = settled(text, lambda way: mistakes(way, Path("graph.yaml"), {}))
+    if len(ways) == 1:
+        pairs = enumerate(zip(split(text)[0], split(ways[0])[0], strict=True), 1)
+        done += [(number, "tab replaced by spaces") for number, (old, new) in pairs if old != new]
+        text = ways[0]
     after = parse(text)
     if len(after.mishaps) > len(first.mishaps) or (after.root is None and first.root is not None):
         text, done = before, []  # what seemed to be beyond doubt was not

@@ -213,7 +213,8 @@ def untabbed(seen: Scan) -> dict[int, tuple[int, ...]]:
     without.
 
     Returns:
-        The possible indentations by line: one where the lines around leave no doubt.
+        The possible indentations by line, as many as the lines in a row have readings: one where the lines around leave
+        no doubt.
     """
     rows = outline(seen)
     step = _step(rows)
@@ -235,7 +236,7 @@ def untabbed(seen: Scan) -> dict[int, tuple[int, ...]]:
                 columns |= {above.column + step, *(row.indent for row in following[:1] if row.indent > above.column)}
             readings = _readings(run, following, levels, columns, step)
             for rank, row in enumerate(run):
-                found[row.number] = tuple(sorted({reading[rank].indent for reading in readings}))
+                found[row.number] = tuple(reading[rank].indent for reading in readings)
             run = readings[0] if readings else []
         levels = _follow(run, levels)
         index = end

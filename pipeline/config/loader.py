@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +14,8 @@ from msgspec import Meta
 from pipeline.config.bind import FAILED, Binder, OptionPath, nested
 from pipeline.config.circles import check_circles
 from pipeline.config.copies import check_copies
-from pipeline.config.document import Entry, Listing, Record, Scalar, Value, decode, locate, parse, read, resolve
+from pipeline.config.document import Entry, Listing, Parsed, Record, Scalar, Value, decode, locate, parse, read, resolve
+from pipeline.config.doubt import settled
 from pipeline.config.http import Http
 from pipeline.config.layouts import Layout, LayoutOptions, build_layouts
 from pipeline.config.origins import check_origins
@@ -25,7 +28,7 @@ from pipeline.graph import Graph, Node
 from pipeline.identifiers import GRAPH_NAME
 from pipeline.operator import NodeKind, Options, Scope, find, names
 
-__all__ = ["NODE_KEYS", "TOP_KEYS", "GraphName", "load", "load_text"]
+__all__ = ["NODE_KEYS", "TOP_KEYS", "GraphName", "load", "load_text", "mistakes"]
 
 TOP_KEYS = ("name", "http", "recorder", "layouts", *(kind.value for kind in NodeKind))
 """What may stand at the left margin of a graph file, besides `x-…` for anchors."""
@@ -74,18 +77,41 @@ def load_text(text: str, path: Path, environ: Mapping[str, str], *, only: str = 
     """
     parsed = parse(text)
     problems = Problems(str(path))
-    for mishap in parsed.mishaps:
-        problems.mishap(mishap)
-    graph = None
-    if isinstance(parsed.root, Record):
-        graph = _Loader(parsed.root, path, environ, problems, only).graph()
-    elif parsed.root is not None:
-        problems.add(parsed.root, "a graph file is made of `key: value` lines", f"its keys: {', '.join(TOP_KEYS)}")
-    elif not parsed.mishaps:
-        problems.add(None, "the file is empty", f"a graph has {', '.join(TOP_KEYS)}")
+    graph = _graph(parsed, path, environ, problems, only)
+    if parsed.root is None:
+        ways = [parse(way) for way in settled(parsed.text, lambda way: mistakes(way, path, environ))]
+        ways = [way for way in ways if way.root is not None]
+        problems.add_common(
+            lambda index, told: _graph(ways[index], path, environ, told, only) if ways else None, max(len(ways), 1)
+        )
     if graph is None or problems.errors:
         raise ConfigurationError(problems.all)
     return graph
+
+
+def mistakes(text: str, path: Path, environ: Mapping[str, str]) -> tuple[int, int]:
+    """How many options of a text can't be read, and how many mistakes it has; without any form more than any other."""
+    parsed = parse(text)
+    if not isinstance(parsed.root, Record):
+        return sys.maxsize, sys.maxsize
+    problems = Problems(str(path))
+    loader = _Loader(parsed.root, path, environ, problems, "")
+    with suppress(ConfigurationError):
+        loader.graph()
+    return loader.unreadable, problems.errors
+
+
+def _graph(parsed: Parsed, path: Path, environ: Mapping[str, str], problems: Problems, only: str) -> Graph | None:
+    """The graph of what was read, None when something is wrong."""
+    for mishap in parsed.mishaps:
+        problems.mishap(mishap)
+    if isinstance(parsed.root, Record):
+        return _Loader(parsed.root, path, environ, problems, only).graph()
+    if parsed.root is not None:
+        problems.add(parsed.root, "a graph file is made of `key: value` lines", f"its keys: {', '.join(TOP_KEYS)}")
+    elif not parsed.mishaps:
+        problems.add(None, "the file is empty", f"a graph has {', '.join(TOP_KEYS)}")
+    return None
 
 
 class _Loader:
@@ -97,6 +123,7 @@ class _Loader:
         self._environ = environ
         self._problems = problems
         self._only = only
+        self.unreadable = 0  # mistakes in what stands where, before it is judged
         self._needed = only or True  # which variables of an enabled source
         self._tops: dict[str, tuple[Bound[Any], ...]] = {}
         self._unread: set[str] = set()  # sections that can't be read, or may be meant by an unknown key
@@ -115,8 +142,11 @@ class _Loader:
             return self._sources(name)
         self._top("http", Http)
         self._top("recorder", RecorderOptions)
-        layouts = self._layouts()
-        drafts = check_names([d for kind in NodeKind for d in self._section(kind)], self._problems)
+        declared = self._declared()
+        sections = [draft for kind in NodeKind for draft in self._section(kind)]
+        self.unreadable = self._problems.errors
+        layouts = self._layouts(declared)
+        drafts = check_names(sections, self._problems)
         check_wiring(drafts, self._problems, complete=self._unread.isdisjoint(NodeKind))
         if not drafts and not self._problems.errors:
             self._problems.add(None, "the graph has no nodes", "declare them in sources, transforms and sinks")
@@ -137,7 +167,7 @@ class _Loader:
 
     def _sources(self, name: str) -> Graph | None:
         """The graph's sources alone, not checked against one another."""
-        layouts = self._layouts()
+        layouts = self._layouts(self._declared())
         drafts = list(self._section(NodeKind.SOURCE))
         self._judge(name, [(draft, self._scope(name, draft.name, layouts)) for draft in drafts])
         if self._problems.errors:
@@ -187,16 +217,21 @@ class _Loader:
                 place = locate(self._root.entries[key].value, finding.path)
                 report(place, finding.path, finding.message, finding.hint, finding.severity)
 
-    def _layouts(self) -> dict[str, Layout]:
+    def _declared(self) -> dict[str, LayoutOptions]:
+        """The layouts as far as they can be read."""
         options: dict[str, LayoutOptions] = {}
-        section = self._mapping("layouts")
         report = self._problems.reporter(prefix=("layouts",))
-        for name, entry in section.entries.items():
+        for name, entry in self._mapping("layouts").entries.items():
             bound, sound = bind_readable(self._environ, report, LayoutOptions, entry.value, (name,))
             if not sound:
                 self._broken.add(name)
             if bound is not None:
                 options[name] = bound
+        return options
+
+    def _layouts(self, options: Mapping[str, LayoutOptions]) -> dict[str, Layout]:
+        section = self._mapping("layouts")
+        report = self._problems.reporter(prefix=("layouts",))
         layouts, findings = build_layouts(options, self._broken)
         for finding in findings:
             if finding.severity is Severity.ERROR:

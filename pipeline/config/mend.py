@@ -17,7 +17,7 @@ from ruamel.yaml.reader import ReaderError
 from pipeline.config.indent import misplaced, untabbed
 from pipeline.config.lexical import Line, Scan, Span, split
 
-__all__ = ["GLUED", "Mishap", "diagnose", "mechanical", "missing_space", "replace_lines"]
+__all__ = ["GLUED", "Mishap", "diagnose", "indented", "mechanical", "missing_space", "replace_lines"]
 
 _KEY = re.compile(r"(?:- +)*[\w.\-]+ *:(?:\s|$)")
 _OPENER = re.compile(r"(?:- +)*[\w.\-]+ *:(?: [&!]\S+)*$|-$")
@@ -80,11 +80,11 @@ def _tabs(seen: Scan) -> Iterator[Mishap]:
     for line in seen.lines:
         if not line.tabs or line.verbatim:
             continue
-        kind, spaces = _kind_of_tab(line), wanted.get(line.number, ())
+        kind, spaces = _kind_of_tab(line), sorted(set(wanted.get(line.number, ())))
         mended: str | None = _untabbed(line, step)
         hint = "replace it by spaces, or let `check --fix` do it"
         if line.number in wanted:  # it is part of the outline, whose other lines show where it belongs
-            mended = _indented(line, spaces[0]) if len(spaces) == 1 else None
+            mended = indented(line, spaces[0]) if len(spaces) == 1 else None
             hint = "indent this line by as many spaces as its siblings have"
             if spaces:
                 hint += f": {' or '.join(map(str, spaces))}"
@@ -370,7 +370,7 @@ def _untabbed(line: Line, step: int) -> str:
     )
 
 
-def _indented(line: Line, spaces: int) -> str:
+def indented(line: Line, spaces: int) -> str:
     """The line with this indentation; tabs further on become one space."""
     body = line.text.lstrip(_BLANKS)
     first = len(line.text) - len(body)
