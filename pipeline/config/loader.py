@@ -80,7 +80,6 @@ def load_text(text: str, path: Path, environ: Mapping[str, str], *, only: str = 
     graph = _graph(parsed, path, environ, problems, only)
     if parsed.root is None:
         ways = [parse(way) for way in settled(parsed.text, lambda way: mistakes(way, path, environ))]
-        ways = [way for way in ways if way.root is not None]
         problems.add_common(
             lambda index, told: _graph(ways[index], path, environ, told, only) if ways else None, max(len(ways), 1)
         )

@@ -181,3 +181,9 @@ def test_mending_never_changes_what_a_good_text_means(place, inserted, removed):
     before = parse(GOOD[:place] + inserted + GOOD[place + removed :])
     if not before.mishaps:
         assert _plain(parse(fix(before.text)[0]).root) == _plain(before.root)
+
+
+def test_what_the_parser_stops_at_is_told_beside_a_tab_in_doubt(problems):
+    """A bracket that no reading of the tab makes right."""
+    told = problems(FIELDS + "\tb: INT @ 4\nsinks:\n  s: {type: mqtt, host: h, topic: plc/{tenant}/x}\n")
+    assert ["a tab stands here" in told[0], "a bracket stands inside" in told[1], len(told)] == [True, True, 2], told
