@@ -17,6 +17,7 @@ import click
 from pipeline.errors import JournalError, UsageError
 from pipeline.importing.queue import Dated, Malformed, read_queue
 from pipeline.journal import tools as journal_tools
+from pipeline.journal.folder import ASIDE
 from pipeline.journal.records import Record
 from pipeline.mqtt.topics import check_template
 from pipeline.units import Duration, Size, Topic
@@ -259,7 +260,7 @@ def bring(queue: Path, path: str, receiver: str, topic: str) -> None:
 
 
 def _aside(file: Path) -> bool:
-    return file.parent.name.startswith(("damaged-", "newer-"))
+    return file.parent.name.startswith(ASIDE)
 
 
 def _kept(path: str) -> Iterator[str]:
