@@ -106,8 +106,8 @@ _PUBACK = {
     NOT_AUTHORISED: Refusal(
         "not authorised",
         permanent=True,
-        advice="allow this user to write the topic in the broker's ACL, then send them again: on the page's Journal, or "
-        "with the pipeline stopped by `pipeline journal requeue`",
+        advice="allow this user to write the topic in the broker's ACL, then send them again: on the page's Journal, "
+        "or with the pipeline stopped by `pipeline journal requeue`",
     ),
     0x90: Refusal("topic refused", permanent=True, advice="set another topic"),
     0x91: Refusal("packet identifier in use", permanent=False),
