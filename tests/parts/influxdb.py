@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.parts.building import built, run, tool
-from tests.parts.waiting import free_port, wait_until
+from tests.parts.waiting import free_port, freeze, wait_until
 
 __all__ = ["VERSION", "InfluxDB", "influxd_binary", "influxdb_missing"]
 
@@ -137,7 +137,7 @@ class InfluxDB:
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay, nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """SIGCONT."""

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.parts.waiting import free_port, wait_until
+from tests.parts.waiting import free_port, freeze, wait_until
 
 __all__ = ["ACL", "PASSWORDS", "Authority", "Mosquitto", "Received", "mosquitto"]
 
@@ -229,7 +229,7 @@ class Mosquitto:
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay, nothing answers."""
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def thaw(self) -> None:
         """SIGCONT."""

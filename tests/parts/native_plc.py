@@ -21,7 +21,7 @@ from typing import Self
 
 from filelock import FileLock
 
-from tests.parts.waiting import free_port, wait_until
+from tests.parts.waiting import free_port, freeze, wait_until
 
 __all__ = ["NativePlc", "native_missing", "native_python"]
 
@@ -163,7 +163,7 @@ class NativePlc:
 
     def freeze(self) -> None:
         """Stop the process where it is (SIGSTOP): connections stay, answers don't come."""
-        self._signal(signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""

@@ -1,14 +1,31 @@
 """Waiting for a condition with a deadline, for tests of real parts: they take their time, but not for ever."""
 
 import asyncio
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-__all__ = ["eventually", "free_port", "wait_until"]
+__all__ = ["eventually", "free_port", "freeze", "wait_until"]
 
 DEADLINE = 30.0
 """Seconds, generous: a busy machine is not a failure."""
+
+
+def freeze(pid: int) -> None:
+    """Stop a process where it is (SIGSTOP), and return when each of its threads stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    wait_until(lambda: all(_state(each) == "T" for each in threads.iterdir()), f"process {pid} stands still")
+
+
+def _state(thread: Path) -> str:
+    try:
+        return (thread / "stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return "T"  # it has ended
 
 
 def wait_until(condition: Callable[[], object], what: str = "", deadline: float = DEADLINE) -> None:
