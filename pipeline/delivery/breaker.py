@@ -8,6 +8,9 @@ from pipeline.retry import Backoff, Retry
 
 __all__ = ["Breaker"]
 
+PASSED_OVER = 1000
+"""Records that nobody was asked about and that, after a pause, do not count as its try: as many after each success."""
+
 
 class Breaker:
     """The breaker of one delivery.
@@ -28,6 +31,7 @@ class Breaker:
         self.reason = ""
         self._limit = limit
         self._refusals = 0
+        self._left = PASSED_OVER
         self._backoff = Backoff(retry)
 
     def __bool__(self) -> bool:
@@ -47,15 +51,26 @@ class Breaker:
             return window
         return 0 if now < self.until else 1
 
-    def refuse(self, reason: str, now: float) -> None:
-        """Count a refusal."""
+    def refuse(self, reason: str, now: float, *, unsent: bool = False) -> None:
+        """Count a refusal.
+
+        Args:
+            reason: what the receiver said.
+            now: monotonic seconds.
+            unsent: it was not asked. So many dead letters of one topic, sent again, keep others waiting for one pause;
+                where nothing else comes through, most records wait and are no dead letters.
+        """
         self.reason = reason
         self._refusals += 1
+        if unsent and -math.inf < self.until <= now and self._left:
+            self._left -= 1
+            return
         if self._refusals >= self._limit and self.until <= now:
             self.until = now + self._backoff.fail()
 
     def succeed(self) -> None:
         """The receiver takes records."""
         self._refusals = 0
+        self._left = PASSED_OVER
         self.until = -math.inf
         self._backoff.succeed()

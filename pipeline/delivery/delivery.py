@@ -355,7 +355,7 @@ class Delivery:
             reason: what it said, for people.
             permanent: it never will: the record goes to the dead letters. Else it is tried again later, and the others
                 don't wait for it.
-            unsent: it was not even asked, so that this says nothing of how it takes other records.
+            unsent: it was not even asked.
         """
         record = self._sender.land(n)
         if record is None:
@@ -372,8 +372,7 @@ class Delivery:
             pauses.attempts = record.attempts
             record.attempts += 1
             self.lanes.retry(record, self._clock.monotonic() + pauses.fail())
-        if not unsent:
-            self._breaker.refuse(reason, self._clock.monotonic())
+        self._breaker.refuse(reason, self._clock.monotonic(), unsent=unsent)
         self._review()
         self._sender.answered()
 

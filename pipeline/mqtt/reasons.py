@@ -98,7 +98,8 @@ class Refusal:
 
 NOT_AUTHORISED = 0x87
 
-# Code of PUBACK. "Not authorised" counts as permanent: a topic that is denied must not keep others waiting.
+# Code of PUBACK. "Not authorised" counts as permanent: a topic that is denied must not keep others waiting, and
+# where all are denied the delivery's breaker soon opens, so that most of it waits in the journal and not here.
 _PUBACK = {
     0x10: Refusal("no subscriber", permanent=False, advice="start what should store the frames"),
     0x80: Refusal("unspecified error", permanent=False),

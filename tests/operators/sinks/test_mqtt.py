@@ -265,6 +265,22 @@ def test_dead_letters_of_a_topic_that_is_still_denied_are_sent_again_and_keep_no
     play(tmp_path, script, broker, inflight=50)
 
 
+def test_where_every_topic_is_denied_most_frames_wait_and_are_no_dead_letters(tmp_path):
+    """The journal holds days, the dead letters ten thousand; allowed again, all that waited arrives."""
+    broker = Broker(puback=lambda message: 0x87 if message.topic == TOPIC else 0)
+
+    async def script(stage: Stage) -> None:
+        for _ in range(600):
+            stage.put(20)
+            await asyncio.sleep(1)
+        dead = stage.context.details()["dead_letters"]
+        assert dead < 2500
+        broker.puback = lambda _: 0
+        await eventually(lambda: len({m.json["seq"] for m in broker.on(TOPIC)}) >= 12_000 - 2500, "the others", 300)
+
+    play(tmp_path, script, broker, inflight=50)
+
+
 def test_what_no_subscriber_stores_counts_as_delivered_unless_one_is_required(tmp_path):
     """PUBACK 0x10: counted; with `require_subscriber` kept until somebody stores it."""
     broker = Broker(puback=lambda _: 0x10)
