@@ -21,7 +21,7 @@ _IN_SIGHT = 12
 def page(effort: Effort) -> Row:
     """100 PLCs x 200 REALs at 1 Hz: CPU with the overview open against nobody looking, in turns."""
     load = Load(100, 1, REALS[200])
-    seconds = effort.pick(20, 3)
+    seconds = effort.pick(45, 3)
     ratios, quiet, told = [], [], []
     with Stage(load) as stage, stage.subscribe() as subscriber, stage.pipeline() as line:
         line.wait_ready()
