@@ -15,6 +15,8 @@ __all__ = ["Attempts"]
 
 STABLE = 10.0
 """Seconds after which a connection counts as a good one."""
+BRIEF = 1.0
+"""Seconds: rivals that come back at once let each other live for less."""
 TAKEN_OVER = "taken over"
 SOON = Retry(initial=Duration(0.05), max=Duration(0.05))
 """The pause behind a connection that was closed without a word."""
@@ -35,10 +37,15 @@ class Attempts:
         """
         self._backoff, self._soon, self._rival = Backoff(retry), Backoff(SOON), Backoff(RIVAL)
         self._hang_ups = 0
+        self._lasted = 0.0
 
-    def failed(self) -> None:
-        """No connection came about: the one before was not closed for a rival's sake."""
-        self._hang_ups = 0
+    def failed(self, error: LinkError) -> None:
+        """No connection came about: the one before was not closed for a rival's sake.
+
+        Two that throw each other out many times a second also cut each other off before the broker has answered.
+        """
+        if error.reason != "lost" or self._lasted >= BRIEF:
+            self._hang_ups = 0
 
     def explained(self) -> None:
         """A connection was closed for a reason that the next one does away with."""
@@ -52,6 +59,7 @@ class Attempts:
             lasted: seconds.
             client_id: ours, for the advice.
         """
+        self._lasted = lasted
         self._hang_ups = self._hang_ups + 1 if error.reason == HUNG_UP and lasted < RIVAL.max else 0
         if self._hang_ups >= SUSPICIOUS:
             # Brokers of MQTT 3.1.1 can't say that another client took over; some of MQTT 5 don't.

@@ -190,7 +190,7 @@ class Publisher:
                 link = await self._open()
             except LinkError as failure:
                 error = failure
-                self._attempts.failed()
+                self._attempts.failed(failure)
             else:
                 error = await self._serve(link)
                 if error.reason == CLOSED:

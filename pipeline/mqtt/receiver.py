@@ -150,7 +150,7 @@ class Receiver:
             link = Subscription(access, self._receive)
             await link.open(self._wanted.connect_timeout)
         except LinkError as failure:
-            self._attempts.failed()
+            self._attempts.failed(failure)
             return failure
         self._link = link
         self._connects.n += 1
