@@ -1,8 +1,8 @@
 """From a block's bytes to named values, by one function generated for each layout.
 
 The loop over fields runs once, when the function is made: it becomes one precompiled `struct` whose pad bytes skip what
-nobody asked for, and one expression that builds the values. A healthy block costs no branch per field: NaN and
-infinities show in one sum (`s * 0.0` is 0 only when all its terms are finite), and only then are they looked for.
+nobody asked for, and the copy of a dict that has all keys, which is filled. A healthy block costs no branch per field:
+NaN and infinities show in a sum (`s * 0.0` is 0 only when all its terms are finite), and only then are they looked for.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ __all__ = ["Decoder", "Leaf", "compile_decoder", "leaves_of"]
 Decoder = Callable[[bytes], tuple[dict[str, Scalar], dict[str, str] | None]]
 """From the bytes of the whole block to its values and, by name, why a value is absent (None when none is)."""
 
-_LITERAL = 32
-"""Values up to which names and a dict display are faster than places and filling the copy of a dict (measured)."""
+_NAMED = 64
+"""Values up to which a name for each, stored one by one, is faster than places and one update (measured)."""
 
 _RUN = 4
 """Neighbours in the unpacked tuple from which a slice is taken rather than each by its index."""
@@ -103,9 +103,10 @@ def compile_decoder(leaves: Sequence[Leaf]) -> Decoder:
     """
     patterns, slots = _plan(leaves)
     scope = _scope(leaves, patterns)
-    few = len(leaves) <= _LITERAL
+    few = len(leaves) <= _NAMED
     places = [f"t{index}" if few else f"t[{index}]" for index in range(len(slots))]
-    lines = _name_bits(leaves, slots, scope) if few else []
+    row, bits = _row(leaves, slots) if few else (-1, {})
+    lines = _name_bits([leaf for leaf in leaves if leaf.name not in bits], slots, scope) if few else []
     doubtful = any(leaf.enum or leaf.type.convert is not None for leaf in leaves)
     lines += ["bad = None"] if doubtful else []
     values: list[str] = []
@@ -118,11 +119,16 @@ def compile_decoder(leaves: Sequence[Leaf]) -> Decoder:
             ]
             value = f"v{number}"
         values.append(value)
-    lines += _display(leaves, values, slots)
-    if total := _total(leaves, values, slots, places):
-        lines.append(f"if {total} * 0.0: return _without(values, _not_finite(values, {'bad' if doubtful else None}))")
+    if few:
+        stored = {leaf.name: value for leaf, value in zip(leaves, values, strict=True) if leaf.name not in bits}
+        lines += [*_copy(row, bits, scope), *(f"values[{name!r}] = {value}" for name, value in stored.items())]
+    else:
+        lines += _update(leaves, values, slots)
+    if strange := _strange(leaves, values, slots, places):
+        known = "bad" if doubtful else None
+        lines.append(f"if {strange}: return _without(values, _not_finite(values, {known}))")
     lines.append("return _without(values, bad)" if doubtful else "return values, None")
-    targets = (["t"] if not few or "sum(t" in total else []) + ([f"[{', '.join(places)}]"] if few else [])
+    targets = (["t"] if not few or "sum(t" in strange else []) + ([f"[{', '.join(places)}]"] if few else [])
     unpacked = " + ".join(f"_unpack{number}(data)" for number in range(len(patterns)))
     source = "".join(f" {line}\n" for line in (" = ".join((*targets, unpacked)), *lines))
     # Made of numbers and of names quoted by repr() only.
@@ -175,14 +181,36 @@ def _plan(leaves: Sequence[Leaf]) -> tuple[list[str], Mapping[tuple[int, str], i
     return formats or [">"], {key: index for index, key in enumerate(joined)}
 
 
+def _row(leaves: Sequence[Leaf], slots: Mapping[tuple[int, str], int]) -> tuple[int, dict[str, int]]:
+    """The place of the byte of which the most bits are values as they are, and these by name."""
+    plain = [leaf for leaf in leaves if leaf.type.is_bit and not leaf.enum]
+    places = [slots[_key(leaf)] for leaf in plain]
+    row = max(places, key=places.count, default=-1)
+    return row, {leaf.name: leaf.bit for leaf, place in zip(plain, places, strict=True) if place == row}
+
+
 def _name_bits(leaves: Sequence[Leaf], slots: Mapping[tuple[int, str], int], scope: dict[str, Any]) -> list[str]:
-    """The lines that give each wanted bit a name, `b<slot>_<bit>`: one look into a table for each byte."""
+    """The lines that give each bit a name, `b<slot>_<bit>`: one look into a table for each byte."""
     wanted: dict[int, dict[int, None]] = {}
     for leaf in leaves:
         if leaf.type.is_bit:
             wanted.setdefault(slots[_key(leaf)], {})[leaf.bit] = None
     scope |= {f"_bits{slot}": _bits(tuple(bits)) for slot, bits in wanted.items()}
     return [f"[{', '.join(f'b{slot}_{bit}' for bit in bits)}] = _bits{slot}[t{slot}]" for slot, bits in wanted.items()]
+
+
+def _copy(row: int, bits: Mapping[str, int], scope: dict[str, Any]) -> list[str]:
+    """The lines that copy a dict with all keys, with the bits of one byte: one dict for each byte met."""
+    if not bits:
+        return ["values = _blank.copy()"]
+    met: list[Any] = [None] * 256
+
+    def meet(byte: int) -> dict[str, Scalar]:
+        met[byte] = {**scope["_blank"], **{name: bool(byte >> bit & 1) for name, bit in bits.items()}}
+        return dict(met[byte])
+
+    scope |= {"_met": met, "_meet": meet}
+    return [f"try: values = _met[t{row}].copy()", f"except AttributeError: values = _meet(t{row})"]
 
 
 def _expression(leaf: Leaf, raw: str, number: int, scope: dict[str, Any]) -> str:
@@ -204,11 +232,8 @@ def _expression(leaf: Leaf, raw: str, number: int, scope: dict[str, Any]) -> str
     return value
 
 
-def _display(leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple[int, str], int]) -> list[str]:
-    """The lines that build the values: a dict display, or a copy of a dict that already has its keys, filled."""
-    if len(leaves) <= _LITERAL:
-        items = ", ".join(f"{leaf.name!r}: {value}" for leaf, value in zip(leaves, values, strict=True))
-        return [f"values = {{{items}}}"]
+def _update(leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple[int, str], int]) -> list[str]:
+    """The lines that copy a dict which already has all keys, and update it by slices of what was unpacked."""
     places: list[tuple[str, int]] = []
     for leaf, value in zip(leaves, values, strict=True):
         index = slots[_key(leaf)]
@@ -235,24 +260,25 @@ def _runs(places: Sequence[tuple[str, int]]) -> Iterator[tuple[int, str, int, in
             first = number + 1
 
 
-def _total(
+def _strange(
     leaves: Sequence[Leaf], values: Sequence[str], slots: Mapping[tuple[int, str], int], places: Sequence[str]
 ) -> str:
-    """The sum of what may be NaN or infinite, as an expression; empty when nothing may."""
+    """What is true when one of two sums is NaN or infinite, for these times 0 are NaN; empty when none may be."""
     plain = sorted({slots[_key(leaf)] for leaf in leaves if leaf.type.code in ("f", "d")})
     runs = list(_runs([("t", index) for index in plain]))
     if len(runs) > _RUN and all(leaf.type.convert is None for leaf in leaves):
         terms = ["sum(t)"]  # integers among them do no harm
     else:
         terms = [
-            f"sum(t[{start}:{stop}])" if stop - start >= _RUN else " + ".join(places[start:stop])
+            term
             for _, _, start, stop in runs
+            for term in ([f"sum(t[{start}:{stop}])"] if stop - start >= _RUN else places[start:stop])
         ]
     scaled = [(leaf, value) for leaf, value in zip(leaves, values, strict=True) if _may_overflow(leaf)]
     terms += [value if leaf.type.convert is None else f"({value} or 0)" for leaf, value in scaled]
-    while len(terms) > 1:  # a tree, since the compiler can't nest thousands of additions
+    while terms[2:]:  # a tree, since the compiler can't nest thousands of additions
         terms = ["(" + " + ".join(terms[i : i + 2]) + ")" for i in range(0, len(terms), 2)]
-    return f"({terms[0]})" if terms else ""
+    return " != ".join([*(f"{term} * 0.0" for term in terms), "0.0"][:2]) if terms else ""
 
 
 def _may_overflow(leaf: Leaf) -> bool:
