@@ -15,13 +15,14 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, Sample
 from prometheus_client.registry import Collector
 
-__all__ = ["PART", "Counter", "Gauge", "Histogram", "Metrics", "parts"]
+__all__ = ["Counter", "Gauge", "Histogram", "Metrics", "hundreds", "parts"]
 
 Labels = tuple[tuple[str, str], ...]
 Samples = Callable[[], Iterable[tuple[dict[str, str], float]]]
+T = TypeVar("T")
 Child = TypeVar("Child", "Counter", "Gauge", "Histogram")
 
-PART = 100
+_PART = 100
 """Samples; making and writing so many takes about a millisecond."""
 
 
@@ -183,12 +184,17 @@ def parts(head: Metric, samples: Iterable[Sample]) -> Iterator[Metric]:
         head: the family without samples.
         samples: asked for while the parts are.
     """
-    left = iter(samples)
-    pieces = iter(lambda: list(islice(left, PART)), [])
+    pieces = hundreds(samples)
     for piece in chain([next(pieces, [])], pieces):
         part = copy(head)
         part.samples = piece
         yield part
+
+
+def hundreds(items: Iterable[T]) -> Iterator[list[T]]:
+    """Items by the hundred, asked for while the lists are."""
+    left = iter(items)
+    return iter(lambda: list(islice(left, _PART)), [])
 
 
 def _counted(name: str) -> str:
