@@ -147,7 +147,7 @@ def _ascending(entries: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, Entr
 
 def _walk(source: Path, target: Path) -> None:
     """In the child: counters and marks first, then batches from the oldest, then dead letters."""
-    old, new = Store(source, readonly=True), Store(target, sync=False)
+    old, new = Store(source, readonly=True), _new(source, target)
     with new.write():
         new.state = _carried(old.state)
     with old.env.begin() as txn:
@@ -161,7 +161,7 @@ def _walk(source: Path, target: Path) -> None:
 
 def _search(source: Path, target: Path) -> None:
     """In the child: batches wherever they lie in the file, as far as they are not there already."""
-    new = Store(target, sync=False)
+    new = _new(source, target)
     with new.env.begin() as txn:
         have = {key for key, _ in new.read(txn, 0, float("inf"), kept=True)}
     with (source / "data.mdb").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -169,6 +169,13 @@ def _search(source: Path, target: Path) -> None:
             new.state.age = max(new.state.age, header.age)
             if header.key not in have and _copy(new, header.key, value, None):
                 have.add(header.key)
+
+
+def _new(source: Path, target: Path) -> Store:
+    """The file to copy into, which may become as large as the old one."""
+    store = Store(target, (source / "data.mdb").stat().st_size, sync=False)
+    store.widen()
+    return store
 
 
 def _carried(state: State) -> State:
@@ -181,17 +188,11 @@ def _copy(new: Store, key: int, value: bytes, kept: float | None) -> bool:
     if not records:
         return False
     header = new.header(value)
-    while True:
-        try:
-            with new.write() as txn:
-                new.insert(txn, key, records, header.age, header.wall, compress=header.compressed)
-                if kept is not None:
-                    new.keep(txn, key, kept)
-        except lmdb.MapFullError:
-            if not new.grow():
-                raise
-        else:
-            return True
+    with new.write() as txn:
+        new.insert(txn, key, records, header.age, header.wall, compress=header.compressed)
+        if kept is not None:
+            new.keep(txn, key, kept)
+    return True
 
 
 def _main(action: str, *folders: str) -> int:

@@ -204,6 +204,11 @@ class Store:
         self.env.set_mapsize(min(self._limit, 2 * size))
         return True
 
+    def widen(self) -> None:
+        """Make the map as large as it may get, for who can't repeat a transaction that was too large."""
+        while self.grow():
+            pass
+
     # --- the log
 
     def append(self, txn: Any, records: Sequence[Record], age: float, wall: float, *, compress: bool) -> int:

@@ -182,10 +182,8 @@ class Journal:
             raise JournalError(f"journal '{self.folder}' can't be read: {error}") from error
 
     def widen(self) -> None:
-        """Make the map as large as it may get, for a tool whose one transaction can't be repeated."""
-        store = self._current()
-        while store.grow():
-            pass
+        """See `Store.widen`: the one transaction of a tool can't be repeated."""
+        self._current().widen()
 
     # --- one round
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pipeline.errors import JournalError, JournalForeign, JournalLocked, JournalUnwritable
+from pipeline.journal import check as journal_check
 from pipeline.journal import file as journal_file
 from pipeline.journal import records
 from pipeline.journal import tools as journal_tools
@@ -333,6 +334,22 @@ def test_a_damaged_file_is_moved_aside_and_what_is_readable_is_saved(folder, tmp
     journal = opened(folder)
     assert not journal.found
     journal.close(1.0)
+
+
+@pytest.mark.parametrize("salvage", [journal_check._walk, journal_check._search])
+def test_a_large_damaged_file_is_saved_as_far_as_it_can_be_read(folder, tmp_path, monkeypatch, salvage):
+    """The new file may become as large as the old one, not only as large as a file is allowed to be from the start."""
+    monkeypatch.setattr("pipeline.journal.file._SLACK", 256 * 1024)
+    journal = opened(folder, max_size=Size(8 * 1024 * 1024))
+    for start in range(0, 3000, 50):
+        puts = [record(n, body=b"x" * 1000) for n in range(start, start + 50)]
+        assert journal.round(Work(age=1.0, wall=WALL, next=start + 50, puts=puts)).error is None
+    journal.close(1.0)
+    (tmp_path / "new").mkdir()
+    salvage(folder, tmp_path / "new")
+    store = Store(tmp_path / "new", readonly=True)
+    assert store.state.frames == 3000
+    store.close()
 
 
 def test_counters_of_another_encoding_are_damage(tmp_path):
