@@ -138,6 +138,7 @@ class Runtime:
         self._pausing: dict[str, set[str]] = {}
         self._readers: list[_Reader] = []
         self._subscriptions: dict[str, abc.DisposableBase] = {}
+        self._restarts: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[NodeKind, list[asyncio.Task[None]]] = {kind: [] for kind in NodeKind}
         self._living_parts: dict[str, int] = {}
         self._over: asyncio.Future[None] = clock.loop.create_future()
@@ -279,7 +280,7 @@ class Runtime:
                 "transform failed, rebuilt with fresh state", error=str(error), exc_info=error
             )
             if subscribing:
-                self.clock.loop.call_later(_RESTART.initial, subscribe)
+                self._restarts[node.name] = self.clock.loop.call_later(_RESTART.initial, subscribe)
             else:
                 subscribe()
 
@@ -435,6 +436,8 @@ class Runtime:
         for task in self._tasks[NodeKind.SERVICE]:
             task.cancel()
         await self._finish(set(self._tasks[NodeKind.SERVICE]), _SERVICES_GRACE, "services")
+        for restart in self._restarts.values():
+            restart.cancel()
         for subscription in self._subscriptions.values():
             subscription.dispose()
         return lost

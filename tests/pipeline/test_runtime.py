@@ -101,6 +101,32 @@ def test_a_transform_that_raises_while_it_takes_a_frame_is_rebuilt_too() -> None
     assert (runtime.actors["stumble"].errors, len(disposed)) == (1, 2)
 
 
+def test_a_transform_that_fails_whenever_it_begins_is_left_in_peace_after_the_stop() -> None:
+    """It is begun anew twice a second until then: a graph that takes its place in the process hears no more of it."""
+    begun: list[float] = []
+
+    def build(_: Any, context: Context) -> Any:
+        def subscribe(observer: Any, _: Any = None) -> Any:
+            begun.append(context.clock.loop.time())
+            observer.on_error(ValueError("never"))
+            return Disposable()
+
+        return lambda _: reactivex.create(subscribe)
+
+    graph = make_graph(
+        node(NodeKind.SOURCE, "press", counting),
+        node(NodeKind.TRANSFORM, "never", build, "press"),
+        node(NodeKind.SINK, "sink", collector([]), "never"),
+    )
+
+    async def main(loop: VirtualLoop) -> None:
+        await run_graph(loop, graph, 2.2)
+        await asyncio.sleep(10)
+
+    run_virtual(main)
+    assert begun == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+
 def test_a_fatal_error_of_a_transform_ends_the_graph() -> None:
     """What no rebuilding can mend stops everything in order and is raised, once."""
     seen: list[Frame] = []
