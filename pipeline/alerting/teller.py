@@ -223,6 +223,7 @@ class Teller:
             if not self._outbox:
                 return None
             group = self._group()
+            end = self._gone + len(group)
             answer = self._plan.veil(
                 await self._client.post(self._plan.encode(group), {"Content-Type": "application/json"})
             )
@@ -235,7 +236,7 @@ class Teller:
         if verdict is Verdict.UNFIT and len(group) > 1:
             self._singly = len(group)  # one of them is meant
             return None
-        self._pop(len(group))
+        self._pop(max(0, end - self._gone))  # some may have been pushed out meanwhile
         self._singly = max(0, self._singly - len(group))
         if verdict is Verdict.TAKEN:
             self._told.n += len(group)

@@ -524,6 +524,23 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     play(tmp_path, script, max_series=10)
 
 
+def test_what_is_pushed_out_while_it_is_told_takes_nothing_untold_along(tmp_path, monkeypatch):
+    """A slow server, and more notices than fit meanwhile: those that still wait are told."""
+    monkeypatch.setattr(teller_module, "OUTBOX", 5)
+
+    async def script(on: Stage) -> None:
+        on.receiver.delay = 3.0
+        for n in range(3):
+            on.say(f"level{n}", where=origin(f"press{n}"))
+        await asyncio.sleep(1)
+        for n in range(3, 8):
+            on.say(f"level{n}", where=origin(f"press{n}"))
+        await on.told(8)
+
+    receiver = play(tmp_path, script, firing=[f"level{n}" for n in range(8)])
+    assert [value for _, value in notices(receiver)] == [f"level{n}" for n in range(8)]
+
+
 def test_a_login_is_sent_and_its_missing_file_shows_before_the_first_alert(tmp_path):
     """Read anew until it is there."""
     token = tmp_path / "token"
