@@ -115,7 +115,7 @@ async def _written(frames: list[Frame], writer: _Writer, options: File, context:
             return True
         if last:
             lost = len(frames) + len(mailbox)
-            actor.drop("stopped", lost)
+            actor.drop("stopped", len(frames))  # the engine counts what waits in the mailbox
             context.log.error("the graph ends before its frames could be written", lost=lost, reason=actor.reason)
             return False
         await mailbox.closed_within(backoff.fail())

@@ -104,8 +104,9 @@ class _Output:
                 if taken:
                     actor.become(State.RUNNING)
                 elif mailbox.closed:
-                    lost = _unwritten(lines, written) + len(mailbox)
-                    actor.drop("stopped", lost)
+                    lost = _unwritten(lines, written)
+                    actor.drop("stopped", lost)  # the engine counts what waits in the mailbox
+                    lost += len(mailbox)
                     self._context.log.warning("the graph ends before its frames could be written", lost=lost)
                     return False
                 else:

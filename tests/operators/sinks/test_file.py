@@ -168,7 +168,7 @@ def test_a_full_disk_is_survived_and_told(tmp_path, disk):
 
 
 def test_what_a_full_disk_costs_is_counted(tmp_path, disk):
-    """More than the mailbox holds: the oldest go; at the end what is left: written or counted, each frame once."""
+    """More than the mailbox holds: the oldest go; at the end its own count; the engine counts the other ten."""
 
     async def script(mailbox: Mailbox, _: Context) -> None:
         disk.full = True
@@ -177,7 +177,7 @@ def test_what_a_full_disk_costs_is_counted(tmp_path, disk):
             await asyncio.sleep(1)
 
     context = run(File(folder=tmp_path), script, capacity=10)
-    assert context.actor.drops == {"mailbox_full": 39, "stopped": 11}
+    assert context.actor.drops == {"mailbox_full": 39, "stopped": 1}
     disk.full = False
     write(File(folder=tmp_path), data(PRESS, n=99))
     assert [line["values"]["n"] for line in lines(tmp_path / "frames.jsonl")] == [99]
@@ -214,20 +214,33 @@ def test_a_folder_that_cannot_be_made_is_a_state_not_a_crash(tmp_path):
     assert len(lines(blocking / "frames.jsonl")) == 1
 
 
+def thirty(_: Any, context: Context) -> Any:
+    """A source of thirty frames, one a second."""
+
+    async def feed(emit: Any) -> None:
+        for n in range(30):
+            emit(data(PRESS, n=n))
+            await asyncio.sleep(1)
+
+    return context.observable(feed)
+
+
+def test_what_a_graph_could_not_write_is_counted_once(tmp_path, disk):
+    """What the sink has taken, and what still waits for it."""
+    disk.full = True
+    graph = make_graph(
+        node(NodeKind.SOURCE, "press", thirty),
+        node(NodeKind.SINK, "files", file.build, "press", options=File(folder=tmp_path)),
+    )
+    runtime = run_virtual(lambda loop: run_graph(loop, graph, 100))
+    assert runtime.actors["files"].drops == {"stopped": 30}
+
+
 def test_a_whole_graph_writes_what_its_sources_gave(tmp_path):
     """Beside another sink, which gets the same."""
     seen: list[Frame] = []
-
-    def source(_: Any, context: Context) -> Any:
-        async def feed(emit: Any) -> None:
-            for n in range(30):
-                emit(data(PRESS, n=n))
-                await asyncio.sleep(1)
-
-        return context.observable(feed)
-
     graph = make_graph(
-        node(NodeKind.SOURCE, "press", source),
+        node(NodeKind.SOURCE, "press", thirty),
         node(NodeKind.SINK, "files", file.build, "press", options=File(folder=tmp_path)),
         node(NodeKind.SINK, "seen", collector(seen), "press"),
     )
