@@ -7,6 +7,7 @@ bytes in a batch on a thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -116,7 +117,9 @@ class FileRecorder(Recorder):
             writer = await loop.run_in_executor(None, Writer, self._path, self.header(boot))
             try:
                 while not stop.is_set():
-                    await asyncio.wait([loop.create_task(stop.wait())], timeout=_FLUSH)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_FLUSH):
+                            await stop.wait()
                     entries = tuple(self._entries)
                     self._entries.clear()
                     self.answers += sum(entry[3] == _ANSWERED for entry in entries)

@@ -49,6 +49,18 @@ def test_what_is_told_is_in_the_file_a_second_later(tmp_path):
     assert found.records[2].answer == b'["timeout","after 2 s","wait"]'
 
 
+def test_a_long_recording_leaves_nothing_behind_in_memory(tmp_path):
+    """Each look at what has come is over when the next one begins."""
+
+    async def scenario(_):
+        await asyncio.sleep(5)
+        before = len(asyncio.all_tasks())
+        await asyncio.sleep(600)
+        assert len(asyncio.all_tasks()) == before
+
+    recording(tmp_path / "x.rec", scenario)
+
+
 def test_a_recording_of_nothing_leaves_no_file(tmp_path):
     """A graph that could not start can be recorded again under the same name."""
 
