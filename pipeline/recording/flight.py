@@ -150,16 +150,23 @@ class FlightRecorder(Recorder):
 
     def _write(self, path: Path, header: Header, entries: list[Entry]) -> None:
         part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        writer = Writer(part, header)
+        for left in self._files("part"):
+            left.unlink(missing_ok=True)
         try:
-            for at in range(0, len(entries), _SLICE):
-                writer.write(entries[at : at + _SLICE])
-        finally:
-            writer.close()
+            with contextlib.closing(Writer(part, header)) as writer:
+                for at in range(0, len(entries), _SLICE):
+                    writer.write(entries[at : at + _SLICE])
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
         part.replace(path)
-        for old in sorted(self._folder.glob(f"{self.graph.name}-*Z.rec"))[: -self._options.files]:
+        for old in self._files("rec")[: -self._options.files]:
             old.unlink(missing_ok=True)
+
+    def _files(self, suffix: str) -> list[Path]:
+        """Those of this graph, the oldest first; another one's name may begin like its own."""
+        date = "[0-9]" * 8
+        return sorted(self._folder.glob(f"{self.graph.name}-{date}T*Z.{suffix}"))
 
 
 def flight_recorder(graph: Graph, clock: Clock, boot: str) -> FlightRecorder | None:

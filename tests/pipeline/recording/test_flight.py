@@ -1,6 +1,7 @@
 """The flight recorder: bounded memory, files that can be replayed, written when something leaves `running`."""
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,40 @@ def test_a_disk_that_takes_nothing_stops_nobody(tmp_path):
     with capture_logs() as logs:
         flying(scenario, tmp_path / "file" / "folder")
     assert [line["event"] for line in logs] == ["nothing recorded"]
+
+
+def test_a_full_disk_is_not_filled_with_what_could_not_be_written(tmp_path, monkeypatch):
+    """What was begun is taken away, also what a process that was killed has left."""
+    left = tmp_path / "test-20241116T000000.000Z.part"
+    left.write_text("left")
+
+    def write(writer, _):
+        writer._file.write(b"some")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def scenario(_, recorder, __):
+        await answers(recorder, 5)
+        with pytest.raises(PartFailed, match="No space left"):
+            await recorder.snapshot("test")
+
+    monkeypatch.setattr("pipeline.recording.format.Writer.write", write)
+    flying(scenario, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_recordings_of_another_graph_are_not_its_own(tmp_path):
+    """In one folder, a name may begin like another."""
+    other = tmp_path / "test-2-20241116T000000.000Z.rec"
+    other.write_text("another's")
+
+    async def scenario(_, recorder, __):
+        for _ in range(2):
+            await answers(recorder, 1)
+            await recorder.snapshot("test")
+        assert other.read_text() == "another's"
+        other.unlink()
+
+    assert len(flying(scenario, tmp_path, files=1)) == 1
 
 
 def test_a_graph_has_one_unless_it_is_switched_off(monkeypatch):
