@@ -23,7 +23,7 @@ from pipeline.errors import PartFailed
 from pipeline.graph import Graph
 from pipeline.operator import NodeKind
 from pipeline.recording.format import Event, Header, Writer
-from pipeline.recording.recorder import Entry, Recorder, Witness
+from pipeline.recording.recorder import Entry, Recorder
 
 __all__ = ["FlightRecorder", "flight_recorder"]
 
@@ -59,22 +59,15 @@ class FlightRecorder(Recorder):
         self._options = options
         self._folder = folder
         self._boot = boot
-        self._fresh: list[Entry] = []
         self._seconds: deque[tuple[int, tuple[Entry, ...]]] = deque()
         self._lines: dict[str, deque[Entry]] = {}
         self._writing = asyncio.Lock()
         self._asked = asyncio.Event()
         self._log = structlog.get_logger().bind(graph=graph.name)
 
-    def witness(self, actor: str) -> Witness:
-        """The witness of an actor. An answer costs it one tuple; all else is done once a second."""
-        self._start()
-        return Witness(actor, self._fresh.append, self.clock.monotonic, self._origin)
-
     def turn(self) -> None:
         """Put the latest second to the others, and give up what is too old or too much."""
-        fresh, seconds = tuple(self._fresh), self._seconds
-        self._fresh.clear()
+        fresh, seconds = self._take(), self._seconds
         if fresh:
             size = sum([len(entry[5]) for entry in fresh]) + len(fresh) * _OVERHEAD
             seconds.append((size, fresh))

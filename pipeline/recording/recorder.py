@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,8 +52,8 @@ class Witness:
         self._keep((self._now() - self._origin, wall, self._actor, _LOST, b"", told))
 
 
-class Recorder(ABC):
-    """Makes the witnesses of a running graph, one for each actor of a source.
+class Recorder:
+    """Makes the witnesses of a running graph, one for each actor of a source, and gathers what they are told.
 
     Attributes:
         graph: what runs.
@@ -66,14 +65,19 @@ class Recorder(ABC):
         self.clock = clock
         self._origin = 0.0
         self._started = 0.0
+        self._fresh: list[Entry] = []
 
-    @abstractmethod
     def witness(self, actor: str) -> Witness:
         """The witness of an actor. With the first one, just before the sources start, the recording does."""
-
-    def _start(self) -> None:
         if not self._started:
             self._origin, self._started = self.clock.monotonic(), self.clock.wall()
+        return Witness(actor, self._fresh.append, self.clock.monotonic, self._origin)
+
+    def _take(self) -> tuple[Entry, ...]:
+        """What was told since the last call."""
+        fresh = tuple(self._fresh)
+        self._fresh.clear()
+        return fresh
 
     def header(self, boot: str, begin: float = 0.0, why: str = "") -> Header:
         """What the file begins with."""
@@ -98,12 +102,6 @@ class FileRecorder(Recorder):
         super().__init__(graph, clock)
         self.answers = 0
         self._path = path
-        self._entries: list[Entry] = []
-
-    def witness(self, actor: str) -> Witness:
-        """See `Recorder.witness`."""
-        self._start()
-        return Witness(actor, self._entries.append, self.clock.monotonic, self._origin)
 
     async def run(self, boot: str, stop: asyncio.Event) -> None:
         """Write until `stop` is set, and then what waits. Where nothing was told, no file is left.
@@ -120,8 +118,7 @@ class FileRecorder(Recorder):
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_FLUSH):
                             await stop.wait()
-                    entries = tuple(self._entries)
-                    self._entries.clear()
+                    entries = self._take()
                     self.answers += sum(entry[3] == _ANSWERED for entry in entries)
                     await loop.run_in_executor(None, writer.write, entries)
             finally:
