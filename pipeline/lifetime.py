@@ -155,7 +155,7 @@ class Lifetime:
         try:
             successor = await self._successor(running, runtime)
             await running
-        except PipelineError as error:
+        except Exception as error:  # noqa: BLE001 - raised again where nothing can follow
             successor = await self._after(error, successor)
         finally:
             await _end(running)
@@ -196,17 +196,15 @@ class Lifetime:
             graph = await background(self._read)
             await background(check_journals, graph, runtime.graph, runtime.backlogs)
             return _Turn(graph, self._listen(graph.http))
-        except PipelineError as error:
-            problems = str(error).splitlines()
-            self._log.error("graph file refused, the running graph goes on", count=len(problems), problems=problems)
+        except Exception as error:  # noqa: BLE001 - no defect of what looks at a file ends the graph that runs
+            known = isinstance(error, PipelineError)
+            problems = str(error).splitlines() if known else [repr(error)]
+            event = "graph file refused, the running graph goes on"
+            self._log.error(event, count=len(problems), problems=problems, exc_info=None if known else error)
             return None
 
-    async def _after(self, error: PipelineError, successor: _Turn | None) -> _Turn | None:
-        """What follows a graph that has failed for good.
-
-        Raises:
-            PipelineError: that error, where nothing can follow.
-        """
+    async def _after(self, error: Exception, successor: _Turn | None) -> _Turn | None:
+        """What follows a graph that has failed for good; that error is raised where nothing can."""
         successor = self._unless_stopping(successor)
         if successor is not None:
             self._log.error("the former graph did not end well", error=str(error))
@@ -218,7 +216,7 @@ class Lifetime:
         if not trial or self._former is None:
             raise error
         former, self._former = self._former, None
-        self._log.error("the changed graph failed, the former one comes back", error=str(error))
+        self._log.error("the changed graph failed, the former one comes back", error=str(error), exc_info=error)
         return _Turn(former, self._listen(former.http))
 
     def _unless_stopping(self, turn: _Turn | None) -> _Turn | None:

@@ -374,6 +374,35 @@ def test_a_changed_graph_that_fails_at_once_gives_its_place_back() -> None:
     assert back["error"] == "holds frames for another"
 
 
+def test_a_changed_graph_with_a_defect_in_its_code_ends_no_running_graph() -> None:
+    """Whether it shows while the file is checked or when the graph is built: the former one runs on."""
+    seen: list[Frame] = []
+    good = make_graph(node(NodeKind.SOURCE, "press", ticking), node(NodeKind.SINK, "sink", collector(seen), "press"))
+
+    def broken(*_: Any) -> Any:
+        raise KeyError("defect")
+
+    bad = make_graph(node(NodeKind.SOURCE, "press", ticking), node(NodeKind.SINK, "sink", broken, "press"))
+    ended, log = lived([good, bad], 30.5)
+    assert ended == pytest.approx(30.5, abs=1)
+    assert len(seen) >= 30
+    (back,) = events(log, "the changed graph failed, the former one comes back")
+    assert isinstance(back["exc_info"], KeyError)
+
+    async def main(loop: VirtualLoop) -> float:
+        lifetime = Lifetime(good, virtual_clock(loop), broken)
+        loop.call_later(10, lifetime.reload)
+        loop.call_later(20, lifetime.stop)
+        await lifetime.run()
+        return loop.time()
+
+    with capture_logs() as log:
+        assert run_virtual(main) == pytest.approx(20, abs=1)
+    (refusal,) = events(log, "graph file refused, the running graph goes on")
+    assert refusal["problems"] == ["KeyError('defect')"]
+    assert isinstance(refusal["exc_info"], KeyError)
+
+
 def test_a_graph_that_fails_later_ends_the_process_as_ever() -> None:
     """After its trial a changed graph is the graph."""
     seen: list[Frame] = []
