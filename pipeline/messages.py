@@ -7,6 +7,7 @@ origin a series, bounded.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -36,8 +37,12 @@ LATEST = 253_402_300_800.0
 """Seconds since 1970 of the year 10000: what lies behind it are milliseconds, taken for seconds."""
 _STEP = re.compile(r'\.?(?:([^.\[\]"]+)|\[(\d+)\]|\["([^"]*)"\])')
 _NESTED = "neither number, text nor boolean"
+_TOO_LARGE = "larger than any float"
 _LONGEST = 256
 """Characters of a name that is made of several."""
+_DIGITS = 18
+"""Of the number of a data block, at most."""
+_LARGEST = sys.float_info.max
 _OWN = ("ip", "db", "tenant_id", "plc_id")
 _UNIT = {"unix": 1.0, "unix_ms": 1e3, "unix_us": 1e6, "unix_ns": 1e9}
 
@@ -119,8 +124,8 @@ class Series(dict[object, Origin]):
         origin = self.get(key)
         if origin is None:
             db = tags.get("db", "")
-            if db and not db.isdecimal():
-                raise Malformed(f"db '{db}' is no number")
+            if db and not (db.isdecimal() and len(db) <= _DIGITS):
+                raise Malformed(f"db '{db:.40}' is no number")
             self[key] = origin = Origin(
                 measurement=measurement,
                 ip=tags.get("ip", ""),
@@ -144,6 +149,9 @@ def read_ours(series: Series) -> Read:
                 return None
             raise Malformed(str(error)) from error
         _check_time(frame.ts)
+        for name, value in frame.values.items():
+            if _is_too_large(value):
+                raise Malformed(f"value '{name:.40}' is {_TOO_LARGE}")
         return frame
 
     return read
@@ -271,13 +279,20 @@ def _frame(origin: Origin, ts: float, found: Mapping[str, Any]) -> Frame:
     values: dict[str, Scalar] = {}
     bad: dict[str, str] = {}
     for name, value in found.items():
-        if isinstance(value, bool | int | float | str):
+        if _is_too_large(value):
+            bad[name] = _TOO_LARGE
+        elif isinstance(value, bool | int | float | str):
             values[name] = value
         elif value is not None:
             bad[name] = _NESTED
     if not values:
         raise Malformed("it has no values")
     return Frame(Kind.DATA, ts, origin, values, bad or None)
+
+
+def _is_too_large(value: object) -> bool:
+    """An integer that no float can hold: JSON knows such, but no database does, and nothing calculates with it."""
+    return type(value) is int and not -_LARGEST <= value <= _LARGEST
 
 
 def _flat(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -303,7 +318,7 @@ def _time(written: object, form: TimeFormat) -> float:
         return _check_time(moment.timestamp())
     try:
         number = float(written) if isinstance(written, int | float | str) and not isinstance(written, bool) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         number = None
     if number is None:
         raise Malformed(f"the time {written!r:.40} is no number")

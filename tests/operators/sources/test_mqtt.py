@@ -232,6 +232,7 @@ def test_a_broker_that_forgot_the_session_gives_what_it_has():
         (b'{"ts":-1,"values":{"a":1}}', "is no time"),
         (b"\xff\xfe", "JSON is malformed"),
         (b'{"ts":1,"values":{"a":"\xff"}}', "can't decode byte 0xff"),
+        (b'{"ts":1,"values":{"a":-1%b}}' % (b"0" * 400), "value 'a' is larger than any float"),
         (b'{"other":' + b"[" * 5000, "maximum recursion depth"),
     ],
 )
@@ -370,7 +371,7 @@ def test_sensors_messages_become_frames(changes, ts):
 
 def test_what_a_sensor_nests_has_the_names_that_the_ingest_gives_it():
     """Fields of objects and lists by all names on their way, to any depth; tags that are one as JSON."""
-    fields = {"temperatura": {"c": 33, "f": None}, "t": [31, 29.5, {"x": [True]}], "leer": {}, "n": 1}
+    fields = {"temperatura": {"c": 33, "f": None}, "t": [31, 29.5, {"x": [True]}], "leer": {}, "n": 1, "z": 10**400}
     tags = {"o": {"b": [1, "é"], "a": 1}, "l": [1.5, None], "ja": True, "x": 1.0}
 
     async def script(stage: Stage) -> None:
@@ -378,6 +379,7 @@ def test_what_a_sensor_nests_has_the_names_that_the_ingest_gives_it():
         await stage.came(1)
         (frame,) = stage.frames
         assert frame.values == {"temperatura_c": 33, "t_0": 31, "t_1": 29.5, "t_2_x_0": True, "n": 1}
+        assert frame.bad == {"z": "larger than any float"}
         assert frame.origin.tags == {"o": '{"a":1,"b":[1,"é"]}', "l": "[1.5,null]", "ja": "true", "x": "1.0"}
 
     play(script, topics=["mov/dados/#"], format=Format.MOV)
@@ -439,6 +441,7 @@ def test_a_step_behind_that_raises_leaves_no_message_behind():
         ({"fields": {}}, "it has no values"),
         ({"fields": None}, "Expected `object`"),
         ({"tags": {"db": "x"}}, "db 'x' is no number"),
+        ({"tags": {"db": "9" * 5000}}, f"db '{'9' * 40}' is no number"),
     ],
 )
 def test_what_a_sensor_writes_wrongly_is_named(changes, reason):
@@ -513,6 +516,7 @@ def test_any_json_is_read_by_a_mapping(mapping, measurement, tags, values):
         ("2024-11-16T23:33:20.5+00:00", "rfc3339", 1731800000.5),
         ("x", "unix", "the time 'x' is no number"),
         (True, "unix", "the time True is no number"),
+        (10**400, "unix", "is no number"),
         (None, "unix", "there is no time at 't'"),
         (1731800000123, "unix", "1731800000123 is no time in seconds"),
         ([1], "rfc3339", "[1] is no time as"),
