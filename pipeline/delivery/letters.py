@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import lmdb
+
 from pipeline.errors import JournalError
+from pipeline.journal.folder import explain
 from pipeline.journal.journal import Journal
 from pipeline.journal.records import DeadLetter
 from pipeline.journal.tools import Entry, dead_entries, revived
@@ -20,6 +23,7 @@ __all__ = ["Letters"]
 _AT_ONCE = 1000
 _LOOK = 0.05
 _PATIENCE = 30.0
+_BOTH = "sent again, but also kept as dead letters"
 
 
 class Letters:
@@ -96,11 +100,13 @@ class Letters:
         deadline = loop.time() + _PATIENCE
         while self._delivery.safe <= last:
             if loop.time() >= deadline:
-                trouble = self._delivery.trouble or "the journal was not written in time"
-                raise JournalError(f"sent again, but also kept as dead letters: {trouble}")
+                raise JournalError(f"{_BOTH}: {self._delivery.trouble or 'the journal was not written in time'}")
             await asyncio.sleep(_LOOK)
 
 
 def _forget(journal: Journal, keys: Iterable[int]) -> None:
-    with journal.write() as (store, txn):
-        store.forget(txn, keys)
+    try:
+        with journal.write() as (store, txn):
+            store.forget(txn, keys)
+    except (lmdb.Error, OSError) as error:
+        raise JournalError(f"{_BOTH}: {explain(error, journal.folder)}") from error

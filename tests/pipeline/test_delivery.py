@@ -1055,3 +1055,28 @@ def test_dead_letters_are_sent_again_while_it_runs(tmp_path, interval):
 
     run_virtual(main)
     assert len(list(journal_tools.records(str(tmp_path / "j"), dead=True))) == 3
+
+
+def test_dead_letters_that_a_failing_disk_keeps_are_said_to_be_both(tmp_path, monkeypatch):
+    """They are under way again and can't be forgotten: whoever asked is told so in words."""
+
+    async def main(loop):
+        delivery = make_delivery(loop, tmp_path / "j")
+        receiver = Receiver(loop)
+        receiver.judge = lambda record: ("unknown machine", True) if b'"seq":7,' in record.plain else None
+        await delivery.open()
+        receiver.connect(delivery)
+        await produce(delivery, 2)
+        await until(lambda: delivery.commits.state.dead == 3 and not delivery.unacknowledged)
+        with monkeypatch.context() as patched:
+            full = lmdb.DiskError("mdb_put: No space left on device")
+            patched.setattr(Store, "forget", lambda *_: (_ for _ in ()).throw(full))
+            with pytest.raises(JournalError, match="sent again, but also kept as dead letters: disk full"):
+                await delivery.letters.requeue()
+        await until(lambda: delivery.commits.state.dead == 6)
+        receiver.judge = lambda _: None
+        assert await delivery.letters.requeue() == 6
+        assert delivery.stats()["dead_letters"] == 0
+        await delivery.close(2)
+
+    run_virtual(main)
