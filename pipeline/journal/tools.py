@@ -159,7 +159,7 @@ def requeue(path: str, ids: Iterable[int] | None = None) -> int:
     """
     with _changing(path) as journal, journal.write() as (store, txn):
         letters = {key: letter for key, letter in store.dead_letters(txn) if letter.topic}
-        keys = list(letters if ids is None else ids)
+        keys = list(letters if ids is None else dict.fromkeys(ids))
         unknown = [key for key in keys if key not in letters]
         if unknown:
             raise JournalError(f"journal '{path}' has no dead letter {unknown[0]} that can be sent again")
