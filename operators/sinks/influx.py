@@ -30,7 +30,7 @@ from pipeline.delivery.delivery import Delivery
 from pipeline.errors import Finding, LinkError, Severity
 from pipeline.journal.options import JournalOptions
 from pipeline.operator import Claim, Context, Flow, Forecast, Options, RunSink, Scope, sink
-from pipeline.posting.answers import Answer, explain_answer
+from pipeline.posting.answers import Answer, Verdict, explain_answer, judge
 from pipeline.posting.client import Access, Client, Url
 from pipeline.posting.headers import check_value
 from pipeline.posting.poster import Compression, Form, Limits, Poster
@@ -183,7 +183,7 @@ async def _diagnose(options: InfluxOptions, situation: Situation) -> AsyncIterat
     except LinkError as error:
         yield Diagnosis.of("token", error)
         return
-    if answer.status in _MEANINGS:
+    if judge(answer.status) is Verdict.LATER:
         yield Diagnosis.of("token", _explain(answer))
     else:  # no points are no write: 400, or 204
         yield Diagnosis(what="token", mark=Mark.GOOD, found=f"it may write to {options.org}/{options.bucket}")

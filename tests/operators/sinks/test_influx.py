@@ -11,8 +11,9 @@ import pytest
 
 from operators.sinks.influx import InfluxOptions, influx
 from pipeline.actor import Mailbox, State
-from pipeline.clock import VirtualLoop, run_virtual
+from pipeline.clock import VirtualLoop, run_virtual, virtual_clock
 from pipeline.codecs import Envelope
+from pipeline.diagnosis import Diagnosis, Mark, Situation
 from pipeline.errors import Severity
 from pipeline.frame import Frame, Stamp
 from pipeline.journal import tools
@@ -167,10 +168,34 @@ def test_requests_can_be_packed_or_plain(tmp_path, given):
     assert text.count(b"\n") == 1000
 
 
-@pytest.mark.parametrize(
+UNWILLING = pytest.mark.parametrize(
     ("status", "word"),
     [(401, "check token"), (403, "right to write"), (404, "org and bucket"), (429, "rate"), (500, "failed"), (503, "")],
 )
+
+
+@UNWILLING
+def test_the_doctor_takes_no_such_answer_for_the_right_to_write(status, word):
+    """It posts no points: a database that would store some takes that, or calls it a bad request."""
+    options = InfluxOptions(url="http://127.0.0.1", org="planta", bucket="processo", token=Secret("write"))
+
+    async def main(loop: VirtualLoop) -> list[Diagnosis]:
+        receiver = Receiver()
+        receiver.port = 80
+        receiver.answer = lambda _: status
+        await receiver.listen(loop)
+        situation = Situation(scope=Scope(graph="g", node="n"), clock=virtual_clock(loop))
+        refused = [each async for each in influx.diagnosed(options, situation)]
+        receiver.answer = lambda _: 400
+        return [refused[-1], *[each async for each in influx.diagnosed(options, situation)]]
+
+    refused, *good = run_virtual(main)
+    assert refused.mark is Mark.PROBLEM
+    assert word in f"{refused.found}; {refused.advice}"
+    assert (good[-1].mark, good[-1].found) == (Mark.GOOD, "it may write to planta/processo")
+
+
+@UNWILLING
 def test_answers_that_are_not_the_points_fault_keep_everything(tmp_path, status, word):
     """Backing off with what to do; nothing is given up, the order stays."""
     receiver = Receiver()
