@@ -133,7 +133,7 @@ class RotatingFile:
 
     def finished(self) -> list[Path]:
         """The finished files, oldest first."""
-        pattern = re.compile(rf"{re.escape(self.path.stem)}-(\d+){re.escape(self.path.suffix)}")
+        pattern = re.compile(rf"{re.escape(self.path.stem)}-(\d{{6,}}){re.escape(self.path.suffix)}")
         found = [
             (int(match[1]), path) for path in self.path.parent.iterdir() if (match := pattern.fullmatch(path.name))
         ]

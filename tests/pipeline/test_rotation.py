@@ -85,6 +85,7 @@ def test_a_line_longer_than_a_file_gets_one_of_its_own(make, tmp_path):
 def test_the_oldest_go_and_numbers_go_on(make, tmp_path):
     """Three stay beside the current one, also after a restart; files of others are left alone."""
     (tmp_path / "frames-old.jsonl").write_text("mine")
+    (tmp_path / "frames-2.jsonl").write_text("of another series, whose name ends in a number")
     for n in range(6):
         put(make(max_size=4), f"{n}")
         put(make(max_size=4), f"{n}b")
@@ -93,6 +94,7 @@ def test_the_oldest_go_and_numbers_go_on(make, tmp_path):
         "frames-000009.jsonl",
         "frames-000010.jsonl",
         "frames-000011.jsonl",
+        "frames-2.jsonl",
         "frames-old.jsonl",
         "frames.jsonl",
     ]
