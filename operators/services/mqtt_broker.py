@@ -160,12 +160,15 @@ def _broker(options: MqttBrokerOptions) -> Iterator[tuple[subprocess.Popen[bytes
 def _configure(options: MqttBrokerOptions) -> str:
     host = f"[{options.listen}]" if ":" in options.listen else options.listen
     text = _CONFIG
+    try:
+        login = f"{json.dumps(options.username)} = {json.dumps(options.password.reveal())}"  # JSON's strings are TOML's
+    except OSError as error:
+        raise PipelineError(f"password file '{error.filename}' can't be read ({error.strerror})") from error
     for version, port in (("v5", options.port), ("v4", options.port_311)):
         if port:
             text += _LISTENER.format(version=version, address=json.dumps(f"{host}:{port}"))
             if options.username:
-                # JSON's strings are TOML's.
-                text += f"auth = {{{json.dumps(options.username)} = {json.dumps(options.password.reveal())}}}\n"
+                text += f"auth = {{{login}}}\n"
     return text
 
 

@@ -107,6 +107,17 @@ def test_a_taken_port_names_option_and_variable():
         with_service(script, port=port)
 
 
+def test_a_password_whose_file_is_missing_is_no_defect_of_the_code(tmp_path):
+    """It names the file, and is tried again: somebody may put it there."""
+
+    async def script(task: asyncio.Task[None]) -> None:
+        with pytest.raises(PipelineError, match=f"password file '{tmp_path}/secret' can't be read") as caught:
+            await task
+        assert not caught.value.fatal
+
+    with_service(script, port=free_port(), username="edge", password=Secret(file=tmp_path / "secret"))
+
+
 def test_a_dead_broker_is_an_error_that_the_engine_repairs(children):
     """When the process dies the service fails, not for good; started again on the same port it serves again."""
     port = free_port()
