@@ -117,7 +117,7 @@ class Oee(Options):
 
     def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
         """What is counted, and when."""
-        if (self.good is None) is (self.total is None):
+        if bool(self.good) is bool(self.total):
             message = "gives both good and total" if self.good else "gives neither good nor total"
             yield Finding(path=(), message=message, hint="give one of them: the other follows")
         if self.window is Window.SHIFT and not self.shifts:

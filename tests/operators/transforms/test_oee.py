@@ -421,6 +421,7 @@ BASE = "type: oee, from: press, running: on, ideal_rate: 30"
         ("{type: oee, from: press, running: on, good: g}", "ideal_rate: is required and missing"),
         ("{type: oee, from: press, running: on, good: g, ideal_rate: 0}", "ideal_rate: must be > 0"),
         (f"{{{BASE}}}", "gives neither good nor total; give one of them"),
+        (f"{{{BASE}, good: ''}}", "gives neither good nor total; give one of them"),
         (f"{{{BASE}, good: g, total: t}}", "gives both good and total"),
         (f"{{{BASE}, good: g, window: shift}}", "shifts: window: shift needs them"),
         (f"{{{BASE}, good: g, timezone: America/SaoPaulo}}", "timezone: unknown time zone 'America/SaoPaulo'"),
