@@ -256,6 +256,9 @@ def _same(job: Job, seen: Seen) -> Iterator[str]:
         lines = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise UsageError(f"'{path}' is no file of JSON lines: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not isinstance(line, dict):
+            raise UsageError(f"'{path}' is no file of frames: line {number} is no JSON object")
     frames = [json.loads(CODECS["full"].encode(frame)) for frame in seen.taken]
     if len(lines) != len(frames):
         yield f"count: expected {len(lines)} frames, got {len(frames)}"
@@ -271,7 +274,8 @@ def _same(job: Job, seen: Seen) -> Iterator[str]:
 
 
 def _frame_differences(line: Any, frame: Any) -> Iterator[Difference]:
-    if abs(line.get("ts", 0.0) - frame["ts"]) > _REPLAYED:
-        yield Difference(path="ts", expected=shown(line.get("ts", ABSENT)), got=shown(frame["ts"]))
+    ts = line.get("ts", ABSENT)
+    if not (isinstance(ts, int | float) and abs(ts - frame["ts"]) <= _REPLAYED):
+        yield Difference(path="ts", expected=shown(ts), got=shown(frame["ts"]))
     mine = {name: value for name, value in line.items() if name not in {"ts", "node"}}
     yield from differences(mine, {name: value for name, value in frame.items() if name != "ts"}, exact=True)

@@ -426,3 +426,20 @@ def main_code(*arguments):
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
     return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("3", "can't be run\n         'same.jsonl' is no file of frames: line 1 is no JSON object"),
+        ('{"ts": "noon"}', 'frame 1: ts: expected "noon", got 1731800000.0'),
+        ('{"ts": null}', "frame 1: ts: expected null, got 1731800000.0"),
+        ("{}", "frame 1: ts: expected nothing, got 1731800000.0"),
+    ],
+)
+def test_what_is_no_frame_in_a_file_of_frames_is_told_in_words(tested, tmp_path, line, said):
+    """A line that somebody wrote by hand."""
+    (tmp_path / "same.jsonl").write_text(f"{line}\n")
+    code, out, _ = tested(case(expect="same_as: same.jsonl"))
+    assert code == 1
+    assert said in out
