@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -51,7 +52,10 @@ class TlsOptions(Options):
 
 def is_loopback(host: str) -> bool:
     """True for names and addresses that never leave this machine."""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def make_context(options: TlsOptions) -> ssl.SSLContext | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Annotated
@@ -12,6 +11,7 @@ from msgspec import Meta
 
 from pipeline.errors import Finding
 from pipeline.operator import Options, Scope
+from pipeline.tls import is_loopback
 from pipeline.units import Secret
 
 __all__ = ["Http"]
@@ -60,7 +60,7 @@ class Http(Options):
         except ValueError as error:
             yield Finding(path=("listen",), message=str(error), hint="write host:port, such as 127.0.0.1:9108")
             return
-        if not (_is_loopback(host) or self.token or any(self.users.values()) or self.insecure):
+        if not (is_loopback(host) or self.token or any(self.users.values()) or self.insecure):
             yield Finding(
                 path=("listen",),
                 message=f"other machines can connect to {host}, and nobody would have to log in",
@@ -69,10 +69,3 @@ class Http(Options):
         for name, password in self.users.items():
             if not password:
                 yield Finding(path=("users", name), message="an empty password", hint="set one, or remove the user")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

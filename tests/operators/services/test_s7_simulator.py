@@ -133,9 +133,10 @@ def test_wrong_blocks_are_found_offline(block, path, message):
     assert found.message.startswith(message)
 
 
-def test_a_block_twice_is_an_error_and_the_open_network_a_warning():
-    """S7 has no login: listening elsewhere than on loopback is said."""
-    wrong = SimulatorOptions(dbs=[SimulatedBlock(db=1, size=1)] * 2, listen="0.0.0.0")  # noqa: S104 - the case
+@pytest.mark.parametrize("listen", ["0.0.0.0", "127.example.com"])  # noqa: S104 - the case
+def test_a_block_twice_is_an_error_and_the_open_network_a_warning(listen):
+    """S7 has no login: listening elsewhere than on loopback is said; a name is none of its addresses."""
+    wrong = SimulatorOptions(dbs=[SimulatedBlock(db=1, size=1)] * 2, listen=listen)
     found = list(wrong.check(Scope(graph="g", node="plc")))
     assert [(each.path, each.severity) for each in found] == [
         (("dbs", 1, "db"), Severity.ERROR),
