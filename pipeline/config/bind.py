@@ -194,11 +194,8 @@ class Binder:
             self.vague = self.vague or shapes(unwrap(hint)[0]) != {"single value"}
         return found
 
-    def text(self, scalar: Scalar, path: OptionPath = ()) -> Text | Failed:
-        """A scalar with its variables filled in; missing ones are reported where they are needed."""
-        return self._filled(scalar, scalar.text, path)
-
     def _filled(self, scalar: Scalar, text: str, path: OptionPath) -> Text | Failed:
+        """A scalar with its variables filled in; missing ones are reported where they are needed."""
         try:
             result = interpolate(text, self._environ) if "${" in text else Substituted(text=text)
         except SubstitutionError as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
-from pipeline.config.document import locate
 from pipeline.config.problems import Problems
-from pipeline.config.wiring import Draft
+from pipeline.config.wiring import Draft, cycle_of
+from pipeline.errors import Finding
 from pipeline.operator import Operator, Scope
 
 __all__ = ["check_circles"]
@@ -35,23 +33,13 @@ def check_circles(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None
     givers = {name: {giver for giver, _ in draft.inputs} for name, (draft, _) in sound.items()}
     for sink, source in outside:
         givers[source].add(sink)
-    while cycle := _cycle(givers):
+    while cycle := cycle_of(givers):
         step = next((step for step in pairwise(cycle) if step in outside), None)
         if step is None:
             return  # a circle within the graph has been told, and must be mended first
         sink, source = step
         channel, other = outside[sink, source]
-        draft = sound[sink][0]
         message = f"publishes {channel} where node '{source}' subscribes {other}: {' -> '.join(cycle)}"
         hint = "frames would go round for ever; publish elsewhere, or subscribe to less"
-        draft.tell(problems, locate(draft.record, channel.path), message, hint, path=channel.path)
+        sound[sink][0].find(problems, Finding(path=channel.path, message=message, hint=hint))
         givers[source].discard(sink)
-
-
-def _cycle(givers: Mapping[str, set[str]]) -> list[str]:
-    """A circle of nodes in the direction of the frames, the first at both ends; empty without one."""
-    try:
-        TopologicalSorter(givers).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-    return []

@@ -6,12 +6,10 @@ Only this graph is seen: another process that writes the same bytes, or one PLC 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
-from pipeline.config.document import locate
 from pipeline.config.problems import Problems
-from pipeline.config.wiring import Draft
+from pipeline.config.wiring import Draft, cycle_of
 from pipeline.errors import Finding
 from pipeline.frame import Extent
 from pipeline.operator import Copy, Operator, Scope
@@ -67,7 +65,7 @@ def _check_writers(written: list[tuple[Draft, Copy]], problems: Problems) -> Non
                 f"where {_named(before.source)} is written{who}"
             )
             hint = "a range has one writer: give each its own, or leave one out"
-            draft.tell(problems, locate(draft.record, copy.path), message, hint, path=copy.path)
+            draft.find(problems, Finding(path=copy.path, message=message, hint=hint))
             break
 
 
@@ -76,26 +74,13 @@ def _check_circles(written: list[tuple[Draft, Copy]], reads: list[Extent], probl
     givers: dict[Extent, set[Extent]] = {}
     for _, copy, extent in steps:
         givers.setdefault(extent, set()).add(copy.source)
-    try:
-        TopologicalSorter(givers).prepare()
-    except CycleError as error:
-        circle: list[Extent] = error.args[1]
-        draft, copy = _last_step(steps, circle)
-        words = " -> ".join(_named(extent) for extent in circle)
+    if circle := cycle_of(givers):
+        pairs = set(pairwise(circle))
+        # The writer that closes it: the last in the file.
+        draft, copy = next((draft, copy) for draft, copy, extent in reversed(steps) if (copy.source, extent) in pairs)
+        message = f"bytes would go round in a circle: {' -> '.join(map(_named, circle))}"
         hint = "what is written must not be read again: mirror in one direction, or into bytes that nobody mirrors"
-        draft.tell(
-            problems,
-            locate(draft.record, copy.path),
-            f"bytes would go round in a circle: {words}",
-            hint,
-            path=copy.path,
-        )
-
-
-def _last_step(steps: list[tuple[Draft, Copy, Extent]], circle: list[Extent]) -> tuple[Draft, Copy]:
-    """The writer that closes a circle: the last in the file."""
-    pairs = set(pairwise(circle))
-    return next((draft, copy) for draft, copy, extent in reversed(steps) if (copy.source, extent) in pairs)
+        draft.find(problems, Finding(path=copy.path, message=message, hint=hint))
 
 
 def _named(extent: Extent) -> str:

@@ -20,7 +20,6 @@ from pipeline.config.lexical import Line, Scan, Span, split
 __all__ = ["GLUED", "Mishap", "diagnose", "indented", "mechanical", "missing_space", "replace_lines"]
 
 _KEY = re.compile(r"(?:- +)*[\w.\-]+ *:(?:\s|$)")
-_OPENER = re.compile(r"(?:- +)*[\w.\-]+ *:(?: [&!]\S+)*$|-$")
 GLUED = re.compile(r"([A-Za-z_][\w\-]*):(?![/:])(\S.*)")
 """A key and its value without the space between; `http://…` is none."""
 _GLUED_DASH = re.compile(r"-[{\[]")

@@ -322,7 +322,7 @@ def describe(options: Any, margin: str = "") -> Iterator[str]:
         kind = "" if any(is_options(member) for member in members(base)) else expected(base)
         about = ", ".join(part for part in (kind, state) if part)
         yield f"{margin}{field.encode_name}" + (f" ({about})" if about else "") + (f": {text}" if text else "")
-        for inner in _inner_options(base):
+        for _, inner in _ways(base):
             yield from describe(inner, f"{margin}  ")
 
 
@@ -394,12 +394,3 @@ def _ways(base: Any) -> Iterator[tuple[str, type[Any]]]:
         for part in get_args(plain):
             if part is not Ellipsis:
                 yield from ((step + way, inner) for way, inner in _ways(part))
-
-
-def _inner_options(base: Any) -> Iterator[type[Any]]:
-    for member in members(base):
-        plain, _ = unwrap(member)
-        if is_options(plain):
-            yield plain
-        else:
-            yield from (found for part in get_args(plain) if part is not Ellipsis for found in _inner_options(part))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeVar
@@ -15,9 +15,10 @@ from pipeline.config.problems import Problems
 from pipeline.errors import Finding, Severity, nearest
 from pipeline.operator import NodeKind, Operator, Options, Scope
 
-__all__ = ["Draft", "check_claims", "check_names", "check_wiring", "in_data_order"]
+__all__ = ["Draft", "check_claims", "check_names", "check_wiring", "cycle_of", "in_data_order"]
 
 AnswerT = TypeVar("AnswerT")
+KeyT = TypeVar("KeyT", bound=Hashable)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _NO_OUTPUT = (NodeKind.SINK, NodeKind.SERVICE)
 
@@ -175,17 +176,24 @@ def _check_inputs(draft: Draft, named: Mapping[str, Draft], problems: Problems, 
 def _cycles(named: Mapping[str, Draft]) -> Iterator[list[str]]:
     """Cycles, each as names in the direction of the frames, the first in the file at both ends."""
     givers = {name: [giver for giver, _ in draft.inputs if giver in named] for name, draft in named.items()}
-    while True:
-        try:
-            TopologicalSorter(givers).prepare()
-        except CycleError as error:
-            cycle: list[str] = error.args[1][:-1]
-            first = min(range(len(cycle)), key=lambda index: list(named).index(cycle[index]))
-            cycle = [*cycle[first:], *cycle[:first], cycle[first]]
-            yield cycle
-            givers[cycle[0]].remove(cycle[-2])
-        else:
-            return
+    while cycle := cycle_of(givers)[:-1]:
+        first = min(range(len(cycle)), key=lambda index: list(named).index(cycle[index]))
+        cycle = [*cycle[first:], *cycle[:first], cycle[first]]
+        yield cycle
+        givers[cycle[0]].remove(cycle[-2])
+
+
+def cycle_of(givers: Mapping[KeyT, Iterable[KeyT]]) -> list[KeyT]:
+    """A cycle from giver to taker, the first at both ends; empty without one.
+
+    Args:
+        givers: of each taker.
+    """
+    try:
+        TopologicalSorter(givers).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def in_data_order(named: Mapping[str, Draft]) -> list[Draft]:
@@ -204,18 +212,12 @@ def check_claims(drafts: list[tuple[Draft, Scope]], problems: Problems) -> None:
     first: dict[tuple[str, str], tuple[Draft, Value]] = {}
     for draft, scope in drafts:
         for claim in draft.ask(Operator.claimed, scope) or ():
-            place = locate(draft.record, claim.path)
             key = (claim.what, claim.key)
             if key not in first:
-                first[key] = (draft, place)
+                first[key] = (draft, locate(draft.record, claim.path))
                 continue
             other, where = first[key]
             who = "this node too" if other is draft else f"node '{other.name}' too"
             message = f"the {claim.what} '{claim.key}' is taken by {who} (line {where.line})"
-            draft.tell(
-                problems,
-                place,
-                message,
-                "only one may have it: give each its own, or make the two one node",
-                path=claim.path,
-            )
+            hint = "only one may have it: give each its own, or make the two one node"
+            draft.find(problems, Finding(path=claim.path, message=message, hint=hint))
