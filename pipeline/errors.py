@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = [
@@ -190,11 +190,12 @@ class JournalUnwritable(JournalError):
         super().__init__(f"journal '{path}' can't be written: {reason}")
 
 
-class ReadError(PipelineError):
-    """A read failed.
+class _Explained(PipelineError):
+    """What failed at another end of a line.
 
     Attributes:
-        reason: a short constant for the frame's `error` and for metrics: "timeout", "refused", "connection lost".
+        reason: a short constant, for frames, states and metrics.
+        detail: what was seen; may be empty.
         advice: what to do, in one sentence; may be empty.
     """
 
@@ -205,27 +206,19 @@ class ReadError(PipelineError):
         super().__init__("; ".join(part for part in (f"{reason}: {detail}" if detail else reason, advice) if part))
 
 
+class ReadError(_Explained):
+    """A read failed.
+
+    Its reasons, in frames and metrics: "timeout", "refused", "connection lost" and others.
+    """
+
+
 class Refused(ReadError):
     """The PLC answered, and the answer is no. `advice` names the setting to change."""
 
 
-@dataclass(eq=False)
-class LinkError(PipelineError):
+class LinkError(_Explained):
     """A receiver can't be reached or refused the connection.
 
-    Attributes:
-        reason: a short constant: "name", "refused", "timeout", "tls", "login", "taken over", "lost".
-        detail: what was seen.
-        advice: what to do.
+    Its reasons: "name", "refused", "timeout", "tls", "login", "taken over", "lost" and others.
     """
-
-    reason: str
-    detail: str = ""
-    advice: str = ""
-    args: tuple[object, ...] = field(default=(), init=False, repr=False)
-
-    def __str__(self) -> str:
-        """Reason, detail and advice in one line."""
-        return "; ".join(
-            part for part in (f"{self.reason}: {self.detail}" if self.detail else self.reason, self.advice) if part
-        )
