@@ -40,11 +40,7 @@ def probe(folder: Path, receiver: str) -> None:
     """
     missing = [path for path in (folder, *folder.parents) if not os.access(path, os.F_OK)]
     try:
-        held = journal_folder.lock(folder)
-        try:
-            state = _state(folder)
-        finally:
-            held.release()
+        state = _state(folder)
     finally:
         if missing:
             # What somebody has put there meanwhile stays.
@@ -61,11 +57,7 @@ def waiting(folder: Path) -> int:
     if not (folder / "data.mdb").is_file():
         return 0
     try:
-        held = journal_folder.lock(folder)
-        try:
-            state = _state(folder)
-        finally:
-            held.release()
+        state = _state(folder)
     except JournalError:
         return 0
     return state.frames if state else 0
@@ -90,8 +82,9 @@ def obstacle(folder: Path) -> str:
 
 
 def _state(folder: Path) -> State | None:
-    """The counters of a locked journal; None when there is none, or none that this version would go on with."""
+    """The counters of a journal, locked meanwhile; None without one, or one that this version would go on with."""
     data = folder / "data.mdb"
+    held = journal_folder.lock(folder)
     try:
         if not data.exists():
             if not os.access(folder, os.W_OK | os.X_OK):
@@ -101,10 +94,11 @@ def _state(folder: Path) -> State | None:
             pass
         if not data.stat().st_size or journal_check.check(folder, thorough=not journal_folder.marked(folder)):
             return None
-        store = Store(folder, readonly=True)
+        with contextlib.closing(Store(folder, readonly=True)) as store:
+            return store.state if store.state.version == VERSION else None
     except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError, lmdb.NotFoundError, ValueError):
         return None
     except (lmdb.Error, OSError) as error:
         raise JournalUnwritable(str(folder), explain(error, folder)) from error
-    store.close()
-    return store.state if store.state.version == VERSION else None
+    finally:
+        held.release()

@@ -163,9 +163,8 @@ def requeue(path: str, ids: Iterable[int] | None = None) -> int:
         unknown = [key for key in keys if key not in letters]
         if unknown:
             raise JournalError(f"journal '{path}' has no dead letter {unknown[0]} that can be sent again")
-        _append(store, txn, [revived(letters[key]) for key in keys])
-        store.forget(txn, keys)
-        return len(keys)
+        _append(store, txn, (revived(letters[key]) for key in keys))
+        return store.forget(txn, keys)
 
 
 def resend(path: str, since: float, until: float, plc: str = "") -> int:
@@ -186,17 +185,9 @@ def resend(path: str, since: float, until: float, plc: str = "") -> int:
     """
     with _changing(path) as journal, journal.write() as (store, txn):
         kept = [key for key, _ in store.kept(txn)]
-        count = 0
-        chunk: list[Record] = []
-        for key in kept:
-            value = store.get(txn, key)
-            found = decode_batch(key, value)[0] if value is not None else []
-            chunk.extend(record for record in found if since <= record.ts < until and plc in {"", record.plc})
-            if len(chunk) >= _CHUNK or key == kept[-1]:
-                _append(store, txn, chunk)
-                count += len(chunk)
-                chunk = []
-        return count
+        found = (record for key in kept for record in decode_batch(key, store.get(txn, key) or b"")[0])
+        wanted = (record for record in found if since <= record.ts < until and plc in {"", record.plc})
+        return _append(store, txn, wanted)
 
 
 def prune(path: str, *, older_than: float | None = None, dead: bool = False, wall: float | None = None) -> int:
@@ -256,15 +247,9 @@ def add(path: str, records: Iterable[Record], receiver: str, *, room: int = 0) -
         JournalForeign: it holds frames for another receiver.
         JournalError: it can't be written.
     """
-    rest = iter(records)
-    with _opened(path, room) as journal:
-        count = 0
-        with journal.write() as (store, txn):
-            journal.claim(receiver)
-            while chunk := list(islice(rest, _CHUNK)):
-                _append(store, txn, chunk)
-                count += len(chunk)
-        return count
+    with _opened(path, room) as journal, journal.write() as (store, txn):
+        journal.claim(receiver)
+        return _append(store, txn, records)
 
 
 def _logged(store: Store, txn: Any) -> Iterator[Entry]:
@@ -298,11 +283,15 @@ def revived(letter: DeadLetter) -> Record:
     return Record(0, letter.body, letter.topic, letter.qos, letter.codec, letter.plc, letter.ts, letter.body)
 
 
-def _append(store: Store, txn: Any, revived: list[Record]) -> None:
-    for n, record in enumerate(revived, store.state.next):
-        record.n = n
-    for batch in split(revived):
-        store.append(txn, batch, store.state.age, time.time(), compress=False)
+def _append(store: Store, txn: Any, records: Iterable[Record]) -> int:
+    """Write records behind all others, some at a time; how many there were."""
+    begin, rest = store.state.next, iter(records)
+    while chunk := list(islice(rest, _CHUNK)):
+        for n, record in enumerate(chunk, store.state.next):
+            record.n = n
+        for batch in split(chunk):
+            store.append(txn, batch, store.state.age, time.time(), compress=False)
+    return store.state.next - begin
 
 
 def _existing(path: str) -> Path:
