@@ -23,9 +23,11 @@ from pipeline.clock import Clock
 from pipeline.delivery.ledger import Ledger
 from pipeline.errors import JournalError
 from pipeline.journal.file import State
-from pipeline.journal.journal import Journal, Outcome, Work, explain
+from pipeline.journal.folder import explain
+from pipeline.journal.journal import Journal
 from pipeline.journal.options import JournalOptions
 from pipeline.journal.records import Record
+from pipeline.journal.work import Outcome, Work
 from pipeline.retry import Backoff, Retry
 from pipeline.units import Duration
 

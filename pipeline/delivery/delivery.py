@@ -14,20 +14,20 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.actor import State
-from pipeline.codecs import CODECS, Codec
+from pipeline.codecs import Codec
 from pipeline.delivery.admission import Admission
 from pipeline.delivery.breaker import Breaker
 from pipeline.delivery.commits import Commits
-from pipeline.delivery.lanes import Lanes
+from pipeline.delivery.lanes import Lanes, mark_replayed
 from pipeline.delivery.ledger import Ledger
 from pipeline.delivery.letters import Letters
 from pipeline.delivery.sender import Send, Sender
 from pipeline.delivery.stats import Intake, report, stats
 from pipeline.errors import JournalError
 from pipeline.frame import Frame, Origin
-from pipeline.journal.journal import Outcome
 from pipeline.journal.options import JournalOptions
 from pipeline.journal.records import Record
+from pipeline.journal.work import Outcome
 from pipeline.operator import Context
 from pipeline.retry import Backoff, Retry
 
@@ -239,10 +239,9 @@ class Delivery:
             raise JournalError(f"journal '{self.options.path}' is not open")
         last, now = -1, self._clock.monotonic()
         for record in records:
-            codec = CODECS.get(record.codec)
-            body = codec.mark_replayed(record.plain) if codec else record.plain
+            mark_replayed(record)
             last = record.n = self.commits.next
-            record.body, record.replayed, record.accepted, record.ready = body, True, now, self._ready
+            record.accepted, record.ready = now, self._ready
             self.ledger.pending[record.n] = record
             self.commits.next += 1
             self.unacknowledged += 1

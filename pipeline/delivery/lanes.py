@@ -17,7 +17,7 @@ from pipeline.codecs import CODECS
 from pipeline.journal.options import Order
 from pipeline.journal.records import Record
 
-__all__ = ["Lanes"]
+__all__ = ["Lanes", "mark_replayed"]
 
 HELD_LIMIT = 2048
 READ_BELOW = 1024
@@ -125,12 +125,12 @@ class Lanes:
 
     def _hold(self, record: Record) -> None:
         record.held = True
-        _mark(record)
+        mark_replayed(record)
         self._backlog.append(record)
 
     def retry(self, record: Record, due: float) -> None:
         """Try a refused record again at `due` (monotonic seconds), in the replay lane."""
-        _mark(record)
+        mark_replayed(record)
         heapq.heappush(self._retries, (due, record.n, record))
 
     def take(self, room: int, share: int, now: float, ordinal: int) -> list[Record]:
@@ -205,7 +205,8 @@ def _move(queue: deque[Record], count: int, taken: list[Record]) -> None:
         taken.extend([queue.popleft() for _ in range(count)])
 
 
-def _mark(record: Record) -> None:
+def mark_replayed(record: Record) -> None:
+    """Mark a record as one of the backlog, also in the body that is sent."""
     if not record.replayed:
         record.replayed = True
         codec = CODECS.get(record.codec)

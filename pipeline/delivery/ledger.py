@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from pipeline.journal.journal import Loaded
 from pipeline.journal.records import Batch, DeadLetter, Record
+from pipeline.journal.work import Loaded
 
 __all__ = ["Ledger"]
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pipeline.delivery.delivery import Delivery
     from pipeline.metrics import Metrics
 
-__all__ = ["Intake", "headroom", "report", "stats"]
+__all__ = ["Intake", "report", "stats"]
 
 _SAMPLE_EVERY = 5.0
 _SAMPLES = 13
@@ -41,7 +41,7 @@ class Intake:
         return (self.frames - frames) / (now - start), (self.bytes - size) / (now - start)
 
 
-def headroom(delivery: Delivery, now: float) -> float:
+def _headroom(delivery: Delivery, now: float) -> float:
     """Seconds until frames are lost if the receiver stays away: by age, and by size and disk at the present intake.
 
     Args:
@@ -72,7 +72,7 @@ def stats(delivery: Delivery, now: float) -> dict[str, object]:
         "backlog_frames": delivery.backlog,
         "backlog_bytes": commits.state.bytes - commits.state.kept_bytes,
         "backlog_oldest_age_seconds": round(commits.oldest_age(), 3),
-        "backlog_headroom_seconds": round(headroom(delivery, now)),
+        "backlog_headroom_seconds": round(_headroom(delivery, now)),
         "journal_bytes": commits.state.bytes,
         "journal_path": delivery.options.path,
         "in_flight": delivery.in_flight,
@@ -112,6 +112,6 @@ def report(delivery: Delivery, monotonic: Callable[[], float], metrics: Metrics,
     read_gauge(
         "edge_backlog_headroom_seconds",
         "time until frames are lost if the receiver stays away",
-        lambda: headroom(delivery, monotonic()),
+        lambda: _headroom(delivery, monotonic()),
     )
     read_gauge("edge_dead_letters", "frames that the receiver refused for good", lambda: commits.state.dead)

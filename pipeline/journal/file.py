@@ -211,9 +211,9 @@ class Store:
 
     # --- the log
 
-    def append(self, txn: Any, records: Sequence[Record], age: float, wall: float, *, compress: bool) -> int:
-        """Write one batch behind all others; returns its cost."""
-        return self.insert(txn, records[0].n, records, age, wall, compress=compress, append=True)
+    def append(self, txn: Any, records: Sequence[Record], age: float, wall: float, *, compress: bool) -> None:
+        """Write one batch behind all others."""
+        self.insert(txn, records[0].n, records, age, wall, compress=compress, append=True)
 
     def insert(
         self,
@@ -225,15 +225,14 @@ class Store:
         *,
         compress: bool,
         append: bool = False,
-    ) -> int:
-        """Write one batch anywhere; returns its cost."""
+    ) -> None:
+        """Write one batch anywhere."""
         value = encode_batch(key, records, age, wall, compress=compress)
         if not txn.put(_KEY.pack(key), value, db=self._log, append=append, overwrite=False):
             raise lmdb.KeyExistsError(f"a batch at or behind ordinal {key} is there already")
         self.state.frames += len(records)
         self.state.bytes += cost(len(value))
         self.state.next = max(self.state.next, records[-1].n + 1)
-        return cost(len(value))
 
     def delete(self, txn: Any, key: int) -> int:
         """Remove a batch, acknowledged or not; the records it held, 0 when it is not there any more."""

@@ -20,23 +20,11 @@ import msgspec
 from pipeline.errors import JournalError, JournalForeign
 from pipeline.journal import folder as journal_folder
 from pipeline.journal.file import State, Store
-from pipeline.journal.folder import explain
-from pipeline.journal.options import Compression, JournalOptions, Order, WhenFull, same_receiver
-from pipeline.journal.records import Batch, DeadLetter, Record, decode_batch, split
+from pipeline.journal.options import Compression, JournalOptions, WhenFull, same_receiver
+from pipeline.journal.records import Batch, DeadLetter, decode_batch, split
 from pipeline.journal.work import Loaded, Outcome, Work
 
-__all__ = [
-    "Compression",
-    "Journal",
-    "JournalOptions",
-    "Loaded",
-    "Order",
-    "Outcome",
-    "Record",
-    "WhenFull",
-    "Work",
-    "explain",
-]
+__all__ = ["Journal"]
 
 READ_BYTES = 256 * 1024
 _FAILURES = (lmdb.Error, OSError, JournalError)
@@ -276,7 +264,7 @@ class Journal:
             store.append(txn, records, work.age, work.wall, compress=compress)
             outcome.written.append(Batch(records[0].n, len(records)))
         self._limit(store, txn, work, outcome)
-        self._look(txn, store)
+        self._look(txn)
 
     def _limit(self, store: Store, txn: Any, work: Work, outcome: Outcome) -> None:
         """Kept batches go first, then, by age and size, the oldest that have no records in memory."""
@@ -298,8 +286,8 @@ class Journal:
         for key, reason in victims:
             outcome.evicted.append((key, store.delete(txn, key), reason))
 
-    def _look(self, txn: Any, store: Store | None = None) -> None:
-        oldest = next((store or self._current()).unacknowledged(txn), None)
+    def _look(self, txn: Any) -> None:
+        oldest = next(self._current().unacknowledged(txn), None)
         self.oldest = None if oldest is None else oldest[1].age
 
     def _read(self, work: Work, outcome: Outcome) -> None:

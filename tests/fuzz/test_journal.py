@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.journal.journal import Journal, JournalOptions, Work
+from pipeline.journal.journal import Journal
+from pipeline.journal.options import JournalOptions
 from pipeline.journal.records import Record, count_of, decode_batch, decode_header, encode_batch, find_batches
+from pipeline.journal.work import Work
 from tests.parts.fuzzing import damaged, fuzzed
 
 WALL = 1_731_800_000.0

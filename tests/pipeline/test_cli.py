@@ -12,9 +12,10 @@ from pipeline.cli import cli, main, shipped_graphs
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.codecs import CODECS
 from pipeline.delivery.delivery import Delivery
-from pipeline.journal.journal import Journal, Work
+from pipeline.journal.journal import Journal
 from pipeline.journal.options import JournalOptions
 from pipeline.journal.records import Record
+from pipeline.journal.work import Work
 from pipeline.units import Duration
 from tests.parts.engine import PLANT, data, make_context, origin
 from tests.parts.waiting import eventually

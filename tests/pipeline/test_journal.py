@@ -23,8 +23,11 @@ from pipeline.journal import file as journal_file
 from pipeline.journal import records
 from pipeline.journal import tools as journal_tools
 from pipeline.journal.file import State, Store
-from pipeline.journal.journal import Compression, Journal, JournalOptions, Outcome, WhenFull, Work, explain
+from pipeline.journal.folder import explain
+from pipeline.journal.journal import Journal
+from pipeline.journal.options import Compression, JournalOptions, WhenFull
 from pipeline.journal.records import DeadLetter, Record
+from pipeline.journal.work import Outcome, Work
 from pipeline.units import Duration, Size
 
 WALL = 1_731_800_000.0
