@@ -85,10 +85,7 @@ class Graph:
 
     def edges(self) -> Iterable[tuple[Node, Node]]:
         """Pairs (giver, taker) of enabled nodes."""
-        for node in self.running():
-            for giver in node.inputs:
-                if self.nodes[giver].enabled:
-                    yield self.nodes[giver], node
+        return (pair for pair in self._all_edges() if pair[0].enabled and pair[1].enabled)
 
     def as_text(self) -> str:
         """A tree of who gives to whom. A node that takes from several stands below the first, and is named again."""

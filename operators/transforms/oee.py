@@ -41,6 +41,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -176,7 +177,7 @@ def _predict(options: Oee, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG
     """A result of each machine a period; the ends of windows hardly count."""
     fields = {"running": options.running, **{name: signal.field for name, signal in options.signals.items()}}
     warnings = [
-        Finding(path=(option,), message=finding.message, hint=finding.hint, severity=finding.severity)
+        replace(finding, path=(option,))
         for option, field in fields.items()
         for finding in unmatched([field], inflow.names, ())
     ]

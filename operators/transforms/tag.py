@@ -61,8 +61,5 @@ def _predict(options: Tag, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG
     """As many frames, each longer by its tags."""
     added = sum(len(f'"{name}":"{value}",'.encode()) for name, value in options.tags.items())
     flow = replace(inflow, size=inflow.size + added)
-    warnings = tuple(
-        Finding(path=each.path, message=each.message, hint=each.hint, severity=Severity.WARNING)
-        for each in check_fixed(options.tags, ("tags",), sorted(inflow.names))
-    )
-    return Forecast(flow=flow, warnings=warnings)
+    clashes = check_fixed(options.tags, ("tags",), sorted(inflow.names))
+    return Forecast(flow=flow, warnings=tuple(replace(each, severity=Severity.WARNING) for each in clashes))

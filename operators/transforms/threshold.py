@@ -130,12 +130,8 @@ def _predict(options: Threshold, scope: Scope, inflow: Flow) -> Forecast:  # noq
     else:
         names, size = frozenset({options.result}), min(inflow.size, _TAGS) + added
     flow = replace(inflow, size=size, names=names, partial=inflow.partial and options.into is Into.VALUES)
-    return Forecast(flow=flow, warnings=tuple(_unmatched(options.field, inflow)))
-
-
-def _unmatched(field: str, inflow: Flow) -> Iterable[Finding]:
-    for finding in unmatched([field], inflow.names, ()):
-        yield Finding(path=("field",), message=finding.message, hint=finding.hint, severity=finding.severity)
+    warnings = tuple(replace(each, path=("field",)) for each in unmatched([options.field], inflow.names, ()))
+    return Forecast(flow=flow, warnings=warnings)
 
 
 class _Judge:

@@ -127,9 +127,9 @@ def test_a_taken_port_is_an_error_that_says_what_to_set():
 )
 def test_wrong_blocks_are_found_offline(block, path, message):
     """Each mistake is told with its option's path."""
-    wrong = SimulatorOptions(dbs=[SimulatedBlock(db=1, **block)])
+    wrong = SimulatedBlock(db=1, **block)
     (found,) = wrong.check(Scope(graph="g", node="plc", layouts=LAYOUTS, folder=Path()))
-    assert (found.path, found.severity) == (("dbs", 0, *path), Severity.ERROR)
+    assert (found.path, found.severity) == (path, Severity.ERROR)
     assert found.message.startswith(message)
 
 
