@@ -16,7 +16,7 @@ from prometheus_client import ProcessCollector
 
 from pipeline import errors
 from pipeline.mqtt.reasons import Refusal
-from pipeline.reference import put
+from pipeline.reference import MADE, metric_name, put
 from pipeline.sayings import UNFIT, Form, Saying, kinds, sayings
 from pipeline.source import Call, calls
 
@@ -27,8 +27,6 @@ ERRORS = Path(__file__).parent / "ERRORS.md"
 
 BEGIN = "<!-- made by `python -m pipeline.inventory` -->"
 END = "<!-- /made -->"
-_COUNTED = {"counter": "counter", "gauge": "gauge", "histogram": "histogram"}
-_READ = {"read_counter": "counter", "read_gauge": "gauge"}
 _FAMILIES = {"CounterMetricFamily": "counter", "GaugeMetricFamily": "gauge"}
 _UNITS = {"_seconds": "seconds", "_bytes": "bytes", "_ms": "milliseconds"}
 _UNFIT_MEANS = (
@@ -75,11 +73,11 @@ def counts() -> list[Count]:
     """All metrics, by name; of one that several parts count, all meanings."""
     found: dict[str, Count] = {}
     for call in calls():
-        kind = {**_COUNTED, **_READ, **_FAMILIES}.get(call.name, "")
+        kind = {**MADE, **_FAMILIES}.get(call.name, "")
         first = call.argument(0)
         if not kind or not isinstance(first, ast.Constant) or len(call.call.args) < 2:  # noqa: PLR2004 - name and text
             continue
-        name = str(first.value).removesuffix("_total") + "_total" if kind == "counter" else str(first.value)
+        name = metric_name(str(first.value), kind)
         text, labels = call.text(call.call.args[1]), _labels(call)
         if before := found.get(name):
             text = before.text if text in before.text else f"{before.text}; or {text}"
@@ -97,7 +95,7 @@ def _labels(call: Call) -> tuple[str, ...]:
     if call.name in _FAMILIES:
         listed = next((each.value for each in call.call.keywords if each.arg == "labels"), None)
         return tuple(str(each.value) for each in getattr(listed, "elts", ()))
-    if call.name in _READ:
+    if call.name.startswith("read_"):
         read: list[ast.AST] = list(call.call.args[2:])
         # A function around it may make the samples of a number.
         read += [scope for scope in ast.walk(call.scopes[-1]) if getattr(scope, "name", "") == call.name]

@@ -6,11 +6,9 @@ An operator's example is the YAML block of its docstring, or else its first node
 from __future__ import annotations
 
 import ast
-import importlib
-import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,9 @@ from ruamel.yaml import YAML
 from pipeline.actor import State
 from pipeline.config.schema import OptionRow, option_rows
 from pipeline.operator import NodeKind, Operator, find, names
+from pipeline.source import GAP, Call, trees
 
-__all__ = ["BEGIN", "END", "example", "put", "reference"]
+__all__ = ["BEGIN", "END", "MADE", "example", "metric_name", "put", "reference"]
 
 BEGIN = "<!-- operators: made by `python -m pipeline operators --update operators/README.md` -->"
 END = "<!-- /operators -->"
@@ -29,8 +28,9 @@ _FIRST = ("demo", "line1")
 """Graphs whose nodes are the first choice for an example: they are explained best."""
 _BLOCK = re.compile(r"(?:\A|\n)\n((?:    [^\n]*(?:\n|$)|\n(?=    ))+)")
 _SECTION = re.compile(r"    (?:services|sources|transforms|sinks):")
-_MADE = {"counter": "counter", "gauge": "gauge", "histogram": "histogram", "read_gauge": "gauge"}
-_MADE["read_counter"] = "counter"
+MADE = {"counter": "counter", "gauge": "gauge", "histogram": "histogram"}
+MADE |= {"read_counter": "counter", "read_gauge": "gauge"}
+"""Kinds of metrics by the method that makes one."""
 _HEAD = """\
 ## Reference
 
@@ -81,11 +81,12 @@ def _page(operator: Operator[Any], nodes: dict[tuple[str, str], str]) -> str:
     used = _used(operator)
     if states := [state for state in State if any(_names_state(each, state) for each in used)]:
         parts.append("States that it tells by itself: " + ", ".join(f"`{state.value}`" for state in states) + ".")
-    if reasons := sorted({reason for each in used for reason in _drops(each)}):
+    if reasons := sorted({reason for each in used if each.name == "drop" and (reason := _text(each, 0))}):
         parts.append(
             "Frames are given up, among other reasons, as " + ", ".join(f"`{reason}`" for reason in reasons) + "."
         )
-    if metrics := {name: text for each in used for name, text in _counted(each).items()}:
+    made = [each for each in used if each.name in MADE and _text(each, 0)]
+    if metrics := {metric_name(_text(each, 0), MADE[each.name]): _text(each, 1) for each in made}:
         lines = [f"- `{name}`" + (f": {text}" if text else "") for name, text in sorted(metrics.items())]
         parts.append("Metrics:\n\n" + "\n".join(lines))
     if text := _example(operator, nodes):
@@ -152,82 +153,59 @@ def _lines(lines: list[str], first: int, column: int) -> list[str]:
 # states, reasons, metrics
 
 
-def _used(operator: Operator[Any]) -> list[ast.stmt]:
-    """The functions and classes of the operator's module, with those of the engine that they use, and so on."""
-    found: list[ast.stmt] = []
+def _used(operator: Operator[Any]) -> list[Call]:
+    """The calls in the operator's module, and in what it uses of the engine's functions and classes, and so on."""
+    found: list[Call] = []
     seen: set[tuple[str, str]] = set()
-    module = operator.build.__module__
+    module = operator.build.__module__.replace(".", "/")
     waiting = [(module, name) for name in _definitions(module)]
     while waiting:
-        place = waiting.pop()
-        definition = _definitions(place[0]).get(place[1])
-        if place in seen or definition is None:
+        place, name = waiting.pop()
+        definition = _definitions(place).get(name)
+        if (place, name) in seen or definition is None:
             continue
-        seen.add(place)
-        found.append(definition)
-        used = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
-        waiting += [(place[0], name) for name in used]
-        waiting += [origin for name, origin in _imports(place[0]).items() if name in used]
+        seen.add((place, name))
+        nodes = list(ast.walk(definition))
+        scopes = (definition, trees()[place])
+        found += [Call(place, node, scopes) for node in nodes if isinstance(node, ast.Call)]
+        used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        waiting += [(place, name) for name in used]
+        waiting += [origin for name, origin in _imports(place).items() if name in used]
     return found
 
 
-def _names_state(definition: ast.stmt, state: State) -> bool:
-    """Whether a function or class gives a part this state."""
-    return any(
+def _names_state(call: Call, state: State) -> bool:
+    """Whether a part gets this state by it."""
+    return call.name == "become" and any(
         isinstance(node, ast.Attribute) and node.attr == state.name and getattr(node.value, "id", "") == "State"
-        for call in ast.walk(definition)
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "become"
-        for node in ast.walk(call)
+        for node in ast.walk(call.call)
     )
 
 
-def _drops(definition: ast.stmt) -> Iterator[str]:
-    """The reasons for which a function or class gives frames up, where they are written out."""
-    for call in ast.walk(definition):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "drop":
-            first = call.args[0] if call.args else None
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield first.value
+def metric_name(name: str, kind: str) -> str:
+    """A metric's name as `/metrics` shows it."""
+    return f"{name.removesuffix('_total')}_total" if kind == "counter" else name
 
 
-@cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(inspect.getsource(importlib.import_module(module)))
+def _text(call: Call, position: int) -> str:
+    """An argument where it is a text that is written out, else ""."""
+    text = call.text(call.argument(position))
+    return "" if GAP in text else text
 
 
 @cache
 def _definitions(module: str) -> dict[str, ast.stmt]:
     """The functions and classes of a module, by name."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return {node.name: node for node in _tree(module).body if isinstance(node, kinds)}
+    return {node.name: node for node in trees()[module].body if isinstance(node, kinds)}
 
 
 @cache
 def _imports(module: str) -> dict[str, tuple[str, str]]:
     """What a module takes from the engine: module and name by the name that it has here."""
     return {
-        alias.asname or alias.name: (node.module, alias.name)
-        for node in _tree(module).body
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline.")
+        alias.asname or alias.name: (place, alias.name)
+        for node in trees()[module].body
+        if isinstance(node, ast.ImportFrom) and (place := (node.module or "").replace(".", "/")) in trees()
         for alias in node.names
     }
-
-
-def _counted(definition: ast.stmt) -> dict[str, str]:
-    """The metrics that a function or class makes, with their explanations."""
-    texts = {
-        target.id: node.value.value
-        for node in ast.walk(definition)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    found: dict[str, str] = {}
-    for call in (node for node in ast.walk(definition) if isinstance(node, ast.Call)):
-        kind = _MADE.get(call.func.attr, "") if isinstance(call.func, ast.Attribute) else ""
-        first = call.args[0] if call.args else None
-        if kind and len(call.args) > 1 and isinstance(first, ast.Constant) and isinstance(first.value, str):
-            said = call.args[1]
-            text = said.value if isinstance(said, ast.Constant) else texts.get(getattr(said, "id", ""), "")
-            found[first.value + ("_total" if kind == "counter" else "")] = str(text)
-    return found
