@@ -26,6 +26,7 @@ class Clock:
 
     Attributes:
         loop: the loop whose timers everything uses.
+        late: told with each tick by how many seconds the loop came late to it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Clock:
         self.loop = loop
         self.wall = wall
         self.monotonic = monotonic
+        self.late: Callable[[float], object] = lambda _: None
         self._tickers: dict[tuple[float, float], Ticker] = {}
 
     wall: Callable[[], float]
@@ -58,7 +60,7 @@ class Clock:
         key = (every, phase % every)
         ticker = self._tickers.get(key)
         if ticker is None:
-            ticker = self._tickers[key] = Ticker(self.loop, *key)
+            ticker = self._tickers[key] = Ticker(self, *key)
         return ticker.add(callback)
 
     def next_tick(self, every: float, phase: float = 0.0) -> float:
@@ -69,8 +71,9 @@ class Clock:
 class Ticker:
     """The ticks of one period: one timer, any number of callbacks, no drift."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, every: float, phase: float) -> None:
-        self._loop = loop
+    def __init__(self, clock: Clock, every: float, phase: float) -> None:
+        self._clock = clock
+        self._loop = clock.loop
         self._every = every
         self._phase = phase
         self._callbacks: list[Callable[[int], None]] = []
@@ -105,6 +108,7 @@ class Ticker:
         due = self._count
         now = self._loop.time()
         # uvloop's clock has a resolution of 1 ms: a timer may fire that much early.
+        self._clock.late(round(max(0.0, now - self.due), 6))
         self._count = max(due, math.floor((now - self._start) / self._every + 1e-6)) + 1
         self._timer = self._loop.call_at(self.due, self._tick)
         missed = self._count - 1 - due

@@ -35,6 +35,8 @@ _SOURCES_GRACE = 1.0
 _SINKS_GRACE = 5.0
 _SERVICES_GRACE = 1.5
 _RESTART = Retry()
+_LATE = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds."""
 
 
 class _Reader:
@@ -126,6 +128,9 @@ class Runtime:
         self.kept: dict[str, dict[str, Any]] = before.kept if before else {}
         self._is_first = before is None
         self.metrics = Metrics()
+        clock.late = self.metrics.histogram(
+            "edge_tick_late_seconds", "how late the loop came to its ticks: a busy machine shows here first", _LATE
+        ).observe
         self.actors: dict[str, Actor] = {}
         self.ports: dict[str, Port] = {}
         self.latest: dict[Origin, Frame] = {}

@@ -71,9 +71,10 @@ FIGURES: dict[str, tuple[str, str]] = {
     "decode_7": ("7 fields", "7 campos"),
     "decode_200": ("200 fields", "200 campos"),
     "decode_2000": ("2,000 fields", "2.000 campos"),
-    "late_max": ("latest tick", "maior atraso de um ciclo"),
-    "late_99": ("p99 of the ticks", "p99 dos ciclos"),
-    "late_max_quiet": ("latest tick without scrapes", "maior atraso sem leituras"),
+    "late_max": ("no tick later than", "nenhum ciclo atrasa mais que"),
+    "late_max_quiet": ("without scrapes", "sem leituras"),
+    "answer_max": ("latest answer, by its time stamp", "resposta mais atrasada, pelo seu horário"),
+    "answer_max_quiet": ("latest answer without scrapes", "resposta mais atrasada sem leituras"),
     "scrape_time": ("a scrape takes", "uma leitura leva"),
     "page_cpu": ("CPU with the page / without", "CPU com a página / sem"),
     "page_told": ("sent to it", "enviados a ela"),
@@ -98,7 +99,8 @@ NOTES: dict[str, str] = {
     "append": "Disk is what the journal's files take when the minute is over.",
     "write_ahead": "With `commit_interval: 0s` and `keep_after_ack: 1h`.",
     "top": "S7 servers, broker and subscriber share the two cores with the pipeline, which uses one.",
-    "scrape": "A tick's lateness is that of its frame's time stamp against the usual one, in whole milliseconds.",
+    "scrape": "Ticks by the pipeline's own histogram, `edge_tick_late_seconds`: a bound of it. It has a core of its own"
+    " here; those who ask and answer it share the other, and an answer waits for them too.",
     "page": "The overview with twelve cards in sight, as a browser asks for it.",
     "rx": "A frame through the port alone, through an Rx transform with one operator, and for each operator more.",
 }

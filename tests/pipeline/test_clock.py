@@ -43,21 +43,25 @@ def test_callbacks_of_one_period_share_a_loop_turn_and_a_phase_shifts_them() -> 
 
 
 def test_a_late_loop_is_told_how_many_ticks_it_missed() -> None:
-    """Blocking for 3.5 periods gives one tick that says 3 were missed, then the grid goes on."""
+    """Blocking for 3.5 periods gives one tick that says 2 were missed and how late it is, then the grid goes on."""
+    late: list[float] = []
 
     async def main(loop: VirtualLoop) -> list[tuple[float, int]]:
         seen: list[tuple[float, int]] = []
+        clock = virtual_clock(loop)
+        clock.late = late.append
 
         def tick(missed: int) -> None:
             seen.append((round(loop.time(), 6), missed))
             if len(seen) == 2:
                 loop.advance(3.5)
 
-        virtual_clock(loop).tick(1.0, tick)
+        clock.tick(1.0, tick)
         await asyncio.sleep(6.1)
         return seen
 
     assert run_virtual(main) == [(0, 0), (1, 0), (4.5, 2), (5, 0), (6, 0)]
+    assert [round(each, 6) for each in late] == [0, 0, 2.5, 0, 0]
 
 
 def test_leaving_ends_the_ticks() -> None:
