@@ -12,7 +12,6 @@ only those go to the dead letters, from where `journal requeue` brings them back
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,11 +21,11 @@ from msgspec import Meta
 from pipeline.actor import Mailbox
 from pipeline.codecs import CODECS, Envelope
 from pipeline.delivery.delivery import Delivery
-from pipeline.errors import Finding, LinkError, Severity
+from pipeline.errors import Finding, Severity
 from pipeline.journal.options import JournalOptions
 from pipeline.operator import Claim, Context, Flow, Forecast, Options, RunSink, Scope, sink
 from pipeline.posting.client import Access, Url
-from pipeline.posting.headers import check_value
+from pipeline.posting.headers import check_headers, make_headers
 from pipeline.posting.poster import Compression, Form, Limits, Poster
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
@@ -42,8 +41,6 @@ OVERHEAD = 500
 """Bytes a request around its body: HTTP, TLS, TCP, IP, and its answer."""
 STAMP = 47
 """Bytes of `seq` and `boot` in a payload."""
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-_OURS = frozenset({"content-type", "content-encoding", "content-length", "transfer-encoding", "connection", "host"})
 
 
 class HttpOptions(Options):
@@ -77,16 +74,7 @@ class HttpOptions(Options):
         """An address that is none, headers that can't be, and all that makes frames less safe than they could be."""
         del scope
         yield from self._check_url()
-        yield from check_value(self.token, ("token",))
-        for name, value in self.headers.items():
-            yield from check_value(value, ("headers", name))
-            path = ("headers", name)
-            if not _NAME.fullmatch(name):
-                yield Finding(path=path, message=f"'{name}' is not a header's name", hint="write one such as X-Line")
-            elif name.lower() in _OURS:
-                yield Finding(path=path, message=f"'{name}' is set by the sink itself", hint="remove it")
-            elif name.lower() == "authorization" and self.token:
-                yield Finding(path=path, message="says the same as `token`", hint="keep one of them")
+        yield from check_headers(self.headers, self.token)
         if self.envelope is Envelope.SEED:
             message = "without seq and boot no gap can be seen"
             yield Finding(path=("envelope",), message=message, severity=Severity.WARNING)
@@ -130,7 +118,7 @@ def http(options: HttpOptions, context: Context) -> RunSink:
         """Read anew after each failure, so that rotated files count."""
         return Access(
             url=url,
-            headers=_headers(options),
+            headers=make_headers(options.headers, options.token),
             tls=make_context(options.tls) if url.secure else None,
             connections=options.inflight,
             timeout=options.timeout,
@@ -193,18 +181,3 @@ def _predict(options: HttpOptions, scope: Scope, inflow: Flow) -> Forecast:
 
 def _journal(options: HttpOptions, graph: str, node: str) -> JournalOptions:
     return (options.journal or JournalOptions()).placed(graph, node)
-
-
-def _headers(options: HttpOptions) -> dict[str, str]:
-    """All requests' headers; secrets are read here.
-
-    Raises:
-        LinkError: a secret's file can't be read.
-    """
-    try:
-        headers = {name: value.reveal() for name, value in options.headers.items()}
-        if token := options.token.reveal():
-            headers["Authorization"] = f"Bearer {token}"
-    except OSError as error:
-        raise LinkError("login", f"secret file '{error.filename}' can't be read ({error.strerror})") from error
-    return {"User-Agent": "retrofit-pipeline", "Accept": "*/*", **headers}

@@ -14,7 +14,6 @@ respected; 401, 403, 404, 429 and 5xx keep everything, another 4xx gives the not
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from pipeline.frame import Frame, Kind, Origin, Scalar
 from pipeline.operator import Claim, Context, Flow, Forecast, Options, RunSink, Scope, sink
 from pipeline.posting.answers import Answer
 from pipeline.posting.client import Access, Url
-from pipeline.posting.headers import check_value
+from pipeline.posting.headers import check_headers, make_headers
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions, is_loopback, make_context
 from pipeline.units import Duration, Secret
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from pipeline.testing.stage import Stage
 
 __all__ = ["WebhookOptions", "webhook"]
-
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-_OURS = frozenset({"content-type", "content-length", "transfer-encoding", "connection", "host"})
 
 
 class WebhookOptions(Options):
@@ -99,17 +95,7 @@ class WebhookOptions(Options):
             yield Finding(path=("template",), message="is required with format: template", hint=hint)
         if self.template and self.format is not PayloadFormat.TEMPLATE:
             yield Finding(path=("template",), message="is only for format: template", hint="set that, or remove it")
-        yield from check_value(self.token, ("token",))
-        for name, value in self.headers.items():
-            yield from check_value(value, ("headers", name))
-            if not _HEADER.fullmatch(name):
-                yield Finding(
-                    path=("headers", name), message=f"'{name}' is not a header's name", hint="write one such as X-Line"
-                )
-            elif name.lower() in _OURS:
-                yield Finding(path=("headers", name), message=f"'{name}' is set by the sink itself", hint="remove it")
-            elif name.lower() == "authorization" and self.token:
-                yield Finding(path=("headers", name), message="says the same as `token`", hint="keep one of them")
+        yield from check_headers(self.headers, self.token)
 
     def _check_url(self) -> Iterator[Finding]:
         """What can be said of the address without showing it; one in a file is read when it is needed."""
@@ -148,7 +134,7 @@ def webhook(options: WebhookOptions, context: Context) -> RunSink:
         url = _url(options)
         shown.update(server=url.server, path=url.path)
         tls = make_context(options.tls) if url.secure else None
-        headers = _headers(options)
+        headers = make_headers(options.headers, options.token)
         return Access(
             url=url, headers=headers, tls=tls, connections=1, timeout=options.timeout, wall=context.clock.wall
         )
@@ -257,13 +243,3 @@ def _url(options: WebhookOptions) -> Url:
         raise LinkError("url", f"file '{error.filename}' can't be read ({error.strerror})") from error
     except ValueError as error:
         raise LinkError("url", f"can't be posted to: {error}") from None
-
-
-def _headers(options: WebhookOptions) -> dict[str, str]:
-    try:
-        headers = {name: value.reveal() for name, value in options.headers.items()}
-        if token := options.token.reveal():
-            headers["Authorization"] = f"Bearer {token}"
-    except OSError as error:
-        raise LinkError("login", f"secret file '{error.filename}' can't be read ({error.strerror})") from error
-    return {"User-Agent": "retrofit-pipeline", "Accept": "*/*", **headers}
