@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -20,20 +21,25 @@ from pipeline.errors import LinkError
 from pipeline.frame import Frame
 from pipeline.mqtt.link import Answer, Link
 from pipeline.mqtt.options import BrokerOptions, Version
-from pipeline.mqtt.reasons import explain_failure, judge_puback
+from pipeline.mqtt.reasons import NO_SUBSCRIBER, REFUSED, explain_failure, judge_puback
+from pipeline.units import Duration
 
 __all__ = ["diagnose_broker"]
 
-_NOBODY = 0x10
-_REFUSED = 0x80
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Canary:
     n: int
     topic: str
     body: bytes
+    answer: asyncio.Future[tuple[int, str]]
     qos: int = 1
+
+
+def _answered(answers: list[Answer]) -> None:
+    for canary, code, said in answers:
+        if isinstance(canary, _Canary):
+            canary.answer.set_result((code, said))
 
 
 async def diagnose_broker(
@@ -51,10 +57,9 @@ async def diagnose_broker(
         yield found
         if found.mark is Mark.PROBLEM:
             return
-    answers: asyncio.Queue[list[Answer]] = asyncio.Queue()
     start = time.perf_counter()
     try:
-        link, spoken = await _login(options, situation, answers)
+        link, spoken = await _login(options, situation)
     except LinkError as error:
         yield Diagnosis.of("login", error)
         return
@@ -66,62 +71,53 @@ async def diagnose_broker(
         yield Diagnosis(what="protocol", mark=Mark.WARNING, found=found_text, advice=advice)
     try:
         for n, (topic, frame) in enumerate(topics):
-            yield await _fly(link, spoken, answers, _Canary(n, topic, CODECS[Envelope.FULL].encode(frame)), options)
+            answer = asyncio.get_running_loop().create_future()
+            canary = _Canary(n, topic, CODECS[Envelope.FULL].encode(frame), answer)
+            yield await _fly(link, spoken, canary, options.connect_timeout)
     finally:
         await link.close(1)
 
 
-async def _login(
-    options: BrokerOptions, situation: Situation, answers: asyncio.Queue[list[Answer]]
-) -> tuple[Link, Version]:
+async def _login(options: BrokerOptions, situation: Situation) -> tuple[Link, Version]:
     """Connect under a name that throws no running edge out; with MQTT 5 where the broker speaks it."""
     client = f"{options.client_id or situation.scope.graph}-doctor-{time.time_ns() % 10**9}"
-    for version in (Version.V5, Version.V311):
+
+    async def connect(version: Version) -> tuple[Link, Version]:
         wanted = msgspec.structs.replace(options, protocol=version)
-        link = Link(await asyncio.to_thread(wanted.access, client), answers.put_nowait)
-        try:
-            await link.open(options.connect_timeout)
-        except LinkError as error:
-            if error.reason != "protocol" or version is Version.V311:
-                raise
-        else:
-            return link, version
-    raise LinkError("protocol", "the broker speaks neither MQTT 5 nor 3.1.1")
+        link = Link(await asyncio.to_thread(wanted.access, client), _answered)
+        await link.open(options.connect_timeout)
+        return link, version
+
+    try:
+        return await connect(Version.V5)
+    except LinkError as error:
+        if error.reason != "protocol":
+            raise
+    return await connect(Version.V311)
 
 
-async def _fly(
-    link: Link, spoken: Version, answers: asyncio.Queue[list[Answer]], canary: _Canary, options: BrokerOptions
-) -> Diagnosis:
+async def _fly(link: Link, spoken: Version, canary: _Canary, patience: Duration) -> Diagnosis:
     start = time.perf_counter()
     unfit: list[str] = []
     link.publish([canary], lambda _, reason: unfit.append(reason))
-    link.ended.add_done_callback(lambda _: answers.put_nowait([]))
-    try:
-        async with asyncio.timeout(options.connect_timeout):
-            came = await answers.get()
-    except TimeoutError:
-        came = []
-    if not came:
+    awaited: set[asyncio.Future[Any]] = {canary.answer, link.ended}
+    await asyncio.wait(awaited, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    tell = partial(Diagnosis, what="publish", part=canary.topic)
+    if not canary.answer.done():
         if link.ended.done():
             return Diagnosis.of("publish", link.ended.result(), canary.topic)
-        found = unfit[0] if unfit else f"no acknowledgement within {options.connect_timeout}"
-        advice = "the broker hangs, or its disk is full: look into its log"
-        return Diagnosis(what="publish", mark=Mark.PROBLEM, found=found, advice=advice, part=canary.topic)
-    ((_, code, said),) = came
-    taken = time.perf_counter() - start
-    if code >= _REFUSED:
+        found = unfit[0] if unfit else f"no acknowledgement within {patience}"
+        return tell(mark=Mark.PROBLEM, found=found, advice="the broker hangs, or its disk is full: look into its log")
+    code, said = canary.answer.result()
+    tell = partial(tell, seconds=time.perf_counter() - start)
+    if code >= REFUSED:
         refusal = judge_puback(code)
         found = f"refused: {refusal.reason}{f' ({said})' if said else ''}"
-        return Diagnosis(
-            what="publish", mark=Mark.PROBLEM, found=found, advice=refusal.advice, part=canary.topic, seconds=taken
-        )
+        return tell(mark=Mark.PROBLEM, found=found, advice=refusal.advice)
     if spoken is Version.V311:
-        found, advice = "acknowledged, which MQTT 3.1.1 does for denied topics too", "see whether a subscriber gets it"
-        return Diagnosis(what="publish", mark=Mark.NOTE, found=found, advice=advice, part=canary.topic, seconds=taken)
-    if code == _NOBODY:
-        found = "taken, but nobody at the broker stores it"
+        found = "acknowledged, which MQTT 3.1.1 does for denied topics too"
+        return tell(mark=Mark.NOTE, found=found, advice="see whether a subscriber gets it")
+    if code == NO_SUBSCRIBER:
         advice = "start Telegraf, or whoever stores the frames; is it subscribed to this topic?"
-        return Diagnosis(
-            what="publish", mark=Mark.WARNING, found=found, advice=advice, part=canary.topic, seconds=taken
-        )
-    return Diagnosis(what="publish", mark=Mark.GOOD, found="taken and stored", part=canary.topic, seconds=taken)
+        return tell(mark=Mark.WARNING, found="taken, but nobody at the broker stores it", advice=advice)
+    return tell(mark=Mark.GOOD, found="taken and stored")

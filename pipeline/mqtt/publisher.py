@@ -19,7 +19,7 @@ from pipeline.journal.records import Record
 from pipeline.mqtt.attempts import Attempts
 from pipeline.mqtt.client import Access, check_version
 from pipeline.mqtt.link import CLOSED, DENIED, HUNG_UP, Answer, Link, Outgoing
-from pipeline.mqtt.reasons import NOT_AUTHORISED, judge_puback
+from pipeline.mqtt.reasons import NO_SUBSCRIBER, NOT_AUTHORISED, REFUSED, judge_puback
 from pipeline.mqtt.status import Status
 from pipeline.operator import Context
 from pipeline.retry import Retry
@@ -36,8 +36,6 @@ GOODBYE = 0.5
 """Seconds for the last status, and again for the disconnect."""
 COMMIT = 1.5
 """Seconds for the last commit; with the times above, a sink ends within 4.5 s."""
-REFUSED, NO_SUBSCRIBER = 0x80, 0x10
-"""Reason codes of PUBACK: refusals begin here; taken, though nobody subscribes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ from pipeline.tls import explain_tls
 
 __all__ = [
     "NOT_AUTHORISED",
+    "NO_SUBSCRIBER",
+    "REFUSED",
     "TAKEN_OVER",
     "Refusal",
     "explain_disconnect",
@@ -96,13 +98,14 @@ class Refusal:
     advice: str = ""
 
 
-NOT_AUTHORISED = 0x87
+REFUSED, NO_SUBSCRIBER, NOT_AUTHORISED = 0x80, 0x10, 0x87
+"""Reason codes: refusals begin with the first; taken, though nobody subscribes; denied."""
 
 # Code of PUBACK. "Not authorised" counts as permanent: a topic that is denied must not keep others waiting, and
 # where all are denied the delivery's breaker soon opens, so that most of it waits in the journal and not here.
 _PUBACK = {
-    0x10: Refusal("no subscriber", permanent=False, advice="start what should store the frames"),
-    0x80: Refusal("unspecified error", permanent=False),
+    NO_SUBSCRIBER: Refusal("no subscriber", permanent=False, advice="start what should store the frames"),
+    REFUSED: Refusal("unspecified error", permanent=False),
     0x83: Refusal("implementation error", permanent=False),
     NOT_AUTHORISED: Refusal(
         "not authorised",
@@ -136,7 +139,7 @@ _SUBACK = {
 
 def judge_suback(code: int, qos: int) -> str:
     """Why a filter is not granted as asked, "" when it is; codes below 0x80 are the quality of service granted."""
-    if code >= 0x80:  # noqa: PLR2004 - where refusals begin
+    if code >= REFUSED:
         return _SUBACK.get(code, f"the broker refuses it with reason 0x{code:02x}")
     return "the broker grants QoS 0 only, so messages may be lost" if code < qos else ""
 
