@@ -231,7 +231,10 @@ RunSink = Callable[["Mailbox"], Awaitable[None]]
 RunService = Callable[[Callable[[], None]], Awaitable[None]]
 Emit = Callable[[Frame], None]
 OptionsT = TypeVar("OptionsT", bound=Options)
+AnswerT = TypeVar("AnswerT")
 Build = Callable[[Any, "Context"], Any]
+Told = Callable[[OptionsT, Scope], AnswerT]
+"""What a node tells of itself offline."""
 
 
 class Witness(Protocol):
@@ -293,16 +296,12 @@ class Operator(Generic[OptionsT]):
         self._predict = function
         return function
 
-    def claims(
-        self, function: Callable[[OptionsT, Scope], Iterable[Claim]]
-    ) -> Callable[[OptionsT, Scope], Iterable[Claim]]:
+    def claims(self, function: Told[OptionsT, Iterable[Claim]]) -> Told[OptionsT, Iterable[Claim]]:
         """Decorate the function that lists what only one actor may have."""
         self._claims = function
         return function
 
-    def reads(
-        self, function: Callable[[OptionsT, Scope], Iterable[Extent]]
-    ) -> Callable[[OptionsT, Scope], Iterable[Extent]]:
+    def reads(self, function: Told[OptionsT, Iterable[Extent]]) -> Told[OptionsT, Iterable[Extent]]:
         """Decorate a source's function that lists which bytes its frames carry as `raw`."""
         self._reads = function
         return function
@@ -314,16 +313,12 @@ class Operator(Generic[OptionsT]):
         self._writes = function
         return function
 
-    def hears(
-        self, function: Callable[[OptionsT, Scope], Iterable[Channel]]
-    ) -> Callable[[OptionsT, Scope], Iterable[Channel]]:
+    def hears(self, function: Told[OptionsT, Iterable[Channel]]) -> Told[OptionsT, Iterable[Channel]]:
         """Decorate a source's function that lists where its messages come from."""
         self._hears = function
         return function
 
-    def says(
-        self, function: Callable[[OptionsT, Scope], Iterable[Channel]]
-    ) -> Callable[[OptionsT, Scope], Iterable[Channel]]:
+    def says(self, function: Told[OptionsT, Iterable[Channel]]) -> Told[OptionsT, Iterable[Channel]]:
         """Decorate a sink's function that lists where it publishes."""
         self._says = function
         return function
@@ -335,9 +330,7 @@ class Operator(Generic[OptionsT]):
         self._plays = function
         return function
 
-    def origins(
-        self, function: Callable[[OptionsT, Scope], Iterable[Origin]]
-    ) -> Callable[[OptionsT, Scope], Iterable[Origin]]:
+    def origins(self, function: Told[OptionsT, Iterable[Origin]]) -> Told[OptionsT, Iterable[Origin]]:
         """Decorate a source's function that lists the origins of its frames, as far as they are known offline."""
         self._origins = function
         return function
@@ -349,9 +342,7 @@ class Operator(Generic[OptionsT]):
         self._judges = function
         return function
 
-    def stages(
-        self, function: Callable[[OptionsT, Scope], Iterable[Stage]]
-    ) -> Callable[[OptionsT, Scope], Iterable[Stage]]:
+    def stages(self, function: Told[OptionsT, Iterable[Stage]]) -> Told[OptionsT, Iterable[Stage]]:
         """Decorate the function that gives what the node speaks with in users' tests (`pipeline/testing/`)."""
         self._stages = function
         return function

@@ -6,7 +6,7 @@ Start: page address, services, sinks, transforms, sources. Stop: sources, transf
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -61,21 +61,21 @@ class _Reader:
         self._subscription: abc.DisposableBase | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def subscribe(self, scheduler: AsyncIOScheduler) -> None:
+    def subscribe(self) -> None:
         """Start the part, for the first time or anew."""
         self._silent = True
-        self._context.actor.become(State.STARTING)
+        self._actor.become(State.STARTING)
 
         def failed(error: Exception) -> None:
             pause = self._told(self._context, error, self._backoff)
             if pause is not None:
-                self._timer = self._context.clock.loop.call_later(pause, self.subscribe, scheduler)
+                self._timer = self._context.clock.loop.call_later(pause, self.subscribe)
 
         def completed() -> None:
-            self._context.actor.become(State.STOPPED)
+            self._actor.become(State.STOPPED)
             self._ended()
 
-        self._subscription = self._stream.subscribe(self._receive, failed, completed, scheduler=scheduler)
+        self._subscription = self._stream.subscribe(self._receive, failed, completed, scheduler=self._context.scheduler)
 
     def _receive(self, frame: Frame) -> None:
         self._actor.frames += 1
@@ -83,8 +83,8 @@ class _Reader:
             # A source that says nothing of its state runs as soon as it gives data.
             self._silent = False
             self._backoff.succeed()
-            if self._context.actor.state is State.STARTING:
-                self._context.actor.become(State.RUNNING)
+            if self._actor.state is State.STARTING:
+                self._actor.become(State.RUNNING)
         self._push(frame)
 
     def dispose(self) -> None:
@@ -241,21 +241,22 @@ class Runtime:
         context.pause = pause
         mailbox = Mailbox(self.clock.loop, node.operator.capacity, node.operator.overflow, context.actor.drop)
         self._mailboxes[node.name] = mailbox
-        inputs = self._inputs(node)
+        self._connect(node, mailbox.put, mailbox.close)
+        self._spawn(node, self._supervise_sink(node, node.operator.build(node.options, context), mailbox))
+
+    def _connect(self, node: Node, receive: Callable[[Frame], None], completed: Callable[[], None]) -> None:
+        """Subscribe a node to all that it takes from; `completed` is called at the end of the last of them."""
+        inputs = [self.ports[name] for name in node.inputs if self.graph.nodes[name].enabled]
         waiting = len(inputs)
 
-        def completed() -> None:
+        def ended() -> None:
             nonlocal waiting
             waiting -= 1
             if not waiting:
-                mailbox.close()
+                completed()
 
         for port in inputs:
-            port.connect(node.name, mailbox.put, completed)
-        self._spawn(node, self._supervise_sink(node, node.operator.build(node.options, context), mailbox))
-
-    def _inputs(self, node: Node) -> list[Port]:
-        return [self.ports[name] for name in node.inputs if self.graph.nodes[name].enabled]
+            port.connect(node.name, receive, ended)
 
     def _start_transform(self, node: Node, build: Transform) -> None:
         actor = self.actors[node.name] = self._contexts[node.name].actor
@@ -290,22 +291,9 @@ class Runtime:
                 subscribe()
 
         # A port of its own, since an operator that raises while it takes a frame fails as one that tells its error.
-        joined = self._join(node.name, self._inputs(node), lambda _, error: failed(error))
+        joined = Port(node.name, lambda _, error: failed(error))
+        self._connect(node, joined.push, joined.complete)
         subscribe()
-
-    def _join(self, name: str, inputs: list[Port], raised: Callable[[str, Exception], None]) -> Port:
-        joined = Port(name, raised)
-        waiting = len(inputs)
-
-        def completed() -> None:
-            nonlocal waiting
-            waiting -= 1
-            if not waiting:
-                joined.complete()
-
-        for port in inputs:
-            port.connect(name, joined.push, completed)
-        return joined
 
     def _start_source(self, node: Node) -> None:
         context = self._context(node)
@@ -331,7 +319,7 @@ class Runtime:
             self.actors[child.actor.name] = child.actor
             reader = _Reader(child, stream, port, self._failed, lambda name=node.name: self._part_ended(name))  # type: ignore[misc]
             self._readers.append(reader)
-            reader.subscribe(self._scheduler)
+            reader.subscribe()
 
     def _part_ended(self, source: str) -> None:
         self._living_parts[source] -= 1
@@ -358,11 +346,8 @@ class Runtime:
 
     # supervision
 
-    def _spawn(self, node: Node, body: Awaitable[None]) -> None:
-        async def run() -> None:
-            await body
-
-        self._tasks[node.kind].append(self.clock.loop.create_task(run(), name=node.name))
+    def _spawn(self, node: Node, body: Coroutine[Any, Any, None]) -> None:
+        self._tasks[node.kind].append(self.clock.loop.create_task(body, name=node.name))
 
     async def _supervise_service(self, node: Node, run: RunService, ready: asyncio.Future[None]) -> None:
         context = self._contexts[node.name]
@@ -394,9 +379,7 @@ class Runtime:
                 await run(mailbox)
             except Exception as error:  # noqa: BLE001 - supervision is for whatever comes
                 pause = self._failed(context, error, backoff)
-                if pause is None:
-                    return
-                if mailbox.closed:
+                if pause is None or mailbox.closed:
                     return
                 # The stop comes at once to who waits: one more attempt for the frames that wait.
                 await mailbox.closed_within(pause)
