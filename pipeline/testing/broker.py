@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar
 
 import msgspec
 
 from pipeline.mqtt.codec import encode_publish, find_packet, pack_topic
 from pipeline.mqtt.filters import levels_of, matches
 from pipeline.mqtt.incoming import parse_publish
+from pipeline.mqtt.reasons import NO_SUBSCRIBER, NOT_AUTHORISED
 from pipeline.testing.options import Fault, Given
-from pipeline.testing.stage import Message, Stage
+from pipeline.testing.stage import Connection, Message, ReceiverStage
 
 __all__ = ["BrokerStage", "body_of"]
 
 _V5 = 5
-_REASONS = {Fault.NO_SUBSCRIBER: 0x10, Fault.DENIED: 0x87, Fault.BUSY: 0x97}
 _WINDOW = 65_535
 
 
@@ -27,34 +27,26 @@ def body_of(payload: object) -> bytes:
     return payload.encode() if isinstance(payload, str) else msgspec.json.encode(payload)
 
 
-class BrokerStage(Stage):
-    """A broker at an address.
+class BrokerStage(ReceiverStage):
+    """A broker at an address; its codes are what PUBACKs say.
 
     Attributes:
-        mute: it answers nothing.
-        reason: what PUBACKs say; 0: all is well.
         subscribers: what it keeps for each client, by client id.
         early: what was published before the first of them came.
     """
 
     takes = frozenset({"topic"})
-    faults = frozenset({Fault.AWAY, Fault.TIMEOUT, *_REASONS})
+    codes: ClassVar = {Fault.NO_SUBSCRIBER: NO_SUBSCRIBER, Fault.DENIED: NOT_AUTHORISED, Fault.BUSY: 0x97}
+    faults = frozenset({Fault.AWAY, Fault.TIMEOUT, *codes})
 
     def __init__(self, host: str, port: int, part: str = "") -> None:
         super().__init__(host, port, part)
-        self.mute = False
-        self.reason = 0
         self.subscribers: dict[str, _Subscriber] = {}
         self.early: list[tuple[str, bytes]] = []
-        self._sessions: dict[_Session, None] = {}  # ordered, so that a test is the same each time
-        self._server: asyncio.Server | None = None
 
-    def join(self, other: Stage) -> None:
-        """One broker has any number of clients."""
-
-    async def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Listen."""
-        self._server = await loop.create_server(lambda: _Session(self, self._sessions), self.host, self.port)
+    def connection(self) -> Connection:
+        """See `ReceiverStage`."""
+        return _Session(self)
 
     def give(self, given: Given) -> None:
         """A stranger publishes. What comes before anybody has subscribed waits, as for a session of yesterday."""
@@ -63,19 +55,6 @@ class BrokerStage(Stage):
             self.hand_on(given.topic, body)
         else:
             self.early.append((given.topic, body))
-
-    async def fail(self, given: Given, *, on: bool) -> None:
-        """Go away, fall silent, refuse; or be well again."""
-        if given.fault is Fault.TIMEOUT:
-            self.mute = on
-        elif given.fault is not Fault.AWAY:
-            self.reason = _REASONS[cast(Fault, given.fault)] if on else 0
-        elif not on:
-            await self.open(asyncio.get_running_loop())
-        elif self._server is not None:
-            self._server.close()
-            for session in tuple(self._sessions):
-                session.transport.abort()
 
     def take(self, message: Message) -> None:
         """Note a message that a client has published, and hand it on to those who asked for it."""
@@ -114,27 +93,20 @@ class _Subscriber:
     send: Callable[[int], None] = lambda _: None
 
 
-class _Session(asyncio.Protocol):
+class _Session(Connection):
     """One connection."""
 
-    transport: asyncio.Transport
-
-    def __init__(self, broker: BrokerStage, sessions: dict[_Session, None]) -> None:
+    def __init__(self, broker: BrokerStage) -> None:
+        super().__init__(broker)
         self._broker = broker
-        self._sessions = sessions
         self._loop = asyncio.get_running_loop()
         self._rest = b""
         self._v5 = True
         self._client = ""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client came."""
-        self.transport = cast("asyncio.Transport", transport)
-        self._sessions[self] = None
-
-    def connection_lost(self, _: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         """It has gone; what it asked for stays."""
-        self._sessions.pop(self, None)
+        super().connection_lost(error)
         if subscriber := self._broker.subscribers.get(self._client):
             subscriber.send = lambda _: None
 
@@ -167,8 +139,8 @@ class _Session(asyncio.Protocol):
 
     def _publish(self, kind: int, body: bytes) -> None:
         topic, payload, mid = parse_publish(kind, body, v5=self._v5)
-        reason = self._broker.reason
-        if reason <= 0x10:  # noqa: PLR2004 - good, or nobody has subscribed
+        reason = self._broker.code
+        if reason <= NO_SUBSCRIBER:
             self._broker.take(Message(at=self._loop.time(), topic=topic, body=payload, retain=bool(kind & 1)))
         if mid:
             middle = mid.to_bytes(2, "big") + (bytes((reason,)) if reason and self._v5 else b"")
