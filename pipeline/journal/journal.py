@@ -56,6 +56,7 @@ class Journal:
         self.found: list[str] = []
         self.oldest: float | None = None
         self._data = self.folder / "data.mdb"
+        self._compress = options.compression is Compression.ZSTD
         self._store: Store | None = None
         self._sound = True
         self._broken = ""
@@ -260,8 +261,7 @@ class Journal:
             else:
                 store.delete(txn, key)
         for records in split(work.puts):
-            compress = self.options.compression is Compression.ZSTD
-            store.append(txn, records, work.age, work.wall, compress=compress)
+            store.append(txn, records, work.age, work.wall, compress=self._compress)
             outcome.written.append(Batch(records[0].n, len(records)))
         self._limit(store, txn, work, outcome)
         self._look(txn)
@@ -315,8 +315,7 @@ class Journal:
         """Take damaged records out of their batch, so that they are told once; their bytes go to the dead letters."""
         records, damaged, _ = decode_batch(key, value)
         with store.write() as txn:
-            compress = self.options.compression is Compression.ZSTD
-            missing = store.rewrite(txn, key, value, records, compress=compress)
+            missing = store.rewrite(txn, key, value, records, compress=self._compress)
             share, rest = divmod(missing, max(len(damaged), 1))
             # Where only the header was damaged, nothing is.
             for index, piece in enumerate(damaged if missing else ()):

@@ -10,13 +10,12 @@ import structlog
 
 from pipeline.errors import Finding, PartFailed, Severity
 from pipeline.frame import Origin
+from pipeline.mqtt.codec import MOST
 
 __all__ = ["Fallback", "Topics", "check_origins", "check_template", "fill", "levels_of_template", "resolve"]
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FORBIDDEN = frozenset("+#\0")
-LONGEST = 65535
-"""Bytes of a topic name in MQTT."""
 
 
 class Fallback(StrEnum):
@@ -47,7 +46,7 @@ def check_template(template: str, option: str, known: Iterable[str] = ()) -> Ite
         yield Finding(path=(option,), message=f"unbalanced braces in '{template}'", hint="a field is written {plc_id}")
     if not _FORBIDDEN.isdisjoint(fixed):
         yield Finding(path=(option,), message=f"'{template}' has a wildcard (+, #)", hint="a topic names one place")
-    if len(template.encode()) > LONGEST // 2:
+    if len(template.encode()) > MOST // 2:
         yield Finding(path=(option,), message="is too long for a topic", hint="65,535 bytes at most")
     for name in _FIELD.findall(template):
         if known and name not in known:
@@ -101,7 +100,7 @@ def levels_of_template(template: str) -> tuple[str, ...]:
 def resolve(template: str, origin: Origin) -> tuple[str, bool]:
     """The topic of an origin's frames, and whether it is their own: else it is the one that all such frames share."""
     topic, missing = fill(template, {**origin.tags, **_own(origin)})
-    if missing or not topic or len(topic.encode()) > LONGEST:
+    if missing or not topic or len(topic.encode()) > MOST:
         return _shared(origin), False
     return topic, True
 

@@ -132,12 +132,10 @@ class PlcStage(Stage):
             else:
                 await server.listen(self.host, self.port)
         elif given.fault in _CODES:
-            blocks = [given.db or 0]
-            for number in blocks:
-                if on:
-                    server.codes[number] = _CODES[cast(Fault, given.fault)]
-                else:
-                    server.codes.pop(number, None)
+            if on:
+                server.codes[given.db or 0] = _CODES[cast(Fault, given.fault)]
+            else:
+                server.codes.pop(given.db or 0, None)
         elif given.fault is Fault.TIMEOUT:
             server.silent = on
         else:

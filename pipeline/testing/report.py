@@ -41,13 +41,8 @@ class Result:
         return "\n".join(
             line
             for each in self.failures
-            for line in (f"{self.path}:{each.line}: {each.what}", *_indented(each.details))
+            for line in (f"{self.path}:{each.line}: {each.what}", *(f"    {detail}" for detail in each.details))
         )
-
-
-def _indented(details: Sequence[str]) -> Iterator[str]:
-    for detail in details:
-        yield f"    {detail}"
 
 
 def told(result: Result) -> Iterator[str]:
