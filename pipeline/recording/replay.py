@@ -20,7 +20,7 @@ from pipeline.codecs import decode
 from pipeline.errors import ReadError, UsageError
 from pipeline.frame import Frame, Origin
 from pipeline.graph import Graph, Node
-from pipeline.operator import Context, Emit, NodeKind, Operator, Options
+from pipeline.operator import Context, Emit, NodeKind, Operator, Options, RunSink
 from pipeline.recording.format import Record, Recording
 from pipeline.recording.tape import Tape, WallClock
 from pipeline.retry import Retry
@@ -36,6 +36,7 @@ __all__ = [
     "play_recording",
     "playable",
     "synthetic",
+    "taking",
     "tell",
 ]
 
@@ -181,13 +182,13 @@ def synthetic(kind: NodeKind, name: str, build: Callable[[Any, Context], Any], *
     return Node(name=name, kind=kind, operator=operator, options=options, inputs=inputs)
 
 
-def collecting(take: Take) -> Callable[[Any, Context], Any]:
-    """The factory of a sink that hands on each frame once, however many of its inputs bring it."""
+def taking(take: Take) -> Callable[[Any, Context], RunSink]:
+    """The factory of a sink that hands on what it gets, until whoever takes it has enough."""
 
-    def build(_: Any, context: Context) -> Any:
+    def build(_: Any, context: Context) -> RunSink:
         def hand_on(frames: list[Frame]) -> None:
             try:
-                take(list(dict.fromkeys(frames)))
+                take(frames)
             except Enough:
                 context.stop()
 
@@ -197,6 +198,11 @@ def collecting(take: Take) -> Callable[[Any, Context], Any]:
         return run
 
     return build
+
+
+def collecting(take: Take) -> Callable[[Any, Context], RunSink]:
+    """The same, with each frame once, however many of its inputs bring it."""
+    return taking(lambda frames: take(list(dict.fromkeys(frames))))
 
 
 def _apart(records: Iterable[Record]) -> Iterator[Record]:

@@ -21,7 +21,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.graph import Graph, Node
 from pipeline.metrics import Metrics
-from pipeline.operator import Context, NodeKind, Operator, Options
+from pipeline.operator import Context, NodeKind, Operator, Options, RunSink
+from pipeline.recording.replay import taking
 from pipeline.runtime import Runtime
 
 __all__ = [
@@ -126,16 +127,9 @@ async def run_graph(loop: VirtualLoop, graph: Graph, seconds: float) -> Runtime:
     return runtime
 
 
-def collector(into: list[Frame]) -> Callable[[Any, Context], Any]:
+def collector(into: list[Frame]) -> Callable[[Any, Context], RunSink]:
     """A sink's factory that keeps all frames."""
-
-    def build(_: Any, __: Context) -> Any:
-        async def run(mailbox: Any) -> None:
-            await mailbox.consume(into.extend)
-
-        return run
-
-    return build
+    return taking(into.extend)
 
 
 def states(runtime: Runtime) -> Mapping[str, str]:

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.actor import Mailbox
 from pipeline.clock import Clock
 from pipeline.codecs import CODECS
 from pipeline.errors import PipelineError, UsageError
@@ -23,7 +22,7 @@ from pipeline.frame import Frame
 from pipeline.graph import Graph, Node
 from pipeline.journal.options import JournalOptions
 from pipeline.operator import Context, NodeKind, RunSink, Scope
-from pipeline.recording.replay import TapeLoop, collecting, outlets, synthetic, tell
+from pipeline.recording.replay import TapeLoop, collecting, outlets, synthetic, taking, tell
 from pipeline.runtime import Runtime
 from pipeline.testing.cast import Cast
 from pipeline.testing.load import Job
@@ -238,15 +237,7 @@ class _Performance:
             at = self._loop.time() - self._seen.begin
             self._seen.frames += [SeenFrame(at=at, node=node, frame=frame, is_source=is_source) for frame in frames]
 
-        def build(_: Any, context: Context) -> RunSink:
-            del context
-
-            async def run(mailbox: Mailbox) -> None:
-                await mailbox.consume(keep)
-
-            return run
-
-        return build
+        return taking(keep)
 
 
 def _inside(graph: Graph) -> Graph:
