@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ from pipeline.config.loader import load_text
 from pipeline.errors import ConfigurationError, Severity
 from pipeline.journal.file import Store
 from pipeline.journal.options import JournalOptions
-from pipeline.operator import Context, Flow, Overflow, Scope
+from pipeline.operator import Flow, Overflow, Scope
 from pipeline.posting.poster import Compression, Form
 from pipeline.retry import Retry
 from pipeline.tls import TlsOptions
@@ -28,42 +27,25 @@ from pipeline.units import Duration, Secret, Size
 from tests.parts.engine import data, make_context, origin
 from tests.parts.mosquitto import Authority
 from tests.parts.receiver import Receiver
+from tests.parts.stage import SinkStage
 from tests.parts.waiting import eventually
 
 
-@dataclass
-class Stage:
-    """A running sink and all around it."""
+class Stage(SinkStage):
+    """A running sink and the server before it."""
 
-    loop: asyncio.AbstractEventLoop
-    receiver: Receiver
-    context: Context
-    mailbox: Mailbox
-    task: asyncio.Task[None]
-    here: Any
-    sent: int = 0
-
-    @property
-    def state(self) -> tuple[State, str]:
-        """What the sink says of itself."""
-        return self.context.actor.state, self.context.actor.reason
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, folder: Path, receiver: Receiver, given: dict[str, Any]
+    ) -> None:
+        journal = JournalOptions(path=str(folder / "journal"), **given.pop("journal", {}))
+        options = HttpOptions(**{"url": f"http://127.0.0.1:{receiver.port}/in?a=1", "journal": journal, **given})
+        super().__init__(loop, http, options, origin())
+        self.receiver = receiver
 
     @property
     def dead(self) -> int:
         """Dead letters."""
         return self.context.details()["dead_letters"]
-
-    def put(self, count: int = 1, **values: Any) -> None:
-        """Give the sink frames, all in one loop turn."""
-        for _ in range(count):
-            self.mailbox.put(data(self.here, self.context.clock.wall(), n=self.sent, **values))
-            self.sent += 1
-
-    async def feed(self, count: int, every: float = 0.1) -> None:
-        """Give the sink frames one by one."""
-        for _ in range(count):
-            self.put()
-            await asyncio.sleep(every)
 
     async def all_arrive(self, *, without: set[int] = frozenset()) -> None:
         """Wait until every other frame has been taken and the sink has nothing left."""
@@ -71,25 +53,8 @@ class Stage:
         await eventually(lambda: set(self.receiver.numbers) == wanted, "all frames arrive", 900)
         await eventually(lambda: not self.context.details()["backlog_frames"], "all frames are acknowledged", 900)
 
-    async def stop(self) -> float:
-        """End as the engine does; the seconds that took."""
-        start = self.loop.time()
-        self.mailbox.close()
-        await self.task
-        return self.loop.time() - start
-
 
 Script = Callable[[Stage], Any]
-
-
-async def stage(loop: asyncio.AbstractEventLoop, folder: Path, receiver: Receiver, given: dict[str, Any]) -> Stage:
-    """A sink whose journal is in `folder`, running."""
-    context = make_context(loop)
-    journal = JournalOptions(path=str(folder / "journal"), **given.pop("journal", {}))
-    options = HttpOptions(**{"url": f"http://127.0.0.1:{receiver.port}/in?a=1", "journal": journal, **given})
-    mailbox = Mailbox(loop, 50_000, Overflow.DROP_NEWEST, context.actor.drop)
-    task = asyncio.ensure_future(http.build(options, context)(mailbox))
-    return Stage(loop, receiver, context, mailbox, task, origin())
 
 
 def play(folder: Path, script: Script, receiver: Receiver | None = None, **options: Any) -> Receiver:
@@ -99,7 +64,7 @@ def play(folder: Path, script: Script, receiver: Receiver | None = None, **optio
     async def main(loop: Any) -> None:
         scripted.port = 80
         await scripted.listen(loop)
-        running = await stage(loop, folder, scripted, options)
+        running = Stage(loop, folder, scripted, options)
         try:
             await script(running)
         finally:
@@ -121,7 +86,7 @@ def play_for_real(folder: Path, script: Script, secure: ssl.SSLContext | None = 
         await receiver.listen(loop, secure)
         given = {"retry": Retry(initial=Duration(0.05), max=Duration(0.2)), **options}
         given["url"] = f"{given.pop('scheme', 'https' if secure else 'http')}://localhost:{receiver.port}/in"
-        running = await stage(loop, folder, receiver, given)
+        running = Stage(loop, folder, receiver, given)
         try:
             await script(running)
         finally:

@@ -3,14 +3,13 @@
 import asyncio
 import gzip
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from operators.sinks.influx import InfluxOptions, influx
-from pipeline.actor import Mailbox, State
+from pipeline.actor import State
 from pipeline.clock import VirtualLoop, run_virtual, virtual_clock
 from pipeline.codecs import Envelope
 from pipeline.diagnosis import Diagnosis, Mark, Situation
@@ -18,12 +17,13 @@ from pipeline.errors import Severity
 from pipeline.frame import Frame, Stamp
 from pipeline.journal import tools
 from pipeline.journal.options import JournalOptions
-from pipeline.operator import Context, Flow, NodeKind, Overflow, Scope
+from pipeline.operator import Flow, NodeKind, Scope
 from pipeline.posting.poster import Compression
 from pipeline.tls import TlsOptions
 from pipeline.units import Duration, Secret
-from tests.parts.engine import data, make_context, origin
+from tests.parts.engine import data, origin
 from tests.parts.receiver import Receiver
+from tests.parts.stage import SinkStage
 from tests.parts.stream import mistakes
 from tests.parts.waiting import eventually
 
@@ -33,28 +33,14 @@ TOO_OLD = (
 )
 
 
-@dataclass
-class Stage:
-    """A running sink and all around it."""
+class Stage(SinkStage):
+    """A running sink and the database before it."""
 
-    loop: VirtualLoop
-    receiver: Receiver
-    context: Context
-    mailbox: Mailbox
-    task: asyncio.Task[None]
-    here: Any
-    sent: int = 0
-
-    @property
-    def state(self) -> tuple[State, str]:
-        """What the sink says of itself."""
-        return self.context.actor.state, self.context.actor.reason
-
-    def put(self, count: int = 1) -> None:
-        """Give the sink frames, all in one loop turn."""
-        for _ in range(count):
-            self.mailbox.put(data(self.here, self.context.clock.wall(), n=self.sent))
-            self.sent += 1
+    def __init__(self, loop: VirtualLoop, folder: Path, receiver: Receiver, given: dict[str, Any]) -> None:
+        given = {"url": "http://127.0.0.1", "org": "planta", "bucket": "processo", "token": Secret("write")} | given
+        options = InfluxOptions(journal=JournalOptions(path=str(folder / "journal")), **given)
+        super().__init__(loop, influx, options, origin(tags={"area": "linha1"}))
+        self.receiver = receiver
 
     async def all_arrive(self, *, without: set[int] = frozenset()) -> None:
         """Wait until every other frame has been taken and the sink has nothing left."""
@@ -73,16 +59,11 @@ def play(folder: Path, script: Script, receiver: Receiver | None = None, **optio
     async def main(loop: VirtualLoop) -> None:
         scripted.port = 80
         await scripted.listen(loop)
-        context = make_context(loop)
-        given = {"url": "http://127.0.0.1", "org": "planta", "bucket": "processo", "token": Secret("write")} | options
-        built = InfluxOptions(journal=JournalOptions(path=str(folder / "journal")), **given)
-        mailbox = Mailbox(loop, 50_000, Overflow.DROP_NEWEST, context.actor.drop)
-        task = asyncio.ensure_future(influx.build(built, context)(mailbox))
+        stage = Stage(loop, folder, scripted, options)
         try:
-            await script(Stage(loop, scripted, context, mailbox, task, origin(tags={"area": "linha1"})))
+            await script(stage)
         finally:
-            mailbox.close()
-            await task
+            await stage.stop()
             scripted.kill()
             await asyncio.sleep(0.1)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +16,28 @@ from pipeline.errors import Severity
 from pipeline.journal import tools as journal_tools
 from pipeline.journal.file import Store
 from pipeline.journal.options import JournalOptions
-from pipeline.operator import Context, Flow, Overflow, Scope
+from pipeline.operator import Flow, Overflow, Scope
 from pipeline.tls import TlsOptions
 from pipeline.units import Duration, Secret, Topic
 from tests.parts.broker import Broker, Published, maximum_packet_size, receive_maximum
 from tests.parts.engine import data, make_context, origin
+from tests.parts.stage import SinkStage
 from tests.parts.waiting import eventually
 
 STATUS = "plc/acme/test/status"
 TOPIC = "plc/acme/press1"
 
 
-@dataclass
-class Stage:
-    """A running sink and all around it."""
+class Stage(SinkStage):
+    """A running sink and the broker before it."""
 
-    loop: VirtualLoop
-    broker: Broker
-    context: Context
-    mailbox: Mailbox
-    task: asyncio.Task[None]
-    here: Any
-    sent: int = 0
-    seen: set[int] = field(default_factory=set)
-    looked: int = 0
-
-    @property
-    def state(self) -> tuple[State, str]:
-        """What the sink says of itself."""
-        return self.context.actor.state, self.context.actor.reason
-
-    def put(self, count: int = 1, **values: Any) -> None:
-        """Give the sink frames, all in one loop turn."""
-        for _ in range(count):
-            self.mailbox.put(data(self.here, self.context.clock.wall(), n=self.sent, **values))
-            self.sent += 1
-
-    async def feed(self, count: int, every: float = 0.1) -> None:
-        """Give the sink frames one by one."""
-        for _ in range(count):
-            self.put()
-            await asyncio.sleep(every)
+    def __init__(self, loop: VirtualLoop, folder: Path, broker: Broker, given: dict[str, Any]) -> None:
+        given = {"host": "broker", "tls": TlsOptions(enabled=False)} | given
+        journal = JournalOptions(path=str(folder / "journal"), **given.pop("journal", {}))
+        super().__init__(loop, mqtt, MqttOptions(journal=journal, **given), origin())
+        self.broker = broker
+        self.seen: set[int] = set()
+        self.looked = 0
 
     def arrived(self) -> set[int]:
         """Which frames the broker has seen, at least once."""
@@ -71,13 +51,6 @@ class Stage:
         await eventually(lambda: self.arrived() == set(range(self.sent)), "all frames arrive", 900)
         await eventually(lambda: not self.context.details()["backlog_frames"], "all frames are acknowledged", 900)
 
-    async def stop(self) -> float:
-        """End as the engine does; the virtual seconds that took."""
-        start = self.loop.time()
-        self.mailbox.close()
-        await self.task
-        return self.loop.time() - start
-
 
 Script = Callable[[Stage], Coroutine[Any, Any, None]]
 
@@ -88,13 +61,7 @@ def play(folder: Path, script: Script, broker: Broker | None = None, **options: 
     async def main(loop: VirtualLoop) -> None:
         scripted = broker or Broker()
         await scripted.listen(loop)
-        context = make_context(loop)
-        given = {"host": "broker", "tls": TlsOptions(enabled=False)} | options
-        journal = given.pop("journal", {})
-        built = MqttOptions(journal=JournalOptions(path=str(folder / "journal"), **journal), **given)
-        mailbox = Mailbox(loop, 50_000, Overflow.DROP_NEWEST, context.actor.drop)
-        task = asyncio.ensure_future(mqtt.build(built, context)(mailbox))
-        stage = Stage(loop, scripted, context, mailbox, task, origin())
+        stage = Stage(loop, folder, scripted, options)
         try:
             await script(stage)
         finally:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from operators.sinks.webhook import WebhookOptions, webhook
-from pipeline.actor import Mailbox, State
+from pipeline.actor import State
 from pipeline.alerting import teller as teller_module
 from pipeline.alerting.payloads import PayloadFormat
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.frame import Frame, Origin
-from pipeline.operator import Context, Flow, NodeKind, Overflow, Scope
+from pipeline.operator import Flow, NodeKind, Scope
 from pipeline.units import Duration, Secret
-from tests.parts.engine import data, make_context, origin
+from tests.parts.engine import data, origin
 from tests.parts.receiver import Receiver
+from tests.parts.stage import SinkStage
 from tests.parts.stream import mistakes
 from tests.parts.waiting import eventually
 
@@ -28,20 +28,21 @@ START = 1_731_800_000.0
 LABELS = {"measurement": "insights", "tenant_id": "acme", "plc_id": "press1"}
 
 
-@dataclass
-class Stage:
-    """A running sink and all around it."""
+class Stage(SinkStage):
+    """A running sink and the server before it."""
 
-    loop: VirtualLoop
-    receiver: Receiver
-    context: Context
-    mailbox: Mailbox
-    here: Origin
-
-    @property
-    def state(self) -> tuple[State, str]:
-        """What the sink says of itself."""
-        return self.context.actor.state, self.context.actor.reason
+    def __init__(self, loop: VirtualLoop, folder: Path, receiver: Receiver, given: dict[str, Any]) -> None:
+        usual = {
+            "url": Secret(f"http://127.0.0.1{PATH}"),
+            "field": "status_calculado",
+            "firing": ["ALTO", "CRITICO"],
+            "cooldown": Duration(0),
+            "repeat": Duration(0),
+            "state": str(folder / "state.json"),
+        }
+        here = origin(db=None).replace(measurement="insights", ip="")
+        super().__init__(loop, webhook, WebhookOptions(**usual | given), here)
+        self.receiver = receiver
 
     def say(self, level: Any, *, age: float = 0.0, where: Origin | None = None, **values: Any) -> None:
         """A frame says the level."""
@@ -69,23 +70,11 @@ def play(folder: Path, script: Script, receiver: Receiver | None = None, **optio
     async def main(loop: VirtualLoop) -> None:
         scripted.port = 80
         await scripted.listen(loop)
-        context = make_context(loop)
-        given: dict[str, Any] = {
-            "url": Secret(f"http://127.0.0.1{PATH}"),
-            "field": "status_calculado",
-            "firing": ["ALTO", "CRITICO"],
-            "cooldown": Duration(0),
-            "repeat": Duration(0),
-            "state": str(folder / "state.json"),
-        }
-        mailbox = Mailbox(loop, 1000, Overflow.DROP_NEWEST, context.actor.drop)
-        task = asyncio.ensure_future(webhook.build(WebhookOptions(**given | options), context)(mailbox))
-        here = origin(db=None).replace(measurement="insights", ip="")
+        stage = Stage(loop, folder, scripted, options)
         try:
-            await script(Stage(loop, scripted, context, mailbox, here))
+            await script(stage)
         finally:
-            mailbox.close()
-            await task
+            await stage.stop()
             scripted.kill()
             await asyncio.sleep(0.1)
 

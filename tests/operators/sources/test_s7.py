@@ -22,6 +22,7 @@ from pipeline.units import Duration
 from tests.parts import plc as faults
 from tests.parts.engine import make_context
 from tests.parts.plc import StrictPlc
+from tests.parts.stage import Line
 from tests.parts.waiting import eventually
 
 LAYOUTS, _ = build_layouts(
@@ -73,49 +74,13 @@ def options(every="100ms", **others):
     return S7(every=Duration.parse(every), **others)
 
 
-class Line:
-    """A running source of one PLC, and what came out of it."""
-
-    def __init__(self, loop, chosen):
-        self.context = make_context(loop, node="press", kind=NodeKind.SOURCE)
-        self.context.layouts = LAYOUTS
-        self.frames = []
-        self.times = []
-        self.errors = []
-        self.loop = loop
-        self.paused = False
-        self.context.is_paused = lambda: self.paused
-        (self.stream,) = s7.build(chosen, self.context).values()
-        self.part = self.context.part("press1")
-        self.subscription = self.stream.subscribe(self.receive, self.errors.append)
-
-    def receive(self, frame):
-        """Keep a frame."""
-        self.frames.append(frame)
-        self.times.append(round(self.loop.time(), 6))
-
-    def taken(self):
-        """The frames since the last call."""
-        frames, self.frames = self.frames, []
-        return frames
-
-    def value(self, name, **labels):
-        """A metric of this PLC."""
-        return self.context.metrics.value(name, plc="press1", **labels)
-
-    @property
-    def state(self):
-        """The actor's state as text."""
-        return self.part.actor.state.value
-
-
 def play(script, chosen=None, **plc_options):
     """Run `script(line, plc)` in virtual time against a strict PLC; then the source is disposed and leaves nothing."""
 
     async def main(loop):
         plc = StrictPlc({1: bytearray(PRESS)}, host="plc", port=102, **plc_options)
         await plc.power_on()
-        line = Line(loop, chosen or options())
+        line = Line(loop, s7, chosen or options(), LAYOUTS)
         await script(line, plc)
         line.subscription.dispose()
         plc.fault, plc.gap = None, 0.0
@@ -327,7 +292,7 @@ def test_the_source_starts_with_the_plc_off_and_survives_power_cycles():
 
     async def main(loop):
         plc = StrictPlc({1: bytearray(PRESS)}, host="plc", port=102)
-        line = Line(loop, options())
+        line = Line(loop, s7, options(), LAYOUTS)
         await script(line, plc)
         line.subscription.dispose()
         await asyncio.sleep(0)
@@ -624,7 +589,8 @@ def test_the_cpp_server_tells_its_state_and_clock(native_plc):
     cpu = CpuOptions(state="state", clock="clock", every=Duration(1))
 
     async def main():
-        line = Line(asyncio.get_running_loop(), options(every="50ms", address="127.0.0.1", port=plc.port, cpu=cpu))
+        chosen = options(every="50ms", address="127.0.0.1", port=plc.port, cpu=cpu)
+        line = Line(asyncio.get_running_loop(), s7, chosen, LAYOUTS)
 
         def state():
             told = [frame.values for frame in line.frames if frame.origin.measurement == "s7_cpu"]
@@ -700,7 +666,7 @@ def test_the_cpp_server_is_read_through_loss_freeze_and_bad_blocks(native_plc, s
     )  # fmt: skip
 
     async def main():
-        line = Line(asyncio.get_running_loop(), chosen)
+        line = Line(asyncio.get_running_loop(), s7, chosen, LAYOUTS)
 
         def data(db):
             return [frame for frame in line.frames if frame.kind is Kind.DATA and frame.origin.db == db]

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from operators.sources.s7plus import S7Plus, S7PlusPlc, S7PlusTls, s7plus
-from pipeline.clock import Clock, run_virtual
+from pipeline.clock import run_virtual
 from pipeline.config import load
 from pipeline.errors import ConfigurationError
 from pipeline.frame import Kind
-from pipeline.operator import Flow, NodeKind, Scope
+from pipeline.operator import Flow, Scope
 from pipeline.retry import Retry
 from pipeline.s7plus.wanted import SymbolBlockOptions, SymbolOptions
 from pipeline.units import Duration, Secret
-from tests.parts.engine import PLANT, make_context
+from tests.parts.engine import PLANT
 from tests.parts.needs import IN_CI
+from tests.parts.stage import Line
 from tests.parts.waiting import eventually
 
 if find_spec("s7commplus") is None and not IN_CI:
@@ -72,48 +73,13 @@ def fill(plc):
     plc.put("DB_Press.sensores[2].valor", struct.pack(">f", 2.5))
 
 
-class Line:
-    """A running source of one PLC, and what came out of it."""
-
-    def __init__(self, loop, chosen, clock=None):
-        self.context = make_context(loop, node="press", kind=NodeKind.SOURCE, clock=clock)
-        self.frames = []
-        self.times = []
-        self.errors = []
-        self.loop = loop
-        self.paused = False
-        self.context.is_paused = lambda: self.paused
-        (self.stream,) = s7plus.build(chosen, self.context).values()
-        self.part = self.context.part("press1")
-        self.subscription = self.stream.subscribe(self.receive, self.errors.append)
-
-    def receive(self, frame):
-        """Keep a frame."""
-        self.frames.append(frame)
-        self.times.append(round(self.loop.time(), 6))
-
-    def taken(self):
-        """The frames since the last call."""
-        frames, self.frames = self.frames, []
-        return frames
-
-    def value(self, name, **labels):
-        """A metric of this PLC."""
-        return self.context.metrics.value(name, plc="press1", **labels)
-
-    @property
-    def state(self):
-        """The actor's state as text."""
-        return self.part.actor.state.value
-
-
 def play(script, chosen=None, plc=None):
     """Run `script(line, plc)` in virtual time; then the source is disposed and leaves nothing."""
 
     async def main(loop):
         device = plc or make_plc()
         await loop.create_server(device.wire, "plc", 102)
-        line = Line(loop, chosen or options())
+        line = Line(loop, s7plus, chosen or options())
         await script(line, device)
         line.subscription.dispose()
         await asyncio.sleep(10)
@@ -329,7 +295,7 @@ def test_it_starts_with_the_plc_off_and_survives_what_kills_connections():
 
     async def main(loop):
         plc = make_plc()
-        line = Line(loop, options(timeout=Duration(1), retry=Retry(max=Duration(2))))
+        line = Line(loop, s7plus, options(timeout=Duration(1), retry=Retry(max=Duration(2))))
         await asyncio.sleep(5)
         plc.fault = "deaf"
         await loop.create_server(plc.wire, "plc", 102)
@@ -569,7 +535,7 @@ def first_frame(port, **chosen):
 
     async def main():
         loop = asyncio.get_running_loop()
-        line = Line(loop, options(address="127.0.0.1", port=port, **chosen), Clock(loop))
+        line = Line(loop, s7plus, options(address="127.0.0.1", port=port, **chosen))
         await eventually(lambda: line.frames)
         reason, details = line.part.actor.reason, line.part.details()
         line.subscription.dispose()
