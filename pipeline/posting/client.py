@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpcore
 
 from pipeline.errors import LinkError
+from pipeline.hosts import is_host
 from pipeline.posting.answers import Answer, explain_failure, retry_after
 from pipeline.posting.streams import Streams
 
@@ -62,6 +63,8 @@ class Url:
             raise ValueError("user and password in it would show in logs; use `token` or `headers`")
         if parts.fragment:
             raise ValueError("what follows # never reaches a server; leave it away")
+        if not is_host(parts.hostname):
+            raise ValueError("the host is neither a name nor an IP address")
         secure = parts.scheme == "https"
         try:
             port = parts.port or (443 if secure else 80)
