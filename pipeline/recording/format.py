@@ -120,8 +120,9 @@ class Writer:
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
         self._compress = zstandard.ZstdCompressor(write_checksum=True).compress
-        self._file = path.open("xb", buffering=0)
+        self._file = path.open("xb")
         self._file.write(msgspec.json.encode(header) + b"\n")
+        self._file.flush()
         self.is_empty = True
 
     def write(self, records: Sequence[tuple[Any, ...]]) -> None:
@@ -129,6 +130,7 @@ class Writer:
         if records:
             self.is_empty = False
             self._file.write(self._compress(msgspec.msgpack.encode(records)))
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""

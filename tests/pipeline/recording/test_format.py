@@ -1,5 +1,6 @@
 """The file of a recording: what was written comes back, as much of it as is whole."""
 
+import os
 import tracemalloc
 
 import msgspec
@@ -44,6 +45,20 @@ def test_after_an_unclean_end_every_whole_part_comes_back(tmp_path):
         recording = read(cut)
         assert len(recording.records) == 3 * (sum(end <= size for end in ends) - 1)
         assert bool(recording.damage) is (size not in ends)
+
+
+def test_a_disk_that_takes_a_part_in_part_has_not_taken_it(tmp_path):
+    """The kernel writes what still fits and says so in a number: that is no recording that was written."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = Writer(tmp_path / "x.rec", HEADER)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+        with pytest.raises(OSError, match="File too large"):
+            writer.write([(*ENTRIES[0][:5], os.urandom(20_000))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        writer.close()
 
 
 def test_a_changed_byte_is_noticed(tmp_path):
