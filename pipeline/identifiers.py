@@ -16,7 +16,7 @@ __all__ = ["CLIENT_ID", "GRAPH_NAME", "IDENTIFIER", "MEASUREMENT", "TSAP", "chec
 
 GRAPH_NAME: Mapping[str, Any] = MappingProxyType(
     {
-        "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$",
+        "pattern": r"\A[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}\Z",
         "extra_json_schema": {
             "patternErrorMessage": "must be a letter or digit, then up to 63 letters without accents, digits, _ . or -"
         },
@@ -25,7 +25,7 @@ GRAPH_NAME: Mapping[str, Any] = MappingProxyType(
 """It is part of folders and topics."""
 IDENTIFIER: Mapping[str, Any] = MappingProxyType(
     {
-        "pattern": r"^[A-Za-z0-9_.-]{0,64}$",
+        "pattern": r"\A[A-Za-z0-9_.-]{0,64}\Z",
         "extra_json_schema": {
             "patternErrorMessage": "must be up to 64 letters without accents, digits, _ . or -, without blanks"
         },
@@ -34,13 +34,13 @@ IDENTIFIER: Mapping[str, Any] = MappingProxyType(
 """A level of a topic, so that no other level can be put into it."""
 TSAP: Mapping[str, Any] = MappingProxyType(
     {
-        "pattern": r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}$",
+        "pattern": r"\A[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}\Z",
         "extra_json_schema": {"patternErrorMessage": "must be two hexadecimal bytes, as STEP 7 shows them: 03.01"},
     }
 )
 CLIENT_ID: Mapping[str, Any] = MappingProxyType(
     {
-        "pattern": r"^[!-~]*$",
+        "pattern": r"\A[!-~]*\Z",
         "extra_json_schema": {
             "patternErrorMessage": "must be made of letters without accents, digits and signs, without blanks"
         },

@@ -23,6 +23,7 @@ from tests.parts import plc as faults
 from tests.parts.engine import make_context
 from tests.parts.plc import StrictPlc
 from tests.parts.stage import Line
+from tests.parts.stream import mistakes
 from tests.parts.waiting import eventually
 
 LAYOUTS, _ = build_layouts(
@@ -837,6 +838,15 @@ def test_mistakes_in_a_file_are_told_where_they_stand(tmp_path, wrong, place, wo
         load(tmp_path / "line.yaml", {})
     assert place in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ['plc_id: "press1\\n"', 'tenant_id: "acme\\n"', 'tsap: {local: "10.00\\n", remote: "03.01"}']
+)
+def test_a_name_with_a_line_end_is_none(name):
+    """It would be part of topics."""
+    (told,) = mistakes(NodeKind.SOURCE, f"{{type: s7, address: plc, every: 1s, tags: {{a: DB1.DBW0}}, {name}}}")
+    assert "must be " in told
 
 
 def test_a_cpu_alone_is_something_to_read():

@@ -286,6 +286,10 @@ MISTAKES = {
         SMALL + "name: a/b\n",
         ["5:7: name: must be a letter or digit, then up to 63 letters", "got 'a/b'"],
     ),
+    "graph name with a line end": (
+        SMALL + "name: |\n  line1\n",
+        ["5:7: name: must be a letter or digit, then up to 63 letters", r"got 'line1\n'"],
+    ),
     "unused node": (
         SMALL + "transforms:\n  idle: {type: heartbeat, from: press}\n",
         ["6:3: warning: node 'idle' (heartbeat): nobody takes from this node; name it in the `from: idle`"],
