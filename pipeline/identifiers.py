@@ -1,6 +1,6 @@
-"""Names that travel: what they may be made of, as a pattern for the loader and in words for people and editors.
+r"""Names that travel: what they may be made of, as a pattern for the loader and in words for people and editors.
 
-Each is what a `Meta` takes: `Meta(description=…, **IDENTIFIER)`.
+Each is what a `Meta` takes: `Meta(description=…, **IDENTIFIER)`. Patterns end in `\Z`: `$` would let a line end pass.
 """
 
 from __future__ import annotations

@@ -176,7 +176,9 @@ class _Judge:
 class _Standing:
     """The verdict that stands for a series, when its reading was made, and when it was told last; monotonic seconds."""
 
-    __slots__ = ("level", "read", "told")
+    __slots__ = ("about", "level", "read", "told")
+
+    about: Origin
 
     def __init__(self) -> None:
         self.level: str | None = None
@@ -197,15 +199,15 @@ def _frames(options: Threshold, context: Context) -> Transform:
         ) -> abc.DisposableBase:
             judge = _Judge(options, context)
             verdicts = Verdicts(options.measurement)
-            standing: dict[Origin, _Standing] = {}
+            standing: Series[_Standing] = Series(_Standing, context.clock.monotonic)
 
             def on_next(frame: Frame) -> None:
                 level, reason = judge.step(frame)
                 if level is None and reason is None:
                     return
                 if options.every and not judge.is_late:
-                    known = standing.get(frame.origin) or standing.setdefault(frame.origin, _Standing())
-                    known.level = level
+                    known = standing.of(frame.origin)
+                    known.about, known.level = frame.origin, level
                     known.told = context.clock.monotonic()
                     known.read = known.told - max(0.0, context.clock.wall() - frame.ts)
                 values = {} if level is None else {options.result: level}
@@ -215,11 +217,11 @@ def _frames(options: Threshold, context: Context) -> Transform:
             def repeat(missed: int) -> None:
                 del missed
                 now = context.clock.monotonic()
-                for origin, known in standing.items():
+                for known in standing.states():
                     if known.level is not None and known.is_due(now, options):
                         known.told = now
                         values = {options.result: known.level}
-                        observer.on_next(verdicts.frame(origin, context.clock.wall(), values))
+                        observer.on_next(verdicts.frame(known.about, context.clock.wall(), values))
 
             subscription = frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
             if not options.every:

@@ -157,6 +157,14 @@ def test_a_standing_verdict_is_repeated_while_its_series_is_not_silent():
     assert len(seen) == len(said) + 1
 
 
+def test_a_source_that_starts_anew_leaves_no_verdict_of_before():
+    """It may hand out another origin for the same series, of which one verdict stands: the latest."""
+    options = Threshold(field="t", levels=SEED.levels, every=Duration(10))
+    script = [(0, data(PRESS, ts=BEGIN, t=31)), (5, data(PRESS.replace(), ts=BEGIN + 5, t=30))]
+    seen = play(threshold, options, script, until=40)
+    assert [frame.values["status_calculado"] for _, frame in seen] == ["CRITICO", *["Normal"] * 4]
+
+
 @pytest.mark.parametrize(
     ("age", "again"),
     [(40 * 86400, []), (5820, []), (300, []), (20, [10, 20]), (0, [10, 20, 30, 40]), (-5, [10, 20, 30, 40])],
