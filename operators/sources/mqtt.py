@@ -125,15 +125,16 @@ def mqtt(options: MqttOptions, context: Context) -> Observable[Frame]:
         session = Session(expiry=round(options.session_expiry), window=options.window)
         return replace(options.access(client_id), session=session)
 
+    wanted = Wanted(
+        topics=options.topics,
+        qos=options.qos,
+        window=options.window,
+        connect_timeout=options.connect_timeout,
+        retry=options.retry,
+        read=_reader(options, context),  # one for all attempts: what follows knows a series by its origin
+    )
+
     async def run(emit: Emit) -> None:
-        wanted = Wanted(
-            topics=options.topics,
-            qos=options.qos,
-            window=options.window,
-            connect_timeout=options.connect_timeout,
-            retry=options.retry,
-            read=_reader(options, context),
-        )
         receiver = Receiver(context, access, wanted)
         context.details = lambda: {"broker": f"{options.host}:{options.port}", **receiver.details}
         await receiver.run(emit)

@@ -18,7 +18,7 @@ from pipeline.actor import State
 from pipeline.clock import VirtualLoop, run_virtual
 from pipeline.config import load_text
 from pipeline.errors import ConfigurationError
-from pipeline.frame import Frame, Kind, Stamp
+from pipeline.frame import Frame, Kind, Origin, Stamp
 from pipeline.journal.options import JournalOptions
 from pipeline.messages import Format, MessageMapping, TimeFormat
 from pipeline.operator import Context, Flow, NodeKind, Scope
@@ -671,8 +671,9 @@ def test_the_end_acknowledges_what_gets_processed_in_time_and_takes_no_more():
 
 
 def test_it_can_be_subscribed_again():
-    """A supervisor's restart: a new connection to the same session."""
+    """A supervisor's restart: a new connection to the same session, the same origin for the same series."""
     broker = Broker()
+    origins: set[Origin] = set()
 
     async def main(loop: VirtualLoop) -> None:
         await broker.listen(loop)
@@ -686,8 +687,10 @@ def test_it_can_be_subscribed_again():
                 await eventually(lambda: not broker.kept, "acknowledged")
             await asyncio.sleep(1)
             assert [frame.values["n"] for frame in frames] == [number]
+            origins.add(frames[0].origin)
 
     run_virtual(main)
+    assert len(origins) == 1
     assert [connected.clean for connected in broker.connected] == [False, False]
 
 
