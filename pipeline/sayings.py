@@ -102,11 +102,10 @@ def kinds() -> dict[str, type[PipelineError]]:
 
 def _bounds() -> Iterator[Saying]:
     """What is said of values beyond their bounds: the texts that `pipeline.config.convert.bounds` yields."""
-    tree = trees()["pipeline/config/convert"]
-    for node in ast.walk(tree):
+    module = "pipeline/config/convert"
+    for node in ast.walk(trees()[module]):
         if isinstance(node, ast.Yield) and isinstance(node.value, ast.JoinedStr):
-            reader = Call("pipeline/config/convert", ast.Call(node.value, [], [], lineno=node.lineno), (tree,))
-            text = reader.text(node.value)
+            text = Call.beside(module, node.value).text(node.value)
             if not text.startswith(GAP):
                 yield Saying(Form.MISTAKE, "config", text, "")
 
@@ -131,8 +130,8 @@ def _pairs() -> Iterator[Saying]:
                 continue
             for node in ast.walk(function):
                 if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):
-                    reader = Call(module, ast.Call(node.value, [], [], lineno=node.lineno), (function, tree))
-                    yield from (Saying(Form.MISTAKE, "config", text, "") for text in reader.texts(node.value.elts[1]))
+                    texts = Call.beside(module, node.value, function).texts(node.value.elts[1])
+                    yield from (Saying(Form.MISTAKE, "config", text, "") for text in texts)
 
 
 def _said(call: Call) -> Iterator[Saying]:
@@ -193,8 +192,8 @@ def _verdicts() -> Iterator[Saying]:
             elif isinstance(node, ast.Yield) and isinstance(node.value, ast.JoinedStr):
                 told = [node.value]
             for each in told:
-                reader = Call(module, ast.Call(each, [], [], lineno=each.lineno), (function, trees()[module]))
-                yield from (Saying(Form.TEST, "testing", text, "") for text in reader.texts(each))
+                texts = Call.beside(module, each, function).texts(each)
+                yield from (Saying(Form.TEST, "testing", text, "") for text in texts)
 
 
 def _built(call: Call) -> Iterator[Saying]:
@@ -211,7 +210,7 @@ def _tabled() -> Iterator[Saying]:
         made = next((name for name in ("LinkError", "Refused", "ReadError") if _imports(tree, name)), "")
         tables = [node.value for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value]
         for each in (each for table in tables if made for each in ast.walk(table) if isinstance(each, ast.Tuple)):
-            reader = Call(module, ast.Call(each, [], [], lineno=each.lineno), (tree,))
+            reader = Call.beside(module, each)
             parts = [reader.text(part) for part in each.elts]
             if len(parts) in _COLUMNS and parts[0] and all(part != GAP for part in parts):
                 yield Saying(made, _where(module), ": ".join(filter(None, parts[:-1])), parts[-1])

@@ -40,6 +40,11 @@ class Call:
     call: ast.Call
     scopes: tuple[ast.AST, ...]
 
+    @classmethod
+    def beside(cls, module: str, node: ast.expr, *functions: ast.AST) -> Call:
+        """What reads the texts of an expression that is no argument of a call, in a function of a module or in none."""
+        return cls(module, ast.Call(node, [], [], lineno=node.lineno), (*functions, trees()[module]))
+
     @property
     def name(self) -> str:
         """What is called, without the object that has it."""
@@ -129,9 +134,7 @@ class Call:
             return
         for node in ast.walk(function):
             if isinstance(node, ast.Return) and node.value is not None:
-                call = ast.Call(node.value, [], [], lineno=node.lineno)
-                reader = Call(module, call, (function, trees()[module]))
-                yield functools.partial(reader.texts, node.value)
+                yield functools.partial(Call.beside(module, node.value, function).texts, node.value)
 
     def _listed(self, name: str, depth: int) -> list[str]:
         """The texts of a table by its name."""
