@@ -52,7 +52,6 @@ class Delivery:
 
     Attributes:
         unacknowledged: frames accepted, now or before a restart, and not yet acknowledged, refused or dropped.
-        dead: frames refused for good since the start.
     """
 
     def __init__(
@@ -80,7 +79,6 @@ class Delivery:
             breaker: so many refusals in a row pause the sending; one record tries when the pause is over.
         """
         self.unacknowledged = 0
-        self.dead = 0
         self.options = journal
         self._context = context
         context.keeper = self
@@ -362,7 +360,6 @@ class Delivery:
         self._failed.n += 1
         if permanent:
             record.held = False
-            self.dead += 1
             self._give_up("refused", 1, 1)
             self.ledger.bury(record, reason, self._clock.wall())
             self.commits.poke()

@@ -122,22 +122,12 @@ def check_version() -> None:
 
 
 class _Nothing:
-    """A storage that keeps nothing: no replay behind our back, no wait for it to drain."""
+    """As much of a storage as a connection asks for: no replay behind our back, no wait for it to drain."""
 
     is_empty = True
 
-    def push_message(self, mid: int, raw: bytes) -> None:
-        """Forget."""
-
-    def remove_message_by_mid(self, mid: int) -> None:
-        """Forget."""
-
     def clear(self) -> None:
         """Forget."""
-
-    def get_all(self) -> list[tuple[int, bytes]]:
-        """Nothing."""
-        return []
 
     async def wait_empty(self) -> None:
         """At once."""
