@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -60,13 +60,13 @@ class _Came:
     content: Any
 
 
+_Verdict = tuple[str, list[str]]
+"""What is expected, in words, and what is wrong; nothing when it is met."""
+
+
 def judge(job: Job, seen: Seen) -> list[Failure]:
     """All that is not as the case expects; nothing where it passes."""
     expect, found = job.case.expect, []
-
-    def tell(section: str, index: int, what: str, details: Iterable[str]) -> None:
-        found.append(Failure(line=job.line(("expect", section, index)), what=what, details=list(details)))
-
     sections: tuple[tuple[str, Sequence[Any], Callable[[Seen, Any, int], _Verdict]], ...] = (
         ("frames", expect.frames, partial(_frame, job.graph.nodes)),
         ("published", expect.published, _message),
@@ -78,16 +78,10 @@ def judge(job: Job, seen: Seen) -> list[Failure]:
         for index, entry in enumerate(entries):
             what, details = verdict(seen, entry, index)
             if details:
-                tell(section, index, what, details)
-    if expect.same_as:
-        details = list(_same(job, seen))
-        if details:
-            found.append(Failure(line=job.line(("expect", "same_as")), what=f"as {expect.same_as}", details=details))
+                found.append(Failure(line=job.line(("expect", section, index)), what=what, details=details))
+    if expect.same_as and (details := list(_same(job, seen))):
+        found.append(Failure(line=job.line(("expect", "same_as")), what=f"as {expect.same_as}", details=details))
     return [*found, *_error(job, seen)]
-
-
-_Verdict = tuple[str, list[str]]
-"""What is expected, in words, and what is wrong; nothing when it is met."""
 
 
 def _error(job: Job, seen: Seen) -> Iterator[Failure]:
@@ -161,16 +155,11 @@ def _write(seen: Seen, expected: ExpectedWrite, _: int) -> _Verdict:
         )
         for w in seen.writes.get(expected.node, [])
     ]
-
-    def compare(content: Any) -> list[Difference]:
-        return list(differences(wanted, content))
-
-    return _judged(expected, f"written{f' by {expected.node}' if expected.node else ''}", came, compare)
+    what = f"written{f' by {expected.node}' if expected.node else ''}"
+    return _judged(expected, what, came, lambda content: list(differences(wanted, content)))
 
 
-def _judged(
-    expected: Moment, what: str, came: list[_Came], compare: Callable[[Any], list[Difference]]
-) -> tuple[str, list[str]]:
+def _judged(expected: Moment, what: str, came: list[_Came], compare: Callable[[Any], list[Difference]]) -> _Verdict:
     """Whether as many came in time as are expected."""
     first, last = expected.span
     what += expected.when()
