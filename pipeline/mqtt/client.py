@@ -12,7 +12,7 @@ import logging
 import ssl
 import struct
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import gmqtt
 from gmqtt.mqtt.connection import MQTTConnection
@@ -22,6 +22,9 @@ from gmqtt.mqtt.protocol import BaseMQTTProtocol, MQTTProtocol
 from pipeline.errors import LinkError, PartFailed
 from pipeline.mqtt.codec import LONGEST, find_packet, good_pubacks
 from pipeline.mqtt.reasons import explain_disconnect, explain_refusal
+
+if TYPE_CHECKING:
+    from pipeline.mqtt.link import Link
 
 __all__ = ["Access", "Ack", "Client", "Session", "check_version"]
 
@@ -82,33 +85,6 @@ class Access:
     def __repr__(self) -> str:
         """Without the password."""
         return f"Access({self.client_id}@{self.host}:{self.port})"
-
-
-class Listener(Protocol):
-    """Whom a client tells what happens: a `Link`."""
-
-    heard: float
-
-    def now(self) -> float:
-        """Loop time."""
-
-    def acknowledge(self, pubacks: list[Ack]) -> None:
-        """PUBACKs have come."""
-
-    def resume(self) -> None:
-        """The socket's buffer has drained."""
-
-    def receive(self, kind: int, body: bytes) -> None:
-        """Another packet than those of the connection and PUBACK has come."""
-
-    def end(self, error: LinkError) -> None:
-        """The connection is refused."""
-
-    def abort(self, error: LinkError) -> None:
-        """The connection must end at once."""
-
-    def lost(self, error: Exception | None) -> None:
-        """The socket is gone."""
 
 
 def check_version() -> None:
@@ -206,7 +182,7 @@ class _Protocol(MQTTProtocol):  # type: ignore[misc]
 class Client(gmqtt.Client):  # type: ignore[misc]
     """A gmqtt client for one connection: nothing stored, nothing connected again."""
 
-    def __init__(self, link: Listener, access: Access) -> None:
+    def __init__(self, link: Link, access: Access) -> None:
         will = gmqtt.Message(*access.will, qos=1, retain=True) if access.will else None
         session = access.session
         properties: dict[str, int] = {}

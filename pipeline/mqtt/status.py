@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import Protocol
 
 import msgspec
 
+from pipeline.delivery.delivery import Delivery
 from pipeline.mqtt.topics import fill
 from pipeline.operator import Context
 
@@ -18,16 +17,10 @@ FIRST_FRAME = 5.0
 """Seconds to wait for the tenant's name, which only frames tell."""
 
 
-class _Numbered(Protocol):
-    @property
-    def last_seq(self) -> Mapping[str, int]:
-        """The latest `seq` by `tenant/plc`."""
-
-
 class Status:
     """Topic and payloads of one sink's status."""
 
-    def __init__(self, template: str, context: Context, delivery: _Numbered) -> None:
+    def __init__(self, template: str, context: Context, delivery: Delivery) -> None:
         """Make it.
 
         Args:
