@@ -6,7 +6,7 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class _Commands(click.Group):
             hangup.hold()
         if name in self.list_commands(ctx) or name.startswith("-"):
             return super().resolve_command(ctx, args)
-        if Path(name).suffix in _GRAPH_SUFFIXES or Path(name).exists() or name in shipped_graphs():
+        if Path(name).suffix in _GRAPH_SUFFIXES or _may_be(Path(name).exists) or name in shipped_graphs():
             hangup.hold()
             return "run", self.get_command(ctx, "run"), args
         near = nearest(name, [*self.list_commands(ctx), *shipped_graphs()])
@@ -70,6 +70,14 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for text that is not re-wrapped
 
 
+def _may_be(look: Callable[[], bool]) -> bool:
+    """Whether a file is there, or can't be looked at: then whoever opens it says why."""
+    try:
+        return look()
+    except OSError:
+        return True
+
+
 def shipped_file(name: str) -> Path:
     """A file that comes beside the graphs of the project, in a checkout and after an install."""
     package = Path(__file__).parent
@@ -88,7 +96,7 @@ def graph_file(text: str) -> Path:
         UsageError: there is no such file; names the nearest shipped one.
     """
     path = Path(text)
-    if path.is_file():
+    if _may_be(path.is_file):
         return path
     shipped = shipped_graphs()
     if path.stem in shipped and path.parent in {Path(), Path("configs")}:

@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from pipeline.errors import Finding, LinkError, Severity
+from pipeline.files import check_file
 from pipeline.operator import Options, Scope
 
 __all__ = ["TlsOptions", "explain_tls", "is_loopback", "make_context"]
@@ -29,14 +30,8 @@ class TlsOptions(Options):
         """A key without its certificate; files that are missing; certificates that nobody checks."""
         del scope
         for name in ("ca_file", "cert_file", "key_file") if self.enabled else ():
-            file = getattr(self, name)
-            if file and not Path(file).is_file():
-                yield Finding(
-                    path=(name,),
-                    message=f"there is no file '{file}' yet",
-                    hint="put it there before the start",
-                    severity=Severity.WARNING,
-                )
+            if file := getattr(self, name):
+                yield from check_file(Path(file), (name,))
         if self.key_file and not self.cert_file:
             yield Finding(
                 path=("key_file",), message="needs cert_file beside it", hint="name the certificate of this key"

@@ -35,6 +35,7 @@ from pipeline.config.document import Listing, Record, Scalar, Value, resolve
 from pipeline.config.interpolate import Substituted, SubstitutionError, interpolate
 from pipeline.config.stand_ins import Reading, default, sample, texts
 from pipeline.errors import Severity, nearest
+from pipeline.files import check_file
 from pipeline.operator import Options
 from pipeline.units import Secret, Topic
 
@@ -312,14 +313,8 @@ class Binder:
         file: Path | Failed = self.value(Path, place, (*path, "file"))
         if isinstance(file, Failed):
             return file
-        if not file.is_file():
-            self._report(
-                place,
-                (*path, "file"),
-                f"there is no file '{file}' yet",
-                "put it there before the start",
-                Severity.WARNING,
-            )
+        for found in check_file(file, (*path, "file")):
+            self._report(place, found.path, found.message, found.hint, found.severity)
         return Secret(file=file)
 
     def _unknown(self, key: str, place: Value, path: OptionPath, known: tuple[str, ...]) -> str:

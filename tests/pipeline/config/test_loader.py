@@ -389,6 +389,10 @@ MISTAKES = {
             "password.file: there is no file '/run/secret' yet",
         ],
     ),
+    "a file's text in place of its name": (
+        SMALL.replace("host: h", f"host: h, username: u, password: {{file: {'secret' * 50}}}"),
+        ["the file 'secretsecretsecretsecretsecretsecretsecretsecretsecretsecretsecretsecretsecretse' can't be looked"],
+    ),
     "open page": (
         SMALL + "http: {listen: 0.0.0.0:9108, users: {ana: ''}}\n",
         [
