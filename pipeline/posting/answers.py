@@ -112,7 +112,7 @@ def retry_after(text: str, now: float) -> float:
     return min(LONGEST_PAUSE, max(0.0, pause))
 
 
-def explain_failure(error: BaseException, host: str, port: int) -> LinkError:
+def explain_failure(error: BaseException | None, host: str, port: int) -> LinkError:
     """What a request without an answer means, and what to do about it."""
     where = f"{host}:{port}"
     for cause in _causes(error):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from pipeline.diagnosis import Diagnosis, reach
-from pipeline.errors import LinkError
 from pipeline.posting.answers import explain_failure
 from pipeline.posting.client import Url
 from pipeline.tls import TlsOptions
@@ -13,7 +12,7 @@ from pipeline.tls import TlsOptions
 __all__ = ["diagnose_server"]
 
 
-async def diagnose_server(url: Url, tls: TlsOptions, patience: float) -> AsyncIterator[Diagnosis]:
+def diagnose_server(url: Url, tls: TlsOptions, patience: float) -> AsyncIterator[Diagnosis]:
     """Find what stands between us and a server, step by step.
 
     Args:
@@ -21,9 +20,4 @@ async def diagnose_server(url: Url, tls: TlsOptions, patience: float) -> AsyncIt
         tls: what is trusted, where it says https.
         patience: seconds for each step.
     """
-
-    def explain(error: BaseException | None, host: str, port: int) -> LinkError:
-        return explain_failure(error or ConnectionResetError(), host, port)
-
-    async for found in reach(url.host, url.port, tls if url.secure else None, patience, explain):
-        yield found
+    return reach(url.host, url.port, tls if url.secure else None, patience, explain_failure)
