@@ -24,6 +24,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from pipeline.errors import Finding, PartFailed, PipelineError, Severity
+from pipeline.hosts import check_host
 from pipeline.operator import Claim, Context, Options, RunService, Scope, service
 from pipeline.tls import is_loopback
 from pipeline.units import Duration, Secret
@@ -85,6 +86,8 @@ class MqttBrokerOptions(Options):
             yield Finding(path=("username",), message="username and password belong together", hint="set both or none")
         if self.port == self.port_311:
             yield Finding(path=("port_311",), message=f"port is {self.port} too", hint="choose another")
+        if self.listen:  # else it listens everywhere
+            yield from check_host(self.listen, ("listen",))
         if not self.username and not is_loopback(self.listen):
             yield Finding(
                 path=("listen",),

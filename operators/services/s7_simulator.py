@@ -19,6 +19,7 @@ from msgspec import Meta, field
 from pipeline.config.layouts import Layout, Naming
 from pipeline.errors import Finding, PartFailed, Severity, nearest
 from pipeline.frame import Scalar
+from pipeline.hosts import check_host
 from pipeline.operator import Claim, Context, Options, RunService, Scope, service
 from pipeline.s7.decode import Leaf
 from pipeline.s7.encode import write
@@ -106,6 +107,8 @@ class SimulatorOptions(Options):
                     path=("dbs", index, "db"), message=f"DB{block.db} is there twice", hint="give one another number"
                 )
             seen.add(block.db)
+        if self.listen:  # else it listens everywhere
+            yield from check_host(self.listen, ("listen",))
         if not is_loopback(self.listen):
             yield Finding(
                 path=("listen",),

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.errors import Finding
+from pipeline.hosts import is_host
 from pipeline.operator import Options, Scope
 from pipeline.tls import is_loopback
 from pipeline.units import Secret
@@ -49,9 +50,10 @@ class Http(Options):
 
     def _parts(self) -> tuple[str, int]:
         match = _LISTEN.fullmatch(self.listen.strip())
-        if match is None or int(match["port"]) > 65535:  # noqa: PLR2004 - the largest TCP port
+        host = match["v6"] or match["host"] if match else ""
+        if match is None or not is_host(host) or int(match["port"]) > 65535:  # noqa: PLR2004 - the largest TCP port
             raise ValueError(f"'{self.listen}' is no address to listen on")
-        return match["v6"] or match["host"], int(match["port"])
+        return host, int(match["port"])
 
     def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
         """An address that can be understood, and nobody let in from outside without being asked who he is."""

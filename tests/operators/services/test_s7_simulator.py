@@ -144,6 +144,12 @@ def test_a_block_twice_is_an_error_and_the_open_network_a_warning(listen):
     ]
 
 
+def test_what_is_no_host_is_told_before_it_is_looked_up():
+    """No name server could be asked for it."""
+    found = list(options(listen="a..b").check(Scope(graph="g", node="plc", layouts=LAYOUTS)))
+    assert [(each.path, each.severity) for each in found[:1]] == [(("listen",), Severity.ERROR)]
+
+
 def test_two_simulators_on_one_port_collide():
     """The claim is what `check` compares."""
     claims = [

@@ -26,7 +26,7 @@ def test_loopback_needs_no_login(listen, host, port):
     assert (http.host, http.port, list(http.check(SCOPE))) == (host, port, [])
 
 
-@pytest.mark.parametrize("listen", ["", "9108", ":9108", "host:", "host:x", "host:70000", "host"])
+@pytest.mark.parametrize("listen", ["", "9108", ":9108", "host:", "host:x", "host:70000", "host", "a..b:1", "[x]:1"])
 def test_what_is_no_address(listen):
     """It is told at the option."""
     assert [finding.path for finding in Http(listen=listen).check(SCOPE)] == [("listen",)]
