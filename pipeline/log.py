@@ -173,7 +173,11 @@ class _Handler(logging.Handler):
         suppressed = self._suppressed(record)
         if suppressed is None:
             return
-        event: Any = {"event": record.getMessage(), "logger": record.name}
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library whose words don't fit their format must not fail by it
+            text = str(record.msg)
+        event: Any = {"event": text, "logger": record.name}
         if record.exc_info:
             event["exc_info"] = record.exc_info
         if suppressed:

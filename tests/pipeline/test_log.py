@@ -208,6 +208,14 @@ def test_libraries_speak_through_the_same_log_and_each_thing_once_a_minute():
     assert len(handler._spoken) <= 256
 
 
+def test_a_library_that_formats_its_words_wrongly_does_not_fail_by_it():
+    """They are told as they are."""
+    stream = io.StringIO()
+    log.configure(stream=stream)
+    logging.getLogger("library").warning("%d items", "some")
+    assert json.loads(stream.getvalue())["event"] == "%d items"
+
+
 def test_configuring_twice_leaves_one_handler():
     """Also after a change of level no line comes twice."""
     stream = io.StringIO()
