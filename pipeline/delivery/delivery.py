@@ -217,7 +217,7 @@ class Delivery:
                 add(record)
         commits.next = n
         self.unacknowledged += accepted
-        self.intake.count(now, accepted, bytes_in)
+        self.intake.count(now, bytes_in)
         if now + commits.wait < commits.armed:
             commits.poke()
         self._sender.pump()

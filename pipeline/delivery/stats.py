@@ -17,28 +17,26 @@ _SAMPLES = 13
 
 
 class Intake:
-    """Frames and bytes that came in, and how many a second over the last minute."""
+    """Bytes that came in, and how many a second over the last minute."""
 
     def __init__(self) -> None:
-        self.frames = 0
-        self.bytes = 0
-        self._samples: deque[tuple[float, int, int]] = deque(maxlen=_SAMPLES)
+        self._bytes = 0
+        self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._next = 0.0
 
-    def count(self, now: float, frames: int, size: int) -> None:
+    def count(self, now: float, size: int) -> None:
         """Count what came at `now` (monotonic seconds)."""
         if now >= self._next:
-            self._samples.append((now, self.frames, self.bytes))
+            self._samples.append((now, self._bytes))
             self._next = now + _SAMPLE_EVERY
-        self.frames += frames
-        self.bytes += size
+        self._bytes += size
 
-    def rate(self, now: float) -> tuple[float, float]:
-        """Frames and bytes a second; zeros before there is something to measure."""
+    def rate(self, now: float) -> float:
+        """Bytes a second; 0 before there is something to measure."""
         if not self._samples or now <= self._samples[0][0]:
-            return 0.0, 0.0
-        start, frames, size = self._samples[0]
-        return (self.frames - frames) / (now - start), (self.bytes - size) / (now - start)
+            return 0.0
+        start, size = self._samples[0]
+        return (self._bytes - size) / (now - start)
 
 
 def _headroom(delivery: Delivery, now: float) -> float:
@@ -52,7 +50,7 @@ def _headroom(delivery: Delivery, now: float) -> float:
         return 0.0
     options = delivery.options
     by_age = max(0.0, options.max_age - delivery.commits.oldest_age())
-    rate = delivery.intake.rate(now)[1]
+    rate = delivery.intake.rate(now)
     if not rate:
         return by_age
     state = delivery.commits.state

@@ -73,13 +73,9 @@ class TapeLoop(VirtualLoop):
         for node in graph.of(NodeKind.SOURCE):
             for actor in sorted(actor for actor in actors if actor.partition("/")[0] == node.name):
                 tape = Tape((record for record in records if record.actor == actor), self, wall)
-                self.serve(actor, tape, node.operator.player(node.options, tape))
+                self.tapes[actor] = tape
+                self._servers[actor, 0] = node.operator.player(node.options, tape)
         return wall
-
-    def serve(self, actor: str, tape: Tape, factory: Callable[[], asyncio.BaseProtocol]) -> None:
-        """Let an actor's connections end at its tape."""
-        self.tapes[actor] = tape
-        self._servers[actor, 0] = factory
 
     async def create_connection(self, protocol_factory: Any, host: str, port: int, **_: Any) -> Any:  # type: ignore[override]
         """Connect when the recorded source was connected; fail as it failed."""
