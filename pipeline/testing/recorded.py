@@ -88,10 +88,13 @@ def _stand_in(secret: str) -> str:
     """What stands where a secret stood: an address stays one, of the same host."""
     try:
         url = urlsplit(secret)
-        host = f"{url.hostname}{'' if url.port is None else f':{url.port}'}"
+        port = "" if url.port is None else f":{url.port}"
     except ValueError:
         return "secret"
-    return f"{url.scheme}://{host}/secret" if url.scheme and url.hostname else "secret"
+    if not url.scheme or not url.hostname:
+        return "secret"
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    return f"{url.scheme}://{host}{port}/secret"
 
 
 def without_secrets(graph: Graph) -> tuple[str, list[int]]:
