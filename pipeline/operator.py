@@ -26,7 +26,7 @@ import msgspec
 from reactivex import Observable, abc, create
 from reactivex.disposable import Disposable
 
-from pipeline.errors import Finding, ReadError
+from pipeline.errors import Finding, ReadError, UsageError
 from pipeline.frame import Extent, Frame, Origin
 from pipeline.straight import Straight
 
@@ -474,6 +474,11 @@ def _locations() -> Mapping[tuple[NodeKind, str], Callable[[], Operator[Any]]]:
     found = dict(_shipped())
     for entry in entry_points(group="pipeline.operators"):
         section, _, name = entry.name.partition(".")
+        if section not in set(NodeKind):
+            raise UsageError(
+                f"a package has the entry point '{entry.name}', which names no section; "
+                "write it as sinks.name, or with services, sources, transforms"
+            )
         found.setdefault((NodeKind(section), name), entry.load)
     return found
 
@@ -488,8 +493,14 @@ def find(kind: NodeKind, name: str) -> Operator[Any]:
 
     Raises:
         KeyError: there is none.
+        UsageError: its module, or what that needs, is not there.
     """
-    return _locations()[kind, name]()
+    load = _locations()[kind, name]
+    try:
+        return load()
+    except (ImportError, AttributeError) as error:
+        word = kind.value.removesuffix("s")
+        raise UsageError(f"the {word} '{name}' can't be loaded: {error}; install what its package needs") from error
 
 
 @dataclass(kw_only=True)

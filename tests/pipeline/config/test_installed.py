@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from pipeline.cli import shipped_graphs
 from pipeline.config import load, load_text
 from pipeline.config.predict import forecast
 from pipeline.config.schema import describe, schema
+from pipeline.errors import UsageError
 from pipeline.operator import NodeKind, Scope, find, names
 from tests.parts.engine import PLANT
 
@@ -102,16 +105,43 @@ def test_every_option_is_in_the_schema_and_described():
             assert set(top) == set(definitions[f"{kind.value}.{name}"]["properties"]) - {"type", "enabled", "from"}
 
 
-def test_operators_of_other_packages_stay_out_of_what_is_the_projects(monkeypatch):
-    """Who has them installed has them in the schema; the one that is committed doesn't change with them."""
-    entry = EntryPoint("sinks.own_sink", "operators.sinks.stdout:stdout", "pipeline.operators")
-    monkeypatch.setattr(contract, "entry_points", lambda **_: [entry])
-    contract._locations.cache_clear()
-    try:
-        assert "own_sink" in contract.names(NodeKind.SINK)
-        assert "sinks.own_sink" in schema()["$defs"]
-        assert "sinks.own_sink" not in schema(shipped=True)["$defs"]
-        assert "own_sink" not in contract.names(NodeKind.SINK, shipped=True)
-    finally:
-        monkeypatch.undo()
+@pytest.fixture
+def install(monkeypatch) -> Iterator[Callable[[str, str], None]]:
+    """Have an operator of another package: its entry point's name, and where it is."""
+
+    def put(name: str, place: str) -> None:
+        entry = EntryPoint(name, place, "pipeline.operators")
+        monkeypatch.setattr(contract, "entry_points", lambda **_: [entry])
         contract._locations.cache_clear()
+
+    yield put
+    monkeypatch.undo()
+    contract._locations.cache_clear()
+
+
+def test_operators_of_other_packages_stay_out_of_what_is_the_projects(install):
+    """Who has them installed has them in the schema; the one that is committed doesn't change with them."""
+    install("sinks.own_sink", "operators.sinks.stdout:stdout")
+    assert "own_sink" in contract.names(NodeKind.SINK)
+    assert "sinks.own_sink" in schema()["$defs"]
+    assert "sinks.own_sink" not in schema(shipped=True)["$defs"]
+    assert "own_sink" not in contract.names(NodeKind.SINK, shipped=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "said"),
+    [
+        ("sinks.own_sink", "nowhere:own_sink", "the sink 'own_sink' can't be loaded: No module named 'nowhere';"),
+        (
+            "sinks.own_sink",
+            "operators.sinks.stdout:own",
+            "module 'operators.sinks.stdout' has no attribute 'own'; inst",
+        ),
+        ("sink.own_sink", "nowhere:own_sink", "a package has the entry point 'sink.own_sink', which names no section"),
+    ],
+)
+def test_a_package_that_is_broken_is_told_in_words(install, name, module, said):
+    """Whoever installed it has no use for a stack trace."""
+    install(name, module)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        find(NodeKind.SINK, "own_sink")
