@@ -149,7 +149,7 @@ def _walk(source: Path, target: Path) -> None:
     """In the child: counters and marks first, then batches from the oldest, then dead letters."""
     old, new = Store(source, readonly=True), _new(source, target)
     with new.write():
-        new.state = _carried(old.state)
+        new.state = State(next=old.state.next, age=old.state.age, receiver=old.state.receiver)
     with old.env.begin() as txn:
         kept = dict(old.kept(txn))
         for key, value in old.read(txn, 0, float("inf"), kept=True):
@@ -176,10 +176,6 @@ def _new(source: Path, target: Path) -> Store:
     store = Store(target, (source / "data.mdb").stat().st_size, sync=False)
     store.widen()
     return store
-
-
-def _carried(state: State) -> State:
-    return State(next=state.next, age=state.age, receiver=state.receiver)
 
 
 def _copy(new: Store, key: int, value: bytes, kept: float | None) -> bool:
