@@ -284,6 +284,8 @@ ADVICE: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(
             (
                 "blanks and letters outside of ASCII must be written as %20 and the like",
+                "the host is neither a name nor an IP address",
+                "the host is neither a name nor an IP address",
                 "the port is not a number up to 65535",
                 "write http://host/path or https://host/path",
             ),
