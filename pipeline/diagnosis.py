@@ -16,7 +16,7 @@ from enum import StrEnum
 import msgspec
 
 from pipeline.clock import Clock
-from pipeline.errors import LinkError
+from pipeline.errors import LinkError, ReadError
 from pipeline.frame import Origin
 from pipeline.operator import Scope
 from pipeline.tls import TlsOptions, make_context
@@ -58,7 +58,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     part: str = ""
 
     @classmethod
-    def of(cls, what: str, error: LinkError, part: str = "") -> Diagnosis:
+    def of(cls, what: str, error: LinkError | ReadError, part: str = "") -> Diagnosis:
         """A connection's failure as a finding."""
         found = f"{error.reason}: {error.detail}" if error.detail else error.reason
         return cls(what=what, mark=Mark.PROBLEM, found=found, advice=error.advice, part=part)

@@ -7,12 +7,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from pipeline.diagnosis import Diagnosis, Mark, Situation
-from pipeline.errors import ReadError, Refused
+from pipeline.errors import ReadError
 from pipeline.s7.address import place as named
 from pipeline.s7.browse import Found, browse
 from pipeline.s7.browse_place import Place
 from pipeline.s7.browse_text import advice
-from pipeline.s7.plan import Range, Request, plan
+from pipeline.s7.exchange import ask
+from pipeline.s7.plan import Range, plan
 from pipeline.s7.session import connect
 from pipeline.s7.wire import refused
 
@@ -21,25 +22,6 @@ __all__ = ["SLOW", "diagnose_plc"]
 SLOW = 0.25
 """Seconds of a read above which it counts as slow, as the platform's alert has it."""
 _READS = 5
-
-
-class _Waiting:
-    """Who reads once: the items of all requests, when the last has come."""
-
-    def __init__(self, count: int) -> None:
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.items: dict[Request, list[bytes | int]] = {}
-        self._left = count
-
-    def answered(self, request: Request, items: list[bytes | int]) -> None:
-        self.items[request] = items
-        self._left -= 1
-        if not self._left and not self.done.done():
-            self.done.set_result(None)
-
-    def refused(self, error: Refused) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
 
 
 async def diagnose_plc(
@@ -58,14 +40,15 @@ async def diagnose_plc(
     try:
         found = await browse(situation.clock, place, sorted({extent.db for extent in place.declared}))
     except ReadError as error:
-        yield _failed("connection", error, part)
+        yield Diagnosis.of("connection", error, part)
         return
     said = f"answers at {place.address}:{place.port}, PDU {found.pdu}"
     if found.identity:
         said += f", {found.identity.order_number}"
     yield Diagnosis(what="connection", mark=Mark.GOOD, found=said, part=part, seconds=time.perf_counter() - start)
-    async for each in _reading(situation, place, ranges, every, part):
-        yield each
+    if ranges:  # a source may ask for the CPU's own state alone
+        async for each in _reading(situation, place, ranges, every, part):
+            yield each
     yield _clock(found, part)
     for sentence in advice(found, place.declared):
         if "clock differs" not in sentence:
@@ -92,29 +75,26 @@ async def _reading(
             situation.clock, place.address, place.port, place.access.tsaps(), patience=place.timeout
         )
     except ReadError as error:
-        yield _failed("read", error, part)
+        yield Diagnosis.of("read", error, part)
         return
+    spent = []
     try:
         requests = plan(ranges, session.grant.pdu)
-        spent = []
-        waiting = _Waiting(len(requests))
         for _ in range(_READS):
-            waiting = _Waiting(len(requests))
             start = time.perf_counter()
-            session.read(requests, waiting)
             async with asyncio.timeout(place.timeout * 2):
-                await waiting.done
+                answers = await ask(session, requests)
             spent.append(time.perf_counter() - start)
     except (ReadError, TimeoutError) as error:
-        yield _failed("read", error if isinstance(error, ReadError) else ReadError("timeout"), part)
+        yield Diagnosis.of("read", error if isinstance(error, ReadError) else ReadError("timeout"), part)
         return
     finally:
         session.close()
-    for request, items in waiting.items.items():
+    for request, items in answers:
         for item, data in zip(request.items, items, strict=True):
             if isinstance(data, int):
                 where = named(item.area, item.db, item.start)
-                yield _failed("read", refused(data, f"{where}, {item.size} bytes", area=item.area), part)
+                yield Diagnosis.of("read", refused(data, f"{where}, {item.size} bytes", area=item.area), part)
     yield _speed(sorted(spent)[len(spent) // 2], every, part)
 
 
@@ -127,8 +107,3 @@ def _speed(spent: float, every: float, part: str) -> Diagnosis:
         hint = "network or PLC are slow: look at cable, switch and the CPU's cycle time; raise `every`"
         return Diagnosis(what="read", mark=Mark.WARNING, found=text, advice=hint, part=part, seconds=spent)
     return Diagnosis(what="read", mark=Mark.GOOD, found=text, part=part, seconds=spent)
-
-
-def _failed(what: str, error: ReadError, part: str) -> Diagnosis:
-    text = f"{error.reason}: {error.detail}" if error.detail else error.reason
-    return Diagnosis(what=what, mark=Mark.PROBLEM, found=text, advice=error.advice, part=part)
