@@ -63,7 +63,7 @@ class Found(msgspec.Struct, kw_only=True):
         connections_most: how many connections the CPU has.
         connections: how they are used.
         dbs: the data blocks, by number.
-        dbs_from: `block list`, or the numbers that were tried.
+        dbs_from: `block list`, or the numbers that were tried; "" where there were none to try.
         not_told: why something is not known, by what it is.
         no_reading: why no data block can be read at all; "" where they can.
         requests: how many were sent.
@@ -188,7 +188,7 @@ async def _find(line: Line, found: Found, numbers: Sequence[int], progress: Prog
     tried = sorted({*numbers, *(extent.db for extent in line.place.declared)})
     try:
         if listed is None:
-            found.dbs_from = "reading " + numbers_text(tried)
+            found.dbs_from = f"reading {numbers_text(tried)}" if tried else ""
             found.dbs = await find_blocks(line, tried, lambda db: progress(f"DB{db} of {tried[-1]}"))
         else:
             found.dbs_from = "block list"

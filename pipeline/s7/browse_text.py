@@ -86,7 +86,7 @@ def _blocks_advice(found: Found) -> Iterator[str]:
             yield f"{names}: access denied; permit PUT/GET access, or lower the protection of block and CPU"
         else:
             yield f"{names}: {blocks[0].reason}"
-    if not found.dbs and not found.no_reading:
+    if found.dbs_from and not found.dbs and not found.no_reading:
         yield (
             "blocks with 'Optimized block access' (the default of S7-1200/1500) don't show here: switch it off for "
             "those that are to be read, and permit PUT/GET access in the CPU's protection settings"

@@ -10,6 +10,7 @@ from pipeline.s7.browse_place import Access, Place
 from pipeline.s7.diagnosis import diagnose_plc
 from pipeline.s7.plan import Range
 from tests.parts.plc import StrictPlc, close, silent
+from tests.pipeline.s7.test_browse import Reticent
 
 
 class Moody(StrictPlc):
@@ -42,6 +43,12 @@ def test_a_source_that_reads_no_bytes_is_not_found_slow():
     found, _ = examine(StrictPlc({1: bytearray(14)}), [])
     assert found["connection"][0] is Mark.GOOD
     assert "read" not in found
+
+
+def test_blocks_that_nobody_reads_are_not_missed():
+    """A CPU that lists none, as S7-1200s do, and a graph that names none: no word on their access."""
+    found, _ = examine(Reticent({1: bytearray(14)}, way="data"), [])
+    assert found.keys() == {"connection", "clock"}
 
 
 @pytest.mark.parametrize(("mood", "said"), [(None, "5 reads"), (close, "connection lost"), (silent, "timeout: no")])
