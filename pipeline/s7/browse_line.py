@@ -84,9 +84,10 @@ class Line:
         while part is not None:
             ((_, (pdu,)),) = [await self.ask(part)]
             assert isinstance(pdu, bytes)  # noqa: S101 - a question has the answer's PDU as its only item
-            told += content(pdu)
+            said = content(pdu)
+            told += said
             part = following(pdu)
-            if len(told) > _LONGEST:
+            if len(told) > _LONGEST or (part is not None and not said):
                 raise Refused("invalid answer", "it has no end")
         return told
 

@@ -64,6 +64,8 @@ class Reticent(StrictPlc):
             % (number, pdu[15] ^ 0xC0),
             "data": b"\x32\x07\0\0%b\0\x0c\0\x04\0\1\x12\x08\x12\x84\1\0\0\0\0\0\x81\0\0\0" % number,
             "header": b"\x32\x03\0\0%b\0\0\0\0\x81\4" % number,
+            "endless": b"\x32\x07\0\0%b\0\x0c\0\x04\0\1\x12\x08\x12%c\1\1\0\1\0\0\xff\x09\0\0"
+            % (number, pdu[15] ^ 0xC0),
             "password": b"\x32\x07\0\0%b\0\x0c\0\x04\0\1\x12\x08\x12%c\1\0\0\0\xd2\x41\x0a\0\0\0"
             % (number, pdu[15] ^ 0xC0),
         }
@@ -105,6 +107,7 @@ def test_what_the_cpp_server_says():
         ("parameters", "not supported (code 0xD401)"),
         ("data", "not supported (code 0x0081)"),
         ("header", "not permitted (code 0x8104)"),
+        ("endless", "invalid answer (it has no end)"),
         ("password", "protection level (code 0xD241)"),
         ("silence", "no answer"),
     ],
