@@ -232,10 +232,9 @@ async def _diagnose(options: S7Plus, situation: Situation) -> AsyncIterator[Diag
     from pipeline.s7plus.diagnosis import diagnose_symbols  # noqa: PLC0415 - the package is an extra
 
     del situation
-    # A path of one step is a PLC tag, which is in no block.
-    blocks = dict.fromkeys(str(path[0]) for one in options.wanted() for _, path, _ in one.paths if len(path) > 1)
+    names = dict.fromkeys(str(path[0]) for one in options.wanted() for _, path, _ in one.paths)
     for plc in options.each():
-        async for each in diagnose_symbols(plc.name, _door(options, plc), options.password, blocks):
+        async for each in diagnose_symbols(plc.name, _door(options, plc), options.password, names):
             yield each
 
 
