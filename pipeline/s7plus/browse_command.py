@@ -106,11 +106,11 @@ def _door(
     fingerprint: str | None,
     username: str | None,
     password_file: Path | None,
-    timeout: float | None,
+    timeout: str | None,
 ) -> Door:
     from pipeline.s7plus.link import Door  # noqa: PLC0415 - the package is an extra
 
-    place = place_of_address(target)
+    place = place_of_address(target, timeout=timeout)
     pin = re.sub(r"[\s:-]", "", fingerprint or "")
     if pin and not _DIGEST.fullmatch(pin):
         raise UsageError(
@@ -129,7 +129,7 @@ def _door(
     return Door(
         address=place.address,
         port=place.port,
-        timeout=timeout or _TIMEOUT,
+        timeout=place.timeout if timeout else _TIMEOUT,
         secure=tls or bool(pin),
         fingerprint=pin,
         username=username or "",

@@ -102,6 +102,8 @@ def test_the_graph_is_right_and_reads_what_was_found(run, plc, tmp_path):
     ("arguments", "said"),
     [
         (["127.0.0.1:1"], "connection refused"),
+        (["127.0.0.1:1", "--timeout", "2s"], "connection refused"),
+        (["127.0.0.1:1", "--timeout", "2"], "--timeout: "),
         (["line.yaml"], "takes an address, no graph file"),
         (["127.0.0.1", "--fingerprint", "abc"], "this is no SHA-256"),
         (["127.0.0.1", "--username", "x"], "needs --password-file"),
