@@ -16,6 +16,7 @@ import msgspec
 from pipeline.errors import UsageError
 from pipeline.process import new_loop
 from pipeline.s7.browse_place import is_graph, place_of_address
+from pipeline.units import Secret
 
 if TYPE_CHECKING:
     from pipeline.s7plus.browse import Listing
@@ -121,7 +122,7 @@ def _door(
     if password_file is not None and tls and not pin:
         raise UsageError("a password goes to no stranger: --tls alone shows the certificate's --fingerprint to give")
     try:
-        password = password_file.read_text(encoding="utf-8").strip() if password_file else ""
+        password = Secret(file=password_file).reveal()
     except OSError as error:
         raise UsageError(
             f"--password-file '{password_file}' can't be read: {error.strerror}; name a file that this user may read"

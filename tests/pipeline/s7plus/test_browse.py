@@ -119,6 +119,14 @@ def test_a_wrong_call_is_told_in_one_line(run, arguments, said):
     assert "Traceback" not in err
 
 
+def test_a_password_file_of_another_kind_is_told_without_its_bytes(run, tmp_path):
+    """No stack, which would show some of it."""
+    path = tmp_path / "password"
+    path.write_bytes(b"secret\xff")
+    code, _, err = run("127.0.0.1:1", "--password-file", path)
+    assert (code, "is not UTF-8" in err) == (1, True)
+
+
 def test_options_of_symbols_want_the_switch(capsys):
     """`--tls` alone would mean nothing."""
     with pytest.raises(SystemExit):
