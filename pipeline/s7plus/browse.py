@@ -191,14 +191,13 @@ def _reads(found: Listing, tags: Sequence[Listed]) -> Iterator[str]:
         yield from (f"        # {_comment(each)}" for each in found.symbols if each.db == number)
     if tags:
         yield "    tags:"
+    taken = set(RESERVED)
     for each in tags:
-        yield f"      {_quoted(_key(each.symbol))}: {_quoted(each.symbol)}  # {each.type}"
-
-
-def _key(symbol: str) -> str:
-    """The name of a tag."""
-    name = flat_name(parse_symbol(symbol), "_")
-    return f"{name}_" if name in RESERVED else name
+        name = flat_name(parse_symbol(each.symbol), "_")
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        yield f"      {_quoted(name)}: {_quoted(each.symbol)}  # {each.type}"
 
 
 def _comment(each: Listed) -> str:

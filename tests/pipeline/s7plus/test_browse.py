@@ -98,6 +98,16 @@ def test_the_graph_is_right_and_reads_what_was_found(run, plc, tmp_path):
     assert run(plc.where, "-o", path)[0] == 1
 
 
+def test_tags_whose_names_become_one_are_all_in_the_graph(run, plc, tmp_path):
+    """Names differ in what a key can't have; each gets one of its own."""
+    plc.tags = {"Nivel %": "REAL", "Nivel_": "REAL", "Nivel _": "INT", "seq": "INT", "seq_": "INT"}
+    plc.download(plc.program)
+    path = tmp_path / "press.yaml"
+    assert run(plc.where, "-o", path)[0] == 0
+    found = load(path, {}).nodes["plc"].options.tags
+    assert sorted(found.values()) == sorted(plc.tags)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
