@@ -5,11 +5,13 @@ Grafana puts panels in one column on a phone, in the order of this grid, so what
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from grafana_foundation_sdk.builders import common as commons
 from grafana_foundation_sdk.builders import dashboard as dashboards
 from grafana_foundation_sdk.builders import gauge, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import (
     BigValueGraphMode,
@@ -31,6 +33,7 @@ __all__ = [
     "HALF",
     "WHOLE",
     "Look",
+    "Section",
     "bars",
     "board",
     "choice_variable",
@@ -55,6 +58,9 @@ BOARDS = {"fleet": "Fleet", "line": "Line", "edge": "Edge", "debug": "Debug", "s
 _GOOD, _WARN, _BAD, _PLAIN = "green", "orange", "red", "text"
 
 Panel = TypeVar("Panel", gauge.Panel, stat.Panel, statetimeline.Panel, table.Panel, timeseries.Panel)
+
+Section = tuple[str, list[Builder[models.Panel]]]
+"""A row's heading, "" for none, and its panels."""
 
 
 class Look(NamedTuple):
@@ -204,12 +210,21 @@ def choice_variable(name: str, label: str, values: tuple[str, ...], text: str) -
     return made.options([models.VariableOption(text=each, value=each, selected=each == values[0]) for each in values])
 
 
-def board(name: str, text: str, start: str = "now-6h") -> dashboards.Dashboard:
-    """An empty dashboard with links to the others, which take the time and the variables along."""
+def board(
+    name: str, text: str, start: str, variables: Iterable[Builder[models.VariableModel]], *sections: Section
+) -> dashboards.Dashboard:
+    """A dashboard with links to the others, which take the time and the variables along."""
     made = dashboards.Dashboard(BOARDS[name]).uid(f"retrofit-{name}").description(text).tags(["retrofit"]).readonly()
     made = made.time(start, "now").refresh("30s").timezone("browser").tooltip(models.DashboardCursorSync.CROSSHAIR)
     for other, title in BOARDS.items():
         if other != name:
             link = dashboards.DashboardLink(title).type(models.DashboardLinkType.LINK).url(f"/d/retrofit-{other}")
-            made = made.link(link.include_vars(include_vars=True).keep_time(keep_time=True).tooltip(title))
+            made.link(link.include_vars(include_vars=True).keep_time(keep_time=True).tooltip(title))
+    for variable in variables:
+        made.with_variable(variable)
+    for heading, panels in sections:
+        if heading:
+            made.with_row(dashboards.Row(heading))
+        for panel in panels:
+            made.with_panel(panel)
     return made

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable
 
-from grafana.board import WHOLE, Look, bars, board, columns, lines, number, query_variable, rows
+from grafana.board import WHOLE, Look, Section, bars, board, columns, lines, number, query_variable, rows
 from grafana.boards.variables import bucket, plc, tenant
 from grafana.flux import NO_FRAMES, WHO, WHOSE, frames
 
@@ -50,12 +50,9 @@ def _events(field: str) -> str:
 
 def debug() -> Dashboard:
     """The dashboard for whoever looks for a lost frame."""
-    made = board("debug", "Raw frames, heartbeats, failures, gaps", "now-30m")
-    for variable in (tenant(), plc(), bucket(), _measurement()):
-        made = made.with_variable(variable)
-    for add in (_counts, _frames, _failures, _platform):
-        made = add(made)
-    return made
+    variables = (tenant(), plc(), bucket(), _measurement())
+    sections = (_counts(), _frames(), _failures(), _platform())
+    return board("debug", "Raw frames, heartbeats, failures, gaps", "now-30m", variables, *sections)
 
 
 def _measurement() -> QueryVariable:
@@ -66,7 +63,7 @@ schema.measurements(bucket: "{_RAW}", start: v.timeRangeStart, stop: v.timeRange
     return query_variable("measurement", "Measurement", flux, "Which blocks")
 
 
-def _counts(made: Dashboard) -> Dashboard:
+def _counts() -> Section:
     total = frames(
         """    |> filter(fn: (r) => r._field == "seq")
     |> group()
@@ -88,15 +85,15 @@ def _counts(made: Dashboard) -> Dashboard:
     )
     plain = Look(steps=((None, "text"),), decimals=0, empty="0")
     bad = Look(steps=((None, "green"), (1.0, "red")), decimals=0, empty="0")
-    return (
-        made.with_panel(number("Frames", "With a seq, in this range.", total, look=plain))
-        .with_panel(number("Failed reads", "Frames that say so.", failed, look=bad))
-        .with_panel(number("Missing", "Numbers between two frames of one start that never came.", missing, look=bad))
-        .with_panel(number("Replayed", "Frames that came late, out of a journal.", replayed, look=plain))
-    )
+    return "", [
+        number("Frames", "With a seq, in this range.", total, look=plain),
+        number("Failed reads", "Frames that say so.", failed, look=bad),
+        number("Missing", "Numbers between two frames of one start that never came.", missing, look=bad),
+        number("Replayed", "Frames that came late, out of a journal.", replayed, look=plain),
+    ]
 
 
-def _frames(made: Dashboard) -> Dashboard:
+def _frames() -> Section:
     query = f"""from(bucket: "{_RAW}")
     |> {_RANGE}
     |> filter(fn: (r) => {WHO} and r._measurement =~ /^${{measurement:regex}}$/ and r._measurement !~ {NO_FRAMES})
@@ -115,10 +112,10 @@ def _frames(made: Dashboard) -> Dashboard:
     |> limit(n: 100)"""
     table = rows("Raw frames", "The newest 100, with all that they brought.", query, look=Look("string"))
     table = columns(table, _time=("Time", "time:YYYY-MM-DD HH:mm:ss.SSS"), _measurement=("Measurement", ""))
-    return made.with_row(Row("Frames")).with_panel(table.height(10))
+    return "Frames", [table.height(10)]
 
 
-def _failures(made: Dashboard) -> Dashboard:
+def _failures() -> Section:
     reasons = frames(
         """    |> filter(fn: (r) => r._field == "error" or r._field == "bad")
     |> keep(columns: ["_time", "_value", "_field", "_measurement", "tenant_id", "plc_id"])
@@ -144,25 +141,22 @@ def _failures(made: Dashboard) -> Dashboard:
     holes = rows(
         "Gaps", "The frame after each hole, and how many are missing before it.", gaps, look=Look(empty="no gaps")
     )
-    return (
-        made.with_row(Row("Failures"))
-        .with_panel(bars("Heartbeats", "In each bar; failures are heartbeats too.", _events("heartbeat"), look=per))
-        .with_panel(bars("Failed reads over time", "In each bar.", _events("read_failed"), look=per))
-        .with_panel(columns(failures, _time=("Time", ""), _field=("Kind", ""), said=("Said", ""), plc_id=("PLC", "")))
-        .with_panel(
-            columns(
-                holes,
-                _time=("Time", ""),
-                plc_id=("PLC", ""),
-                boot=("Start", ""),
-                seq=("seq", "none"),
-                missing=("Missing", ""),
-            )
-        )
-    )
+    return "Failures", [
+        bars("Heartbeats", "In each bar; failures are heartbeats too.", _events("heartbeat"), look=per),
+        bars("Failed reads over time", "In each bar.", _events("read_failed"), look=per),
+        columns(failures, _time=("Time", ""), _field=("Kind", ""), said=("Said", ""), plc_id=("PLC", "")),
+        columns(
+            holes,
+            _time=("Time", ""),
+            plc_id=("PLC", ""),
+            boot=("Start", ""),
+            seq=("seq", "none"),
+            missing=("Missing", ""),
+        ),
+    ]
 
 
-def _platform(made: Dashboard) -> Dashboard:
+def _platform() -> Section:
     rejected = f"""from(bucket: "{_RAW}")
     |> {_RANGE}
     |> filter(fn: (r) => r._measurement == "ingest_rejected")
@@ -183,10 +177,7 @@ def _platform(made: Dashboard) -> Dashboard:
         "Set aside", "Messages that nothing could read, with their topic.", rejected, look=Look("string", empty="none")
     )
     text = "Telegraf: what InfluxDB refused, what overflowed, what waits to be written."
-    return (
-        made.with_row(Row("Platform"))
-        .with_panel(
-            columns(table, _time=("Time", ""), topic=("Topic", ""), reason=("Reason", ""), payload=("Message", ""))
-        )
-        .with_panel(lines("Writing", text, writes, look=Look(name=name, least=0, decimals=0), width=WHOLE))
-    )
+    return "Platform", [
+        columns(table, _time=("Time", ""), topic=("Topic", ""), reason=("Reason", ""), payload=("Message", "")),
+        lines("Writing", text, writes, look=Look(name=name, least=0, decimals=0), width=WHOLE),
+    ]

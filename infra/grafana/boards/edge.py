@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from grafana.board import WHOLE, Look, bars, board, lines, number, states, timeline
+from grafana.board import WHOLE, Look, Section, bars, board, lines, number, states, timeline
 from grafana.boards.variables import bucket, edge
 from grafana.flux import metric
 
@@ -43,42 +43,31 @@ def _now(name: str, function: str) -> str:
 
 def edge_board() -> Dashboard:
     """The dashboard of an edge's metrics."""
-    made = board("edge", "Edges from inside: reads, backlog, headroom, drops, states", "now-1h")
-    for variable in (edge(), bucket()):
-        made = made.with_variable(variable)
-    for add in (_latest, _states, _reads, _delivery, _process):
-        made = add(made)
-    return made
+    text = "Edges from inside: reads, backlog, headroom, drops, states"
+    sections = (_latest(), _states(), _reads(), _delivery(), _process())
+    return board("edge", text, "now-1h", (edge(), bucket()), *sections)
 
 
-def _latest(made: Dashboard) -> Dashboard:
+def _latest() -> Section:
     name = "${__field.labels.edge}"
     waiting = Look(name=name, steps=((None, "green"), (100.0, "orange"), (10000.0, "red")), decimals=0)
     headroom = Look("s", ((None, "red"), (3600.0, "orange"), (14400.0, "green")), name)
     age = Look("s", ((None, "green"), (60.0, "orange"), (600.0, "red")), name)
     dead = Look(name=name, steps=((None, "green"), (1.0, "red")), decimals=0)
-    return (
-        made.with_panel(
-            number("Backlog", "Frames that wait for the receiver.", _now("edge_backlog_size", "sum"), look=waiting)
-        )
-        .with_panel(
-            number(
-                "Oldest", "How long the oldest has waited.", _now("edge_backlog_oldest_age_seconds", "max"), look=age
-            )
-        )
-        .with_panel(
-            number(
-                "Headroom",
-                "Time until frames are lost if the receiver stays away.",
-                _now("edge_backlog_headroom_seconds", "min"),
-                look=headroom,
-            )
-        )
-        .with_panel(number("Dead letters", "Refused for good; kept.", _now("edge_dead_letters", "sum"), look=dead))
-    )
+    return "", [
+        number("Backlog", "Frames that wait for the receiver.", _now("edge_backlog_size", "sum"), look=waiting),
+        number("Oldest", "How long the oldest has waited.", _now("edge_backlog_oldest_age_seconds", "max"), look=age),
+        number(
+            "Headroom",
+            "Time until frames are lost if the receiver stays away.",
+            _now("edge_backlog_headroom_seconds", "min"),
+            look=headroom,
+        ),
+        number("Dead letters", "Refused for good; kept.", _now("edge_dead_letters", "sum"), look=dead),
+    ]
 
 
-def _states(made: Dashboard) -> Dashboard:
+def _states() -> Section:
     query = metric(
         "edge_node_state",
         """    |> filter(fn: (r) => r._value == 1.0)
@@ -88,52 +77,43 @@ def _states(made: Dashboard) -> Dashboard:
     |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)""",
     )
     panel = timeline("Nodes", "The state of each part of the graph.", query, look=Look(name=_NODE)).height(10)
-    return made.with_row(Row("States")).with_panel(panel.mappings(states(**_COLORS)))
+    return "States", [panel.mappings(states(**_COLORS))]
 
 
-def _reads(made: Dashboard) -> Dashboard:
+def _reads() -> Section:
     latency = Look("ms", ((None, "green"), (250.0, "red")), _PLC, least=0)
     skipped = Look("ops", name="${__field.labels.plc} ${__field.labels.reason}", least=0)
     interval = Look("s", name=_PLC, least=0)
-    return (
-        made.with_row(Row("Reads"))
-        .with_panel(
-            lines(
-                "Poll time",
-                "Request to complete answer.",
-                _gauge("plc_read_latency_ms", "mean", "tenant", "plc", "db"),
-                look=latency,
-            )
-        )
-        .with_panel(
-            lines(
-                "Reads",
-                "Reads a second that gave a frame, and that failed.",
-                _rate("plc_read_ok_total", "tenant", "plc", "db", "signal"),
-                _rate("plc_read_fail_total", "tenant", "plc", "db", "signal"),
-                look=Look("reqps", name=_PLC + " ${__field.labels.signal}", least=0),
-            )
-        )
-        .with_panel(
-            bars(
-                "Skipped ticks",
-                "Ticks a second that no read followed.",
-                _rate("edge_ticks_skipped_total", "plc", "reason"),
-                look=skipped,
-            )
-        )
-        .with_panel(
-            lines(
-                "Expected interval",
-                "Time between two reads as configured.",
-                _gauge("plc_expected_interval_seconds", "last", "tenant", "plc", "db"),
-                look=interval,
-            )
-        )
-    )
+    return "Reads", [
+        lines(
+            "Poll time",
+            "Request to complete answer.",
+            _gauge("plc_read_latency_ms", "mean", "tenant", "plc", "db"),
+            look=latency,
+        ),
+        lines(
+            "Reads",
+            "Reads a second that gave a frame, and that failed.",
+            _rate("plc_read_ok_total", "tenant", "plc", "db", "signal"),
+            _rate("plc_read_fail_total", "tenant", "plc", "db", "signal"),
+            look=Look("reqps", name=_PLC + " ${__field.labels.signal}", least=0),
+        ),
+        bars(
+            "Skipped ticks",
+            "Ticks a second that no read followed.",
+            _rate("edge_ticks_skipped_total", "plc", "reason"),
+            look=skipped,
+        ),
+        lines(
+            "Expected interval",
+            "Time between two reads as configured.",
+            _gauge("plc_expected_interval_seconds", "last", "tenant", "plc", "db"),
+            look=interval,
+        ),
+    ]
 
 
-def _delivery(made: Dashboard) -> Dashboard:
+def _delivery() -> Section:
     p95 = metric(
         "edge_answer_to_ack_seconds_bucket",
         # A restart sets the counters back, and not each bucket's shows it: what came since may be less in a larger one.
@@ -149,51 +129,38 @@ def _delivery(made: Dashboard) -> Dashboard:
     named = Look(name=_NODE, least=0)
     reasons = Look("ops", name=_NODE + " ${__field.labels.reason}", least=0, empty="none")
     published = _NODE + " ${__field.labels.signal} ${__field.labels.mode}"
-    return (
-        made.with_row(Row("Delivery"))
-        .with_panel(lines("Frames that wait", "By sink.", _gauge("edge_backlog_size", "max", "node"), look=named))
-        .with_panel(
-            lines(
-                "Headroom over time",
-                "Time until frames are lost if the receiver stays away.",
-                _gauge("edge_backlog_headroom_seconds", "min", "node"),
-                look=Look("s", name=_NODE, least=0),
-            )
-        )
-        .with_panel(
-            lines(
-                "Published",
-                "Frames a second that were acknowledged, and that were refused.",
-                _rate("plc_publish_ok_total", "node", "mode", "signal"),
-                _rate("plc_publish_fail_total", "node", "mode", "signal"),
-                look=Look("ops", name=published, least=0),
-            )
-        )
-        .with_panel(
-            bars(
-                "Dropped",
-                "Frames a second that were given up.",
-                _rate("edge_frames_dropped_total", "node", "reason"),
-                look=reasons,
-            )
-        )
-        .with_panel(
-            lines(
-                "Answer to acknowledgement", "95 of 100 frames were faster.", p95, look=Look("s", name=_NODE, least=0)
-            )
-        )
-        .with_panel(
-            lines(
-                "Backlog on disk",
-                "Of unacknowledged frames.",
-                _gauge("edge_backlog_bytes", "max", "node"),
-                look=Look("bytes", name=_NODE, least=0),
-            )
-        )
-    )
+    return "Delivery", [
+        lines("Frames that wait", "By sink.", _gauge("edge_backlog_size", "max", "node"), look=named),
+        lines(
+            "Headroom over time",
+            "Time until frames are lost if the receiver stays away.",
+            _gauge("edge_backlog_headroom_seconds", "min", "node"),
+            look=Look("s", name=_NODE, least=0),
+        ),
+        lines(
+            "Published",
+            "Frames a second that were acknowledged, and that were refused.",
+            _rate("plc_publish_ok_total", "node", "mode", "signal"),
+            _rate("plc_publish_fail_total", "node", "mode", "signal"),
+            look=Look("ops", name=published, least=0),
+        ),
+        bars(
+            "Dropped",
+            "Frames a second that were given up.",
+            _rate("edge_frames_dropped_total", "node", "reason"),
+            look=reasons,
+        ),
+        lines("Answer to acknowledgement", "95 of 100 frames were faster.", p95, look=Look("s", name=_NODE, least=0)),
+        lines(
+            "Backlog on disk",
+            "Of unacknowledged frames.",
+            _gauge("edge_backlog_bytes", "max", "node"),
+            look=Look("bytes", name=_NODE, least=0),
+        ),
+    ]
 
 
-def _process(made: Dashboard) -> Dashboard:
+def _process() -> Section:
     name = "${__field.labels.edge}"
     clock = metric(
         "edge_time_seconds",
@@ -206,20 +173,13 @@ def _process(made: Dashboard) -> Dashboard:
     |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false)""",
     )
     text = "The edge's clock against Telegraf's, which is rounded to 5 s."
-    return (
-        made.with_row(Row("Process"))
-        .with_panel(
-            lines(
-                "CPU", "Of one core.", _rate("process_cpu_seconds_total"), look=Look("percentunit", name=name, least=0)
-            )
-        )
-        .with_panel(
-            lines(
-                "Memory",
-                "Resident.",
-                _gauge("process_resident_memory_bytes", "max"),
-                look=Look("bytes", name=name, least=0),
-            )
-        )
-        .with_panel(lines("Clock difference", text, clock, look=Look("s", name=name), width=WHOLE))
-    )
+    return "Process", [
+        lines("CPU", "Of one core.", _rate("process_cpu_seconds_total"), look=Look("percentunit", name=name, least=0)),
+        lines(
+            "Memory",
+            "Resident.",
+            _gauge("process_resident_memory_bytes", "max"),
+            look=Look("bytes", name=name, least=0),
+        ),
+        lines("Clock difference", text, clock, look=Look("s", name=name), width=WHOLE),
+    ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, DashboardLink, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard, DashboardLink
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
-from grafana.board import WHOLE, Look, board, columns, lines, number, rows, states, timeline
+from grafana.board import WHOLE, Look, Section, board, columns, lines, number, rows, states, timeline
 from grafana.boards.variables import bucket, plc, tenant
 from grafana.flux import ABOUT, FOREVER, METRICS, NO_READINGS, WHO
 
@@ -82,15 +82,11 @@ def _metric(name: str, function: str) -> str:
 
 def fleet() -> Dashboard:
     """The dashboard to begin with."""
-    made = board("fleet", "Every PLC: its state, its newest frame, its answers, what waits for it", "now-1h")
-    for variable in (tenant(), plc(), bucket()):
-        made = made.with_variable(variable)
-    for add in (_counts, _plcs, _times):
-        made = add(made)
-    return made
+    text = "Every PLC: its state, its newest frame, its answers, what waits for it"
+    return board("fleet", text, "now-1h", (tenant(), plc(), bucket()), _counts(), _plcs(), _times())
 
 
-def _counts(made: Dashboard) -> Dashboard:
+def _counts() -> Section:
     waiting = f"""{METRICS}
     |> filter(fn: (r) => r._field == "edge_backlog_size")
     |> last()
@@ -103,14 +99,17 @@ def _counts(made: Dashboard) -> Dashboard:
         "failing": ("Failing", "Their newest frame says that the read failed.", bad),
         "silent": ("Silent", "No new values for two cycles and the forced refresh; 75 s at least.", bad),
     }
-    for state, (title, text, steps) in texts.items():
-        made = made.with_panel(number(title, text, _count(state), look=Look(steps=steps, decimals=0, empty="0")))
+    counts = [
+        number(title, text, _count(state), look=Look(steps=steps, decimals=0, empty="0"))
+        for state, (title, text, steps) in texts.items()
+    ]
     text = "Frames accepted and not acknowledged, over all edges that are asked for their metrics."
     steps = ((None, "green"), (100.0, "orange"), (10000.0, "red"))
-    return made.with_panel(number("Frames that wait", text, waiting, look=Look(steps=steps, decimals=0, empty="0")))
+    look = Look(steps=steps, decimals=0, empty="0")
+    return "", [*counts, number("Frames that wait", text, waiting, look=look)]
 
 
-def _plcs(made: Dashboard) -> Dashboard:
+def _plcs() -> Section:
     text = "Age: since the newest value; ahead: its clock is. Latency: of the latest read. The name leads to its line."
     query = f"""{_STATE}fleet
     |> keep(columns: ["tenant", "plc", "state", "age", "limit", "latency", "bad"])
@@ -134,10 +133,10 @@ def _plcs(made: Dashboard) -> Dashboard:
     link = DashboardLink("Its line").url(url).build()
     colored = DynamicConfigValue("custom.cellOptions", {"type": "color-text"})
     table.override_by_name("plc", [DynamicConfigValue("links", [link])]).override_by_name("state", [colored])
-    return made.with_row(Row("PLCs")).with_panel(table)
+    return "PLCs", [table]
 
 
-def _times(made: Dashboard) -> Dashboard:
+def _times() -> Section:
     name = "${__field.labels.tenant} ${__field.labels.plc} ${__field.labels.db}"
     latency = Look("ms", ((None, "green"), (250.0, "red")), name, least=0)
     waiting = f"""{METRICS}
@@ -151,17 +150,10 @@ def _times(made: Dashboard) -> Dashboard:
     |> map(fn: (r) => ({{_time: r._time, _value: if r._value > 0.0 then "up" else "down", edge: r.edge}}))
     |> group(columns: ["edge"])"""
     gap = "A hole is a time in which the edge did not answer."
-    return (
-        made.with_row(Row("Times"))
-        .with_panel(
-            lines("Latency", "From request to complete answer.", _metric("plc_read_latency_ms", "mean"), look=latency)
-        )
-        .with_panel(
-            lines("Backlog", "Frames that wait, by edge and sink.", waiting, look=Look(name=edge, least=0, decimals=0))
-        )
-        .with_panel(
-            timeline("Edges", gap, up, look=Look(name="${__field.labels.edge}"), width=WHOLE).mappings(
-                states(up="green", down="red")
-            )
-        )
-    )
+    return "Times", [
+        lines("Latency", "From request to complete answer.", _metric("plc_read_latency_ms", "mean"), look=latency),
+        lines("Backlog", "Frames that wait, by edge and sink.", waiting, look=Look(name=edge, least=0, decimals=0)),
+        timeline("Edges", gap, up, look=Look(name="${__field.labels.edge}"), width=WHOLE).mappings(
+            states(up="green", down="red")
+        ),
+    ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
-from grafana_foundation_sdk.models.dashboard import ValueMapping
+from collections.abc import Iterator
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.dashboard import ValueMapping, VariableModel
 
 from grafana.board import (
     WHOLE,
     Look,
+    Section,
     bars,
     board,
     choice_variable,
@@ -76,13 +80,12 @@ def _latest_oee(field: str) -> str:
 
 def line() -> Dashboard:
     """The dashboard that a line's people have on the wall and on their phones."""
-    made = board("line", "What machines make, how they run, and when they stood still", "now-3h")
-    for add in (_variables, _now, _production, _effectiveness, _machine, _verdicts):
-        made = add(made)
-    return made
+    text = "What machines make, how they run, and when they stood still"
+    sections = (_now(), _production(), _effectiveness(), _machine(), _verdicts())
+    return board("line", text, "now-3h", _variables(), *sections)
 
 
-def _variables(made: Dashboard) -> Dashboard:
+def _variables() -> Iterator[Builder[VariableModel]]:
     steps = "auto: up to 6 h each frame, up to 7 days minutes, beyond that hours"
     signals = {
         "good": ("Good counter", ".*contador_bom"),
@@ -91,17 +94,15 @@ def _variables(made: Dashboard) -> Dashboard:
         "current": ("Current", "(AI_|.*_[0-9]+_)?[Cc]orrente"),
         "vibration": ("Vibration", "(AI_|.*_[0-9]+_)?[Vv]ibracao"),
     }
-    for variable in (tenant(), plc(), bucket()):
-        made = made.with_variable(variable)
-    made = made.with_variable(choice_variable("resolution", "Resolution", ("auto", "raw", "1m", "1h"), steps))
+    yield from (tenant(), plc(), bucket())
+    yield choice_variable("resolution", "Resolution", ("auto", "raw", "1m", "1h"), steps)
     for name, (label, default) in signals.items():
-        text = "Its name, as a regular expression; a slash is \\/"
-        made = made.with_variable(text_variable(name, label, default, text))
+        yield text_variable(name, label, default, "Its name, as a regular expression; a slash is \\/")
     text = "Texts that say that it does not run, as a regular expression; a slash is \\/"
-    return made.with_variable(text_variable("stopped", "Stopped", f"(?i){_STOPPED}", text))
+    yield text_variable("stopped", "Stopped", f"(?i){_STOPPED}", text)
 
 
-def _now(made: Dashboard) -> Dashboard:
+def _now() -> Section:
     state = resolved(f"{RUNS}runs\n    |> last(){STATES}", HASH)
     rate = resolved(
         f"""{MADE}chosen()
@@ -113,23 +114,20 @@ def _now(made: Dashboard) -> Dashboard:
     )
     whole = Look(name=_NAME, decimals=0)
     text = "Whether the machine runs, by its newest reading in this range; the PLC's own word where it gives texts."
-    return (
-        made.with_row(Row("Now"))
-        .with_panel(number("State", text, state, look=Look(name=_PLC)).mappings(_running()))
-        .with_panel(number("Good parts", "The counter as the PLC has it.", _latest("good"), look=whole))
-        .with_panel(number("Scrap", "The counter as the PLC has it.", _latest("scrap"), look=whole))
-        .with_panel(
-            number(
-                "Parts per minute",
-                "Good parts of the latest whole minute, or bar.",
-                rate,
-                look=Look(name=_NAME, decimals=1),
-            )
-        )
-    )
+    return "Now", [
+        number("State", text, state, look=Look(name=_PLC)).mappings(_running()),
+        number("Good parts", "The counter as the PLC has it.", _latest("good"), look=whole),
+        number("Scrap", "The counter as the PLC has it.", _latest("scrap"), look=whole),
+        number(
+            "Parts per minute",
+            "Good parts of the latest whole minute, or bar.",
+            rate,
+            look=Look(name=_NAME, decimals=1),
+        ),
+    ]
 
 
-def _production(made: Dashboard) -> Dashboard:
+def _production() -> Section:
     per_minute = resolved(
         f"""{MADE}chosen()
     |> counted(name: /${{good:raw}}|${{scrap:raw}}/)
@@ -143,30 +141,25 @@ def _production(made: Dashboard) -> Dashboard:
     |> only_numbers()
     {_KEEP}""")
     scrap = Look(unit="percent", steps=_SCRAP, name=_PLC, least=0, decimals=1)
-    return (
-        made.with_row(Row("Production"))
-        .with_panel(
-            bars(
-                "Production per minute",
-                "Parts in each whole bar, over a counter's end, a reset and a wrong reading; a hole gets its mean.",
-                per_minute,
-                look=Look(name=_NAME, least=0, decimals=1),
-            )
-        )
-        .with_panel(lines("Counters", "As the PLC has them.", counters, look=Look(name=_NAME, decimals=0)))
-        .with_panel(
-            lines(
-                "Scrap rate",
-                "Scrap of all parts, window by window.",
-                resolved(SCRAP_RATE, INTERPOLATE),
-                look=scrap,
-                width=WHOLE,
-            )
-        )
-    )
+    return "Production", [
+        bars(
+            "Production per minute",
+            "Parts in each whole bar, over a counter's end, a reset and a wrong reading; a hole gets its mean.",
+            per_minute,
+            look=Look(name=_NAME, least=0, decimals=1),
+        ),
+        lines("Counters", "As the PLC has them.", counters, look=Look(name=_NAME, decimals=0)),
+        lines(
+            "Scrap rate",
+            "Scrap of all parts, window by window.",
+            resolved(SCRAP_RATE, INTERPOLATE),
+            look=scrap,
+            width=WHOLE,
+        ),
+    ]
 
 
-def _effectiveness(made: Dashboard) -> Dashboard:
+def _effectiveness() -> Section:
     factors = {
         "oee": ("OEE", "Availability x performance x quality, the newest result of the edge's `oee`."),
         "availability": ("Availability", "Running time of planned time."),
@@ -176,13 +169,11 @@ def _effectiveness(made: Dashboard) -> Dashboard:
         ),
         "quality": ("Quality", "Good parts of all parts."),
     }
-    made = made.with_row(Row("Effectiveness"))
     look = Look(unit="percentunit", steps=_OEE_STEPS, name=_PLC, least=0, most=1, decimals=1)
-    for field, (title, text) in factors.items():
-        made = made.with_panel(dial(title, text, _latest_oee(field), look=look))
+    dials = [dial(title, text, _latest_oee(field), look=look) for field, (title, text) in factors.items()]
     over_time = look._replace(steps=((None, "green"),), name=_NAME, most=None)
     text = "The four of them, as the edge has computed them for shift, hour or day; a result begins anew with each."
-    return made.with_panel(lines("OEE and its factors", text, _oee(*factors), look=over_time, width=WHOLE))
+    return "Effectiveness", [*dials, lines("OEE and its factors", text, _oee(*factors), look=over_time, width=WHOLE)]
 
 
 def _running() -> list[ValueMapping]:
@@ -190,7 +181,7 @@ def _running() -> list[ValueMapping]:
     return [*states(stopped="red", running="green"), like(_STOPPED, "red")]
 
 
-def _machine(made: Dashboard) -> Dashboard:
+def _machine() -> Section:
     stops = """runs
     |> events.duration(unit: 1s, columnName: "duration")
     |> filter(fn: (r) => r._value == 0)
@@ -206,35 +197,28 @@ def _machine(made: Dashboard) -> Dashboard:
         look=Look(empty="no stops"),
     )
     text = "A line above: 4.5 mm/s is bad and 7.1 must not be, ISO 10816-1, small machines."
-    return (
-        made.with_row(Row("Machine"))
-        .with_panel(
-            timeline(
-                "Runs",
-                "Running and stopped, or what the PLC's texts say, as it changed.",
-                resolved(f"{RUNS}runs{STATES}", HASH),
-                look=Look(name=_NAME),
-            ).mappings(_running())
-        )
-        .with_panel(
-            lines("Currents", "Means of each point's time.", _analogue("current"), look=Look("amp", name=_NAME))
-        )
-        .with_panel(lines("Vibration", text, _analogue("vibration"), look=vibration))
-        .with_panel(
-            columns(
-                table,
-                _time=("Since", ""),
-                duration=("For", "s"),
-                state=("State", ""),
-                _field=("Signal", ""),
-                plc_id=("PLC", ""),
-                tenant_id=("Tenant", ""),
-            )
-        )
-    )
+    return "Machine", [
+        timeline(
+            "Runs",
+            "Running and stopped, or what the PLC's texts say, as it changed.",
+            resolved(f"{RUNS}runs{STATES}", HASH),
+            look=Look(name=_NAME),
+        ).mappings(_running()),
+        lines("Currents", "Means of each point's time.", _analogue("current"), look=Look("amp", name=_NAME)),
+        lines("Vibration", text, _analogue("vibration"), look=vibration),
+        columns(
+            table,
+            _time=("Since", ""),
+            duration=("For", "s"),
+            state=("State", ""),
+            _field=("Signal", ""),
+            plc_id=("PLC", ""),
+            tenant_id=("Tenant", ""),
+        ),
+    ]
 
 
-def _verdicts(made: Dashboard) -> Dashboard:
+def _verdicts() -> Section:
     verdicts = f'    |> filter(fn: (r) => r._measurement == "insights" and r._field !~ {ABOUT})\n'
     worded = '    |> filter(fn: (r) => types.isType(v: r._value, type: "string"))\n'
     last = "    |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)\n"
@@ -258,8 +242,7 @@ def _verdicts(made: Dashboard) -> Dashboard:
         plc_id=("PLC", ""),
         tenant_id=("Tenant", ""),
     )
-    return (
-        made.with_row(Row("Verdicts"))
-        .with_panel(timeline("Verdicts", words, lanes, look=Look(name=_NAME, empty="none")).mappings(_LEVELS))
-        .with_panel(listed.mappings(_LEVELS))
-    )
+    return "Verdicts", [
+        timeline("Verdicts", words, lanes, look=Look(name=_NAME, empty="none")).mappings(_LEVELS),
+        listed.mappings(_LEVELS),
+    ]

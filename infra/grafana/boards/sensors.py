@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable
 
-from grafana.board import WHOLE, Look, board, columns, lines, number, query_variable, rows, states, timeline
+from grafana.board import WHOLE, Look, Section, board, columns, lines, number, query_variable, rows, states, timeline
 from grafana.boards.variables import sensors_bucket
 from grafana.flux import SENSORS
 
@@ -45,17 +45,14 @@ def _numbers(fields: str) -> str:
 
 def sensors() -> Dashboard:
     """The dashboard of the sensors' organisation."""
-    made = board("sensors", "Sensors on mov/dados, and the verdicts on them", "now-3h")
-    made = made.with_variable(sensors_bucket())
-    for name, label, tag, text in (
-        ("client", "Client", "cliente", "Whose sensors"),
-        ("device", "Device", "dispositivo", "Which sensors"),
-        ("field", "Field", "_field", "Which of their values"),
-    ):
-        made = made.with_variable(_values(name, label, tag, text))
-    for add in (_latest, _over_time, _verdicts):
-        made = add(made)
-    return made
+    variables = (
+        sensors_bucket(),
+        _values("client", "Client", "cliente", "Whose sensors"),
+        _values("device", "Device", "dispositivo", "Which sensors"),
+        _values("field", "Field", "_field", "Which of their values"),
+    )
+    text = "Sensors on mov/dados, and the verdicts on them"
+    return board("sensors", text, "now-3h", variables, _latest(), _over_time(), _verdicts())
 
 
 def _values(name: str, label: str, tag: str, text: str) -> QueryVariable:
@@ -71,7 +68,7 @@ schema.tagValues(
     return query_variable(name, label, flux, text, SENSORS)
 
 
-def _latest(made: Dashboard) -> Dashboard:
+def _latest() -> Section:
     reading = f"""{_TYPES}{_DATA}    |> filter(fn: (r) => r._field =~ /^temperatura/)
     |> last()
     {_NUMBERS}
@@ -80,39 +77,35 @@ def _latest(made: Dashboard) -> Dashboard:
     warm = Look("celsius", ((None, "green"), (30.0, "red")), _NAME, decimals=1)
     text = "Over 30 °C is red, as the analytics judge unless told otherwise."
     name = Look(name=_SENSOR)
-    return made.with_panel(number("Temperature", text, reading, look=warm, uid=SENSORS, width=12)).with_panel(
-        number("Verdict", "The newest on each sensor.", verdict, look=name, uid=SENSORS, width=12).mappings(_LEVELS)
-    )
+    return "", [
+        number("Temperature", text, reading, look=warm, uid=SENSORS, width=12),
+        number("Verdict", "The newest on each sensor.", verdict, look=name, uid=SENSORS, width=12).mappings(_LEVELS),
+    ]
 
 
-def _over_time(made: Dashboard) -> Dashboard:
+def _over_time() -> Section:
     warm = Look("celsius", ((None, "green"), (30.0, "red")), _NAME, decimals=1)
-    return (
-        made.with_row(Row("Readings"))
-        .with_panel(
-            lines(
-                "Temperatures",
-                "The newest of each point's time; no texts.",
-                _numbers("r._field =~ /^temperatura/"),
-                look=warm,
-                uid=SENSORS,
-                width=WHOLE,
-            )
-        )
-        .with_panel(
-            lines(
-                "All values",
-                "The newest of each point's time, of the chosen fields; no texts.",
-                _numbers("r._field =~ /^${field:regex}$/"),
-                look=Look(name=_NAME),
-                uid=SENSORS,
-                width=WHOLE,
-            )
-        )
-    )
+    return "Readings", [
+        lines(
+            "Temperatures",
+            "The newest of each point's time; no texts.",
+            _numbers("r._field =~ /^temperatura/"),
+            look=warm,
+            uid=SENSORS,
+            width=WHOLE,
+        ),
+        lines(
+            "All values",
+            "The newest of each point's time, of the chosen fields; no texts.",
+            _numbers("r._field =~ /^${field:regex}$/"),
+            look=Look(name=_NAME),
+            uid=SENSORS,
+            width=WHOLE,
+        ),
+    ]
 
 
-def _verdicts(made: Dashboard) -> Dashboard:
+def _verdicts() -> Section:
     over_time = f"""{_INSIGHTS}    |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)
     {_KEEP}"""
     changes = f"""{_INSIGHTS}    |> filter(fn: (r) => r._value != "Normal")
@@ -127,4 +120,4 @@ def _verdicts(made: Dashboard) -> Dashboard:
     heads = {"_time": "Time", "verdict": "Verdict", "cliente": "Client", "dispositivo": "Device"}
     table = columns(table, **{name: (heading, "") for name, heading in heads.items()})
     lane = timeline("Verdicts", "Measurement insights.", over_time, look=Look(name=_SENSOR), uid=SENSORS)
-    return made.with_row(Row("Verdicts")).with_panel(lane.mappings(_LEVELS)).with_panel(table.mappings(_LEVELS))
+    return "Verdicts", [lane.mappings(_LEVELS), table.mappings(_LEVELS)]
