@@ -247,7 +247,8 @@ def _same(job: Job, seen: Seen) -> Iterator[str]:
         raise UsageError(f"'{path}' is no file of JSON lines: {error}") from error
     for number, line in enumerate(lines, 1):
         if not isinstance(line, dict):
-            raise UsageError(f"'{path}' is no file of frames: line {number} is no JSON object")
+            why = f"line {number} is no JSON object; `record --frames` writes one"
+            raise UsageError(f"'{path}' is no file of frames: {why}")
     frames = [json.loads(CODECS["full"].encode(frame)) for frame in seen.taken]
     if len(lines) != len(frames):
         yield f"count: expected {len(lines)} frames, got {len(frames)}"
