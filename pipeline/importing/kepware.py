@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from math import isfinite
 from pathlib import PurePath
 
@@ -183,7 +184,7 @@ def _scaling(told: Mapping[str, str], name: str, file: PurePath, line: int, prog
 
 
 def _float(text: str) -> float:
-    value = float(text)
-    if not isfinite(value):
-        raise ValueError(f"'{text}' is no number to scale by")
-    return value
+    with suppress(ValueError):
+        if isfinite(value := float(text)):
+            return value
+    raise ValueError(f"'{text}' is no number to scale by")

@@ -307,6 +307,13 @@ def test_scaling_units_and_rates_of_kepware(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("cell", ["", "abc", "inf"])
+def test_a_scaling_without_a_number_is_told_in_plain_words(cell: str, tmp_path: Path) -> None:
+    """As what it is; the tag is left out."""
+    program = taken(tmp_path, f"{HEADER}x,DB1.DBW2,Short,1,RO,500,Linear,0,{cell},0,100,Float,0,0,,,\n", "kepware.csv")
+    assert said(program) == [f"2: x: '{cell}' is no number to scale by; left out"]
+
+
 def test_a_public_flow_of_node_red() -> None:
     """The PLC with its rate, all variables."""
     program = Program()
