@@ -14,7 +14,7 @@ from pipeline.importing.source_text import read_shape
 
 __all__ = ["read_markup"]
 
-_WHOLE = re.compile(r"[-+]?\d{1,9}")
+_WHOLE = re.compile(r"\+?\d{1,9}")
 _BLOCKS = {"SW.Blocks.GlobalDB", "SW.Blocks.InstanceDB", "SW.Blocks.ArrayDB"}
 _TYPES = {"SW.Types.PlcStruct", "SW.Blocks.FB"}
 _DEEPEST = 32

@@ -230,9 +230,9 @@ def test_tags_by_the_button_of_the_table(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in said(program)] == ["4", "6", "7"]
 
 
-@pytest.mark.parametrize(("offset", "remarks", "at"), [("16", 0, "2"), ("32", 1, "4")])
+@pytest.mark.parametrize(("offset", "remarks", "at"), [("16", 0, "2"), ("32", 1, "4"), ("-8", 0, "2")])
 def test_blocks_by_openness_are_verified_with_their_offsets(offset: str, remarks: int, at: str, tmp_path: Path) -> None:
-    """Bits in the file; where the rules say another place, the file's counts and is told."""
+    """Bits in the file; where the rules say another place, the file's counts and is told. No place is below 0."""
     program = taken(tmp_path, BLOCK.replace("OFFSET", offset), "Data.xml")
     places = place_program(program)
     (block,) = places.blocks
