@@ -97,8 +97,9 @@ class Mirror:
             route = self._routes.of(frame.origin.extent)
             if route is None or frame.kind is Kind.HEARTBEAT:
                 continue
-            if frame.kind is Kind.FAILURE:
-                self._stop(route, f"the source can't be read ({frame.error})")
+            route.unread = f"the source can't be read ({frame.error})" if frame.kind is Kind.FAILURE else ""
+            if route.unread:
+                self._stop(route, route.unread)
             elif route.forbidden:
                 self._give_up(route, "not_allowed", route.forbidden)
             elif frame.raw is None or len(frame.raw) != route.source.size:
@@ -230,14 +231,15 @@ class Mirror:
             self._settle()
 
     def _start(self, route: Route, result: str) -> None:
-        """The route is in step."""
+        """The route is in step, unless its source has failed since."""
         route.backoff.succeed()
-        if route.started and not route.reason:
-            return
-        event = "mirror resumed" if route.started else "mirror started"
-        route.started, route.reason = True, ""
-        self._context.log.info(event, audit=True, route=str(route), device=route.target.device, result=result)
-        self._settle()
+        if route.unread:
+            self._stop(route, route.unread)
+        elif route.reason or not route.started:
+            event = "mirror resumed" if route.started else "mirror started"
+            route.started, route.reason = True, ""
+            self._context.log.info(event, audit=True, route=str(route), device=route.target.device, result=result)
+            self._settle()
 
     def _settle(self) -> None:
         if self._session is None:

@@ -40,6 +40,7 @@ class Route:
         target: where it is written.
         forbidden: it is never written, and why.
         waiting: the latest frame's bytes, and the monotonic time of the source's answer.
+        unread: why its source can't be read now, or "".
         reason: why it is not written now; "" while it is.
         started: it has been in step once.
         held_until: monotonic seconds before which the target is not asked again.
@@ -50,6 +51,7 @@ class Route:
         self.target = target
         self.forbidden = forbidden
         self.waiting: tuple[bytes, float] | None = None
+        self.unread = ""
         self.reason = ""
         self.started = False
         self.held_until = 0.0

@@ -86,10 +86,12 @@ class Stage:
         error = "timeout" if kind is Kind.FAILURE else None
         self.mailbox.put(Frame(kind, self.context.clock.wall() - age, here, {}, raw=raw, error=error))
 
-    async def write(self, raw, source=None, **others):
-        """Give it a frame and wait until that is dealt with."""
+    async def write(self, raw, source=None, followed=None, **others):
+        """Give it a frame, with one of another kind behind it, and wait until the first is dealt with."""
         before = self.results()
         self.put(raw, source, **others)
+        if followed is not None:
+            self.put(None, source, followed)
         await eventually(lambda: self.results() != before, "a result")
 
     def results(self):
@@ -254,6 +256,29 @@ def test_frames_without_all_their_bytes_are_not_written():
 
     events = [line["event"] for line in play(script)]
     assert events == ["mirror started", "mirror stopped", "mirror stopped", "mirror resumed"]
+
+
+def test_a_source_that_fails_is_told_until_it_reads_again_whatever_is_still_written():
+    """What was read before goes to the target, at once or when that is back; the mirror is not in step by it."""
+
+    async def script(stage):
+        await stage.write(raw(1))
+        await stage.write(raw(2), followed=Kind.FAILURE)
+        assert stage.target.memory() == raw(2)
+        assert "the source can't be read (timeout)" in stage.state[1]
+        await stage.write(raw(3))
+        assert stage.state == (State.RUNNING, "")
+        stage.target.close()
+        await eventually(lambda: stage.state[0] is State.BACKING_OFF, "lost")
+        stage.put(raw(4))
+        stage.put(None, kind=Kind.FAILURE)
+        await stage.target.power_on()
+        await eventually(lambda: stage.target.memory() == raw(4), "written", 60)
+        await asyncio.sleep(1)
+        assert "the source can't be read (timeout)" in stage.state[1]
+
+    events = [line["event"] for line in play(script, options(max_age=Duration(60)))]
+    assert (events[:3], events.count("mirror resumed")) == (["mirror started", "mirror stopped", "mirror resumed"], 1)
 
 
 def test_an_old_frame_is_not_written():
