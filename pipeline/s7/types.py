@@ -107,10 +107,9 @@ class S7Type:
         return last + self.extent(length)
 
 
-def _text(
-    name: str, size: int, code: str, convert: Convert, revert: Revert, *, takes: Literal["", "charset", "timezone"] = ""
-) -> S7Type:
-    return S7Type(name=name, size=size, code=code, value=str, convert=convert, revert=revert, takes=takes)
+def _text(name: str, size: int, code: str, convert: Convert, revert: Revert, **others: Any) -> S7Type:
+    """A row whose values are texts."""
+    return S7Type(name=name, size=size, code=code, value=str, convert=convert, revert=revert, **others)
 
 
 TYPES: Mapping[str, S7Type] = MappingProxyType(
@@ -134,25 +133,8 @@ TYPES: Mapping[str, S7Type] = MappingProxyType(
             S7Type(name="LREAL", size=8, code="d", value=float),
             _text("CHAR", 1, "c", texts.read_char, texts.write_char, takes="charset"),
             _text("WCHAR", 2, "2s", texts.read_wchar, texts.write_wchar),
-            S7Type(
-                name="STRING",
-                size=2,
-                width=1,
-                longest=254,
-                value=str,
-                convert=texts.read_string,
-                revert=texts.write_string,
-                takes="charset",
-            ),
-            S7Type(
-                name="WSTRING",
-                size=4,
-                width=2,
-                longest=16382,
-                value=str,
-                convert=texts.read_wstring,
-                revert=texts.write_wstring,
-            ),
+            _text("STRING", 2, "", texts.read_string, texts.write_string, width=1, longest=254, takes="charset"),
+            _text("WSTRING", 4, "", texts.read_wstring, texts.write_wstring, width=2, longest=16382),
             S7Type(name="TIME", size=4, code="i"),
             S7Type(name="LTIME", size=8, code="q"),
             S7Type(name="S5TIME", size=2, code="H", convert=times.read_s5time, revert=times.write_s5time),
