@@ -156,10 +156,10 @@ class _Cpu:
             return read(told)
         except Refused as error:
             self._silent = 0
-            self._found.not_told[what] = f"{error.reason} ({error.detail})" if error.detail else error.reason
+            self._found.not_told[what] = _why(error)
         except ReadError as error:
             self._silent += 1
-            self._found.not_told[what] = "no answer" if error.reason == "timeout" else str(error)
+            self._found.not_told[what] = _why(error)
             await self._line.open()
         except ValueError as error:
             self._found.not_told[what] = str(error)
@@ -179,12 +179,9 @@ async def _find(line: Line, found: Found, numbers: Sequence[int], progress: Prog
     """The data blocks: those that the CPU lists, else those that can be read."""
     try:
         listed: list[int] | None = await listed_blocks(line)
-    except Refused as error:
-        listed = None
-        found.not_told["block list"] = f"{error.reason} ({error.detail})" if error.detail else error.reason
     except ReadError as error:
         listed = None
-        found.not_told["block list"] = "no answer" if error.reason == "timeout" else str(error)
+        found.not_told["block list"] = _why(error)
     tried = sorted({*numbers, *(extent.db for extent in line.place.declared)})
     try:
         if listed is None:
@@ -197,6 +194,13 @@ async def _find(line: Line, found: Found, numbers: Sequence[int], progress: Prog
         found.no_reading = str(error)
         known = listed or ()
         found.dbs = [FoundBlock(db=db, size=None, readable=False, reason=error.reason) for db in known]
+
+
+def _why(error: ReadError) -> str:
+    """Why the CPU did not tell something."""
+    if isinstance(error, Refused):
+        return f"{error.reason} ({error.detail})" if error.detail else error.reason
+    return "no answer" if error.reason == "timeout" else str(error)
 
 
 def numbers_text(numbers: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ thousand numbers cost fifty requests, and a length two to five.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -103,13 +103,13 @@ async def find_blocks(line: Line, numbers: Sequence[int], progress: Callable[[in
 async def judge_blocks(line: Line, numbers: Sequence[int], progress: Callable[[int], None]) -> list[FoundBlock]:
     """The blocks that a CPU lists, with the sizes that it tells, confirmed by reading; raises as `find_blocks`."""
     sizes: dict[int, int | None] = {}
-    ask: Callable[[Line, int], Awaitable[int | None]] = _told
+    silent = False
     for db in numbers:
         progress(db)
         try:
-            sizes[db] = await ask(line, db)
-        except ReadError:
-            sizes[db], ask = None, _untold
+            sizes[db] = None if silent else await _told(line, db)
+        except ReadError:  # a CPU that left such a question without an answer is asked no more
+            sizes[db], silent = None, True
     found = []
     for few in _portions(numbers, line.items // 2):
         ends = {db: (_byte(db, max(0, (sizes[db] or 1) - 1)), _byte(db, sizes[db] or 0)) for db in few}
@@ -143,10 +143,6 @@ async def _told(line: Line, db: int) -> int | None:
     except Refused:
         return None
     return int.from_bytes(info[_LENGTH_AT : _LENGTH_AT + 2], "big") if len(info) == _INFO_SIZE else None
-
-
-async def _untold(_: Line, __: int) -> None:
-    """Nothing more is asked of a CPU that left such a question without an answer."""
 
 
 async def _judge(line: Line, db: int, size: int | None, answer: bytes | int) -> FoundBlock:
