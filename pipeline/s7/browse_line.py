@@ -82,7 +82,7 @@ class Line:
         told = b""
         part: Question | None = question
         while part is not None:
-            ((_, (pdu,)),) = [await self.ask(part)]
+            _, (pdu,) = await self.ask(part)
             assert isinstance(pdu, bytes)  # noqa: S101 - a question has the answer's PDU as its only item
             said = content(pdu)
             told += said
@@ -100,7 +100,7 @@ class Line:
         """
         session = await self.open()
         found: dict[Range, bytearray | int] = {each: bytearray(each.size) for each in wanted}
-        for request in plan(wanted, session.grant.pdu, gap=None, most=MOST_ITEMS):
+        for request in plan(wanted, session.grant.pdu, gap=None):
             _, items = await self.ask(request)
             for item, answer in zip(request.items, items, strict=True):
                 _put(item, answer, found)

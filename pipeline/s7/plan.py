@@ -100,14 +100,13 @@ def largest_item(pdu: int) -> int:
     return pdu - DATA_OVERHEAD - ITEM_OVERHEAD
 
 
-def plan(ranges: Iterable[Range], pdu: int, gap: int | None = GAP, most: int = MOST_ITEMS) -> tuple[Request, ...]:
+def plan(ranges: Iterable[Range], pdu: int, gap: int | None = GAP) -> tuple[Request, ...]:
     """Plan the reading of all ranges.
 
     Args:
         ranges: what is wanted; they may touch and overlap.
         pdu: the negotiated PDU in bytes, at least 112.
         gap: unwanted bytes between two ranges that are read along to save an item; None never merges.
-        most: items of one request.
 
     Returns:
         Requests of at most `pdu` bytes, whose answers have at most `pdu` bytes.
@@ -117,7 +116,7 @@ def plan(ranges: Iterable[Range], pdu: int, gap: int | None = GAP, most: int = M
         (part for wanted in ranges for part in cut(wanted, limit)),
         key=lambda part: (part.range.area, part.range.db, part.range.start + part.offset),
     )
-    most = min(most, (pdu - _REQUEST_OVERHEAD) // _REQUEST_ITEM)
+    most = min(MOST_ITEMS, (pdu - _REQUEST_OVERHEAD) // _REQUEST_ITEM)
     return tuple(Request(tuple(items), read_request(items)) for items in _pack(_merge(parts, limit, gap), pdu, most))
 
 
@@ -146,17 +145,14 @@ def _merge(parts: Sequence[Part], limit: int, gap: int | None) -> list[Item]:
             last is None
             or gap is None
             or (last.area, last.db) != (area, db)
-            or not _near(last, start, part, limit, gap)
+            or start - (last.start + last.size) > gap
+            or start + part.size - last.start > limit
         ):
             last = Item(area, db, start, part.size)
             items.append(last)
         last.size = max(last.size, start + part.size - last.start)
         last.parts.append(Part(part.range, part.offset, start - last.start, part.size))
     return items
-
-
-def _near(item: Item, start: int, part: Part, limit: int, gap: int) -> bool:
-    return start - (item.start + item.size) <= gap and start + part.size - item.start <= limit
 
 
 def _pack(items: Iterable[Item], pdu: int, most: int) -> list[list[Item]]:

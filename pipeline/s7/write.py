@@ -92,12 +92,12 @@ def writes(extent: Extent, data: bytes, pdu: int) -> list[Write]:
     ]
 
 
-def refused_write(code: int, detail: str = "") -> Refused:
+def refused_write(code: int) -> Refused:
     """The refusal of a write by return or header code, with what to change in the target."""
     if code not in _REFUSALS:
-        return refused(code, detail)
+        return refused(code)
     reason, advice = _REFUSALS[code]
-    return Refused(reason, detail or f"code 0x{code:02X}", advice)
+    return Refused(reason, f"code 0x{code:02X}", advice)
 
 
 def _write(extent: Extent, at: int, data: bytes) -> Write:
