@@ -15,7 +15,7 @@ from pipeline.clock import MemoryTransport
 from pipeline.errors import Refused
 from pipeline.recording.tape import Tape
 from pipeline.s7.server import GOOD, JOB, NO_SUCH_OBJECT, READ, SETUP, Connection, Item, PlcServer, items_of
-from pipeline.s7.wire import is_userdata, read_answer
+from pipeline.s7.wire import data_frame, is_userdata, read_answer
 
 __all__ = ["play"]
 
@@ -98,8 +98,7 @@ def _deliver(connection: Connection, pdu: bytes) -> bool:
     if connection.transport.is_closing():
         return False
     # At once, since the wall clock is this answer's for this moment only.
-    frame = b"\x03\x00" + (len(pdu) + _PDU_AT).to_bytes(2, "big") + b"\x02\xf0\x80" + pdu
-    cast("MemoryTransport", connection.transport).peer.receive(frame)
+    cast("MemoryTransport", connection.transport).peer.receive(data_frame(pdu))
     return True
 
 

@@ -20,6 +20,7 @@ from snap7.datatypes import S7Area
 from snap7.type import SrvArea
 
 from pipeline.s7.simulated_cpu import Occupancy, Parts, SimulatedCpu
+from pipeline.s7.wire import data_frame, tpkt
 
 __all__ = ["Connection", "Item", "PlcServer", "items_of"]
 
@@ -323,7 +324,7 @@ class Connection(asyncio.Protocol):
         self.tsap = _called_tsap(parameters)
         if self._server.admits(self):
             confirm = bytes([6 + len(parameters), 0xD0]) + payload[4:6] + b"\x00\x01\x00" + parameters
-            self.transport.write(_tpkt(confirm))
+            self.transport.write(tpkt(confirm))
         else:
             self.transport.abort()
 
@@ -344,11 +345,7 @@ class Connection(asyncio.Protocol):
             return
         reply = self._server.answer(self, pdu)
         if reply is not None:
-            self._server.deliver(self, _tpkt(b"\x02\xf0\x80" + reply))
-
-
-def _tpkt(payload: bytes) -> bytes:
-    return struct.pack(">BBH", 3, 0, len(payload) + 4) + payload
+            self._server.deliver(self, data_frame(reply))
 
 
 def _header(sequence: bytes, parameters: bytes = b"", data: bytes = b"", error: int = 0) -> bytes:

@@ -35,6 +35,7 @@ __all__ = [
     "Stream",
     "Tsaps",
     "connect_request",
+    "data_frame",
     "is_userdata",
     "parse_setup",
     "read_answer",
@@ -43,6 +44,7 @@ __all__ = [
     "request_frame",
     "sequence",
     "setup_request",
+    "tpkt",
     "usual_answer",
 ]
 
@@ -181,12 +183,12 @@ class Grant:
 def connect_request(tsaps: Tsaps) -> bytes:
     """The frame that asks for a COTP connection."""
     parameters = struct.pack(">BBHBBHBBB", 0xC1, 2, tsaps.local, 0xC2, 2, tsaps.remote, 0xC0, 1, _TPDU_2048)
-    return _tpkt(struct.pack(">BBHHB", 6 + len(parameters), 0xE0, 0, 1, 0) + parameters)
+    return tpkt(struct.pack(">BBHHB", 6 + len(parameters), 0xE0, 0, 1, 0) + parameters)
 
 
 def setup_request() -> bytes:
     """The frame that negotiates PDU and parallel jobs; its sequence number is 1."""
-    return _data(S7Protocol().build_setup_communication_request(_JOBS_ASKED, _JOBS_ASKED, PDU_ASKED))
+    return data_frame(S7Protocol().build_setup_communication_request(_JOBS_ASKED, _JOBS_ASKED, PDU_ASKED))
 
 
 def parse_setup(pdu: bytes) -> Grant:
@@ -228,7 +230,7 @@ def _item(span: Span) -> bytes:
 
 def request_frame(pdu: bytes) -> bytearray:
     """The frame of a request's PDU; its sequence number can be patched at `SEQUENCE_AT`."""
-    return bytearray(_data(pdu))
+    return bytearray(data_frame(pdu))
 
 
 def read_answer(pdu: bytes, spans: Sequence[Span]) -> list[bytes | int]:
@@ -282,7 +284,7 @@ def usual_answer(spans: Sequence[Span]) -> tuple[bytes, bytes, int] | None:
     size = spans[0].size
     item = struct.pack(">BBH", _GOOD, 0x04, size * 8)
     pdu = _HEADER.pack(0x32, 3, 0, 0, 2, ITEM_OVERHEAD + size, 0) + bytes([_READ, 1]) + item
-    frame = _tpkt(b"\x02\xf0\x80" + pdu + bytes(size))
+    frame = data_frame(pdu + bytes(size))
     return frame[:SEQUENCE_AT], frame[SEQUENCE_AT + 2 : USUAL_DATA_AT], len(frame)
 
 
@@ -308,12 +310,14 @@ def sequence(pdu: bytes) -> int:
     return pdu[4] << 8 | pdu[5]
 
 
-def _tpkt(payload: bytes) -> bytes:
+def tpkt(payload: bytes) -> bytes:
+    """The frame of a TPDU."""
     return struct.pack(">BBH", 3, 0, len(payload) + 4) + payload
 
 
-def _data(pdu: bytes) -> bytes:
-    return _tpkt(b"\x02\xf0\x80" + pdu)
+def data_frame(pdu: bytes) -> bytes:
+    """The frame of an S7 PDU, in one TPDU."""
+    return tpkt(b"\x02\xf0\x80" + pdu)
 
 
 class Stream:
