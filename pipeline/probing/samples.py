@@ -57,11 +57,11 @@ def activities(samples: Sequence[Sample]) -> list[Activity]:
 
 def _activity(column: Sequence[int], minutes: float) -> Activity:
     changes = toggled = 0
-    quiet = len(column)
-    for at in range(1, len(column)):
+    quiet, distinct = len(column), len(set(column))
+    for at in range(1, len(column)) if distinct > 1 else ():  # in large blocks most bytes stand still
         if difference := column[at] ^ column[at - 1]:
             changes += 1
             toggled |= difference
             quiet = len(column) - 1 - at
     rate = changes / minutes if minutes else 0.0
-    return Activity(column[-1], changes, len(set(column)), toggled, round(rate, 1), quiet)
+    return Activity(column[-1], changes, distinct, toggled, round(rate, 1), quiet)
