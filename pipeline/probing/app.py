@@ -22,6 +22,7 @@ from pipeline.errors import PipelineError
 from pipeline.probing.analysis import Analysis, Candidate, analyse
 from pipeline.probing.grid import ByteGrid, heat
 from pipeline.probing.layout import Named, name_mistake, named, seen
+from pipeline.probing.report import short
 from pipeline.probing.samples import Sample, activities, seconds
 
 __all__ = ["ProbeApp"]
@@ -196,8 +197,7 @@ class ProbeApp(App[None]):
         table.clear()
         for each in self._shown:
             style = "bold" if each.chosen else ""
-            what = each.guess.what + (f", {each.guess.unit}?" if each.guess.unit else "")
-            cells = (each.reading.place, each.reading.type, _short(each.value), what, f"{each.score:.2f}")
+            cells = (each.reading.place, each.reading.type, short(each.value), str(each.guess), f"{each.score:.2f}")
             table.add_row(*(Text(cell, style=style) for cell in cells))
         # The mark stays on what it stood on: an analysis that ends before Enter may bring another order.
         rows = [each.reading for each in self._shown]
@@ -313,11 +313,6 @@ def _overlap(field: Named, candidate: Candidate) -> bool:
     if mine.type == other.type == "BOOL":
         return (mine.byte, mine.bit) == (other.byte, other.bit)
     return mine.byte < other.end and other.byte < mine.end
-
-
-def _short(value: object) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else "bad" if value is None else str(value)
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _legend() -> Text:

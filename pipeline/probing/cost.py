@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
-__all__ = ["course_of_bits", "course_of_integers", "course_of_reals", "integer", "positions", "real"]
+__all__ = ["course_of_integers", "course_of_reals", "integer", "positions", "real"]
 
 _IMPLAUSIBLE = 40.0
 _ODD = 6.0
@@ -37,11 +37,6 @@ def positions(samples: int, changes: int) -> float:
     return ways / math.log(2) + math.log2(samples)
 
 
-def course_of_bits(samples: int, changes: int) -> float:
-    """Bits of one bit's course: there is nothing to say of it but when it changes."""
-    return positions(samples, changes)
-
-
 def course_of_integers(values: Sequence[int], width: int) -> float:
     """Bits of a whole number's course.
 
@@ -58,7 +53,7 @@ def course_of_integers(values: Sequence[int], width: int) -> float:
         _spread(steps, width),
         _within(steps, len(steps)),
         _few(steps),
-        _few_values(values),
+        _few([after for before, after in pairwise(values) if after != before]),
         _within(values, len(steps)),
     )
     return first + positions(len(values), len(steps)) + described
@@ -141,15 +136,9 @@ def _within(values: Sequence[int], changes: int) -> float:
     return integer(min(values, key=abs)) + 2 * width + changes * width
 
 
-def _few(steps: Sequence[int]) -> float:
-    """Steps of few sizes, such as a counter's: each size once, then which of them."""
-    return _entropy(steps) + sum(integer(step) for step in set(steps))
-
-
-def _few_values(values: Sequence[int]) -> float:
-    """Few values, such as a selector's: each once, then which of them."""
-    taken = [after for before, after in pairwise(values) if after != before]
-    return _entropy(taken) + sum(integer(value) for value in set(taken))
+def _few(numbers: Sequence[int]) -> float:
+    """Steps of few sizes, such as a counter's, or few values, such as a selector's: each once, then which of them."""
+    return _entropy(numbers) + sum(map(integer, set(numbers)))
 
 
 def _entropy(symbols: Sequence[Hashable]) -> float:

@@ -39,6 +39,10 @@ class Guess:
     stem: str
     unit: str = ""
 
+    def __str__(self) -> str:
+        """`temperature, °C?`."""
+        return f"{self.what}, {self.unit}?" if self.unit else self.what
+
 
 def guess(reading: Reading, values: Sequence[Scalar | None], samples: Sequence[Sample]) -> Guess:
     """Guess from all values that were seen."""
@@ -73,23 +77,20 @@ def _bit(values: Sequence[bool], samples: Sequence[Sample]) -> Guess:
         return Guess("running, or ready", "running")
     if changes / minutes <= _RARELY_PER_MINUTE / 2:
         return Guess("state, or fault", "state")
-    return Guess("pulse" if share < _MOSTLY else "cycle", "pulse" if share < _MOSTLY else "cycle")
+    what = "pulse" if share < _MOSTLY else "cycle"
+    return Guess(what, what)
 
 
 def _whole(numbers: Sequence[float]) -> Guess:
     steps = [after - before for before, after in pairwise(numbers) if after != before]
     against = sum(step < 0 for step in steps)
-    if against <= len(steps) * _RESETS and all(step > 0 or after <= before for step, before, after in _each(numbers)):
+    if against <= len(steps) * _RESETS:
         return Guess("counter", "counter")
     if against >= len(steps) * (1 - _RESETS):
         return Guess("countdown", "countdown")
     if len(set(numbers)) <= 8 and max(numbers) < 256:  # noqa: PLR2004 - a step or mode number
         return Guess("step, or mode", "step")
     return Guess("measured value, or setpoint", "value")
-
-
-def _each(numbers: Sequence[float]) -> list[tuple[float, float, float]]:
-    return [(after - before, before, after) for before, after in pairwise(numbers)]
 
 
 def _measurement(numbers: Sequence[float]) -> Guess:

@@ -112,10 +112,6 @@ def _value(reading: Reading, data: bytes) -> Scalar | None:
         return None
 
 
-def _string(chunk: bytes) -> str:
-    return str(read_string(chunk, "latin-1"))
-
-
 _DECODERS: dict[str, Callable[[bytes], Scalar]] = {
     "": lambda chunk: chunk[0],
     "BYTE": lambda chunk: chunk[0],
@@ -126,7 +122,7 @@ _DECODERS: dict[str, Callable[[bytes], Scalar]] = {
     "REAL": lambda chunk: float(struct.unpack(">f", chunk)[0]),
     "S5TIME": lambda chunk: read_s5time(int.from_bytes(chunk, "big"), ""),
     "DATE_AND_TIME": lambda chunk: read_date_and_time(chunk, ""),
-    "STRING": _string,
+    "STRING": lambda chunk: read_string(chunk, "latin-1"),
 }
 
 

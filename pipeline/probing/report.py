@@ -9,11 +9,13 @@ from pipeline.probing.analysis import Analysis, Candidate
 from pipeline.probing.layout import seen
 from pipeline.probing.samples import Sample, activities, seconds
 
-__all__ = ["as_object", "as_table"]
+__all__ = ["as_object", "as_table", "short"]
 
 _ROW = 16
 _OTHERS = 3
 _WORTH = 0.1
+_WIDTH = 14
+"""Letters of the column with the latest values."""
 
 
 def as_table(samples: Sequence[Sample], analysis: Analysis) -> Iterator[str]:
@@ -29,12 +31,13 @@ def as_table(samples: Sequence[Sample], analysis: Analysis) -> Iterator[str]:
                 f"{active[at].per_minute:.0f}".rjust(4) if active[at].changes else "    " for at in row
             )
     yield ""
-    yield f"{'place':<7} {'type':<14} {'now':<14} {'seen':<26} {'seems to be':<30} other readings"
+    yield f"{'place':<7} {'type':<14} {'now':<{_WIDTH}} {'seen':<26} {'seems to be':<30} other readings"
     for each in analysis.chosen:
         others = ", ".join(f"{other.reading.type} {other.score:.2f}" for other in _others(each, analysis))
-        now, range_ = _short(each.value), seen(each.reading, samples)
-        what = each.guess.what + (f", {each.guess.unit}?" if each.guess.unit else "")
-        yield f"{each.reading.place:<7} {each.reading.type:<14} {now:<14} {range_:<26} {what:<30} {others}".rstrip()
+        now, range_ = short(each.value), seen(each.reading, samples)
+        now = now if len(now) <= _WIDTH else now[: _WIDTH - 1] + "…"
+        place = f"{each.reading.place:<7} {each.reading.type:<14}"
+        yield f"{place} {now:<{_WIDTH}} {range_:<26} {each.guess!s:<30} {others}".rstrip()
     if not analysis.chosen:
         yield "nothing: all bytes are zero"
 
@@ -76,7 +79,7 @@ def _others(chosen: Candidate, analysis: Analysis) -> list[Candidate]:
     return [each for each in found if each.reading.type != "BOOL"][:_OTHERS]
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value in a few letters."""
     text = f"{value:.6g}" if isinstance(value, float) else "bad" if value is None else str(value)
-    text = text if text.isprintable() else repr(text)[1:-1]
-    return text if len(text) <= 14 else text[:13] + "…"  # noqa: PLR2004 - the column's width
+    return text if text.isprintable() else repr(text)[1:-1]
