@@ -27,17 +27,18 @@ class Watched:
         wanted: what it is.
         origin: of its frames.
         meters: its numbers.
-        scan: what it is on the current program.
+        scan: what it is on the current program; there once a session has read that.
         failing: why it is failing now, or "".
         known_bad: reason by name, as last told.
         doubted: names that once had bytes which are no value, such as NaN.
     """
 
+    scan: Scan
+
     def __init__(self, wanted: WantedSymbols, origin: Origin, meters: Meters) -> None:
         self.wanted = wanted
         self.origin = origin
         self.meters = meters
-        self.scan: Scan | None = None
         self.failing = ""
         self.known_bad: dict[str, str] = {}
         self.doubted: set[str] = set()
@@ -83,7 +84,7 @@ class Group:
 
     def plan(self, link: Link) -> None:
         """Encode the requests anew: as many items as the CPU takes, a value's parts never apart."""
-        scans = [watched.scan for watched in self.watched if watched.scan is not None]
+        scans = [watched.scan for watched in self.watched]
         self._parts = [part for scan in scans for part in scan.parts]
         self._latest = []
         self.requests = []
@@ -113,7 +114,7 @@ class Group:
     def heal(self, link: Link) -> None:
         """Ask again for what was refused, when its pause is over."""
         now = self._monotonic()
-        healed = [watched.scan.heal(now) for watched in self.watched if watched.scan is not None]
+        healed = [watched.scan.heal(now) for watched in self.watched]
         if any(healed):
             self.plan(link)
 
@@ -173,7 +174,7 @@ class Group:
         """
         if self.refusal or self.subscribing or not self._latest:
             return
-        if any(watched.scan is not None and watched.scan.is_partial for watched in self.watched):
+        if any(watched.scan.is_partial for watched in self.watched):
             self.refusal = "not asked for: some symbols are refused"
             return
         try:

@@ -26,10 +26,10 @@ Answer = tuple[dict[str, Scalar], dict[str, str] | None]
 
 @dataclass(frozen=True)
 class Value:
-    """A value with its place in the frame's bytes.
+    """A value.
 
     Attributes:
-        leaf: name, type and treatment.
+        leaf: name, type and treatment; its place is counted when it is asked, among what else is asked.
         symbol: where it comes from.
     """
 
@@ -61,7 +61,6 @@ class Scan:
         self.failure = ""
         self._wanted = {name: options.symbol for name, _, options in wanted.paths}
         self._names: set[str] = set()
-        self._offset = 0
         self._attempts = 0
         self.retry_at = 0.0
         for name, path, options in wanted.paths:
@@ -114,10 +113,10 @@ class Scan:
         leaf = Leaf(
             name,
             symbol.type,
-            self._offset,
-            0,
-            sum(symbol.sizes),
-            symbol.length,
+            byte=0,
+            bit=0,
+            size=sum(symbol.sizes),
+            length=symbol.length,
             unit=options.unit,
             scale=options.scale,
             offset=options.offset,
@@ -125,7 +124,6 @@ class Scan:
             enum=tuple(options.enum.items()),
             timezone=wanted.timezone if symbol.type.takes == "timezone" else "",
         )
-        self._offset += leaf.size
         self._names.add(name)
         self.values.append(Value(leaf, symbol))
 
