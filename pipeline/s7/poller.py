@@ -23,11 +23,11 @@ from pipeline.s7.group import Block, Group
 from pipeline.s7.session import Session, connect
 from pipeline.s7.wire import Tsaps, refused
 
-__all__ = ["SKIPS", "Meters", "Polled", "Poller", "Target"]
+__all__ = ["SOON", "Meters", "Polled", "Poller", "Skipped", "Target"]
 
-_SOON = 1.0
+SOON = 1.0
 """Seconds: a tick that is farther away than that is not waited for after a connection."""
-SKIPS = ("late", "paused", "disconnected", "backing_off", "busy")
+_SKIPS = ("late", "paused", "disconnected", "backing_off", "busy")
 """Why a tick is skipped; all are shown from the start, so that the first one is an increase."""
 
 
@@ -128,6 +128,22 @@ class Meters:
         metrics.gauge("plc_expected_interval_seconds", "time between two reads as configured", **labels).value = every
 
 
+class Skipped:
+    """Counts the ticks of one PLC that no read followed, by their reason."""
+
+    def __init__(self, context: Context, plc: str) -> None:
+        text = "ticks that no read followed"
+        self._counters = {
+            reason: context.metrics.counter("edge_ticks_skipped", text, plc=plc, reason=reason) for reason in _SKIPS
+        }
+        self._actor = context.actor
+
+    def count(self, reason: str, ticks: int = 1) -> None:
+        """Count ticks; none before the first connection, which follows the first tick, however long it takes."""
+        if self._actor.state is not State.STARTING:
+            self._counters[reason].n += ticks
+
+
 class Poller:
     """One PLC. `run` is its life; the other public methods are called by its groups."""
 
@@ -158,12 +174,7 @@ class Poller:
             for group in block_groups
             for block in group.blocks
         }
-        self._skipped = {
-            reason: context.metrics.counter(
-                "edge_ticks_skipped", "ticks that no read followed", plc=target.name, reason=reason
-            )
-            for reason in SKIPS
-        }
+        self._skipped = Skipped(context, target.name)
         self._cpu = [Cpu(cpu, context, self.finished)] if cpu is not None else []
         self._groups: list[Group | Cpu] = [*block_groups, *self._cpu]
         self._backoff = Backoff(target.retry)
@@ -222,7 +233,7 @@ class Poller:
         self._reading, self._due = self._due, set()
         for group in tuple(self._reading):
             if not group.read():
-                self._skip("backing_off")
+                self._skipped.count("backing_off")
                 self._reading.discard(group)
         session.ended.add_done_callback(lambda _: self._wake.set())
         while self._reading:
@@ -270,28 +281,23 @@ class Poller:
 
     def _tick(self, group: Group | Cpu, missed: int) -> None:
         if missed:
-            self._skip("late", missed)
+            self._skipped.count("late", missed)
         if self._context.is_paused():
-            self._skip("paused")
+            self._skipped.count("paused")
         elif self._waits:
-            self._skip(self._waits)
+            self._skipped.count(self._waits)
         elif group.busy or group in self._due:
-            self._skip("busy")
+            self._skipped.count("busy")
         elif not self._target.persistent:
             self._due.add(group)
             self._wake.set()
         elif not group.read():
-            self._skip("backing_off")
+            self._skipped.count("backing_off")
 
     def _is_far(self, group: Group | Cpu) -> bool:
         """Whether the next tick is too far away to wait for it."""
         pause = self._clock.next_tick(group.every, self._target.phase) - self._clock.loop.time()
-        return pause > min(_SOON, group.every / 2)
-
-    def _skip(self, reason: str, count: int = 1) -> None:
-        if self._actor.state is State.STARTING:
-            return  # the first connection follows the first tick, however long it takes
-        self._skipped[reason].n += count
+        return pause > min(SOON, group.every / 2)
 
     # what the groups tell
 

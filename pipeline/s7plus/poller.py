@@ -18,7 +18,7 @@ from pipeline.errors import ReadError, Refused
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.operator import Context, Emit
 from pipeline.retry import Backoff, Retry
-from pipeline.s7.poller import SKIPS, Meters
+from pipeline.s7.poller import SOON, Meters, Skipped
 from pipeline.s7plus.group import Group, Watched
 from pipeline.s7plus.link import Door, Link, connect
 from pipeline.s7plus.program import has_changed, read_program
@@ -26,9 +26,6 @@ from pipeline.s7plus.wanted import WantedSymbols
 from pipeline.units import Duration, Secret
 
 __all__ = ["SymbolPoller", "SymbolTarget"]
-
-_SOON = 1.0
-"""Seconds: a tick that is farther away than that is not waited for after a connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +65,7 @@ class SymbolPoller:
             periods.setdefault(each.every, []).append(Watched(each, origin, meters))
         self._groups = [Group(every, watched, self._clock) for every, watched in periods.items()]
         self._roots = frozenset(root for each, _ in wanted for root in each.roots)
-        text = "ticks that no read followed"
-        self._skipped = {
-            reason: context.metrics.counter("edge_ticks_skipped", text, plc=target.name, reason=reason)
-            for reason in SKIPS
-        }
+        self._skipped = Skipped(context, target.name)
         self._backoff = Backoff(target.retry)
         self._link: Link | None = None
         self._emit: Emit = lambda _: None
@@ -166,13 +159,13 @@ class SymbolPoller:
     def _tick(self, group: Group, missed: int) -> None:
         self._next[group] = self._clock.loop.time() + group.every
         if missed:
-            self._skip("late", missed)
+            self._skipped.count("late", missed)
         if self._context.paused:
-            self._skip("paused")
+            self._skipped.count("paused")
         elif self._waits:
-            self._skip(self._waits)
+            self._skipped.count(self._waits)
         elif group.busy or group in self._due:
-            self._skip("busy")
+            self._skipped.count("busy")
         else:
             self._due.append(group)
             self._wake.set()
@@ -184,13 +177,7 @@ class SymbolPoller:
     def _is_far(self, group: Group) -> bool:
         """Whether the next tick is too far away to wait for it."""
         now = self._clock.loop.time()
-        return group not in self._next or self._next[group] - now > min(_SOON, group.every / 2)
-
-    def _skip(self, reason: str, count: int = 1) -> None:
-        if (
-            self._actor.state is not State.STARTING
-        ):  # the first connection follows the first tick, however long it takes
-            self._skipped[reason].n += count
+        return group not in self._next or self._next[group] - now > min(SOON, group.every / 2)
 
     # reading
 
@@ -203,14 +190,10 @@ class SymbolPoller:
         at = 0
         shorter = False
         for watched in group.watched:
-            scan = watched.scan
-            if scan is None:
-                continue
-            asked = scan.parts
-            mine = parts[at : at + len(asked)]
+            asked = watched.scan.parts
+            self._take(link, group, watched, parts[at : at + len(asked)])
             at += len(asked)
-            self._take(link, group, watched, mine)
-            shorter = shorter or scan.parts is not asked
+            shorter = shorter or watched.scan.parts is not asked
         if shorter:
             group.plan(link)
         if self._target.subscribe and not group.subscribing and not group.refusal:
@@ -222,8 +205,6 @@ class SymbolPoller:
     def _take(self, link: Link, group: Group, watched: Watched, parts: Sequence[bytes | int]) -> None:
         """Make the frame of what came."""
         scan = watched.scan
-        if scan is None:
-            return
         now = self._clock.monotonic()
         refusals = {part: link.refusal(part) for part in parts if isinstance(part, int)}
         values, wrong = scan.take(parts, now, refusals)
@@ -256,8 +237,6 @@ class SymbolPoller:
     def _tell(self, watched: Watched) -> None:
         """Name what can't be read, once."""
         scan = watched.scan
-        if scan is None:
-            return
         bad, before = dict(scan.bad), watched.known_bad
         log = self._context.log
         for name in bad.keys() - before.keys():
@@ -312,8 +291,6 @@ def _trouble(watched: Watched) -> str:
     """What of a block can't be read, for people."""
     scan, bad = watched.scan, watched.known_bad
     name = next(iter(bad))
-    if scan is None:
-        return bad[name]
     why = scan.explained.get(name, bad[name])
     count = f"{len(bad)} of {scan.size} values can't be read"
     return f"{watched.origin.measurement}: {count}, {name} ({scan.symbol(name)}): {why}"
