@@ -24,9 +24,16 @@ from pipeline.units import Duration
 
 __all__ = [
     "EVERY",
+    "As",
     "BlockOptions",
     "CpuOptions",
+    "Description",
+    "FixedTags",
+    "Offset",
+    "Scale",
     "TagOptions",
+    "Texts",
+    "Unit",
     "Wanted",
     "check_blocks",
     "check_cpu",
@@ -42,6 +49,16 @@ EVERY = Meta(description="time between two reads, 10ms to 24h", ge=0.01, le=8640
 _TAGS_MEASUREMENT = "s7_tags"
 _LAST_BLOCK = 65535
 
+FixedTags = Annotated[dict[str, str], Meta(description="fixed tags of its frames, such as area: linha1")]
+Unit = Annotated[str, Meta(description="shown beside the value: mm/s; never on the wire")]
+Scale = Annotated[float, Meta(description="the number read is multiplied by it")]
+Offset = Annotated[float, Meta(description="added after scaling")]
+Description = Annotated[str, Meta(description="what it is, for people")]
+As = Annotated[
+    Literal["", "string"], Meta(description="string: an integer as decimal text, which keeps all digits past 2^53")
+]
+Texts = Annotated[dict[int, str], Meta(description="texts of its numbers: {0: parado, 1: rodando}")]
+
 
 class BlockOptions(Options, kw_only=True):
     """A data block, or a part of it, that makes one frame."""
@@ -50,9 +67,7 @@ class BlockOptions(Options, kw_only=True):
     layout: Annotated[str, Meta(description="name of the layout that says what its bytes are")]
     name: Annotated[str, Meta(description="what messages call it; db<n> unless told")] = ""
     measurement: Annotated[str, Meta(description="name in the time-series database; s7_db<n> unless told")] = ""
-    tags: Annotated[dict[str, str], Meta(description="fixed tags of its frames, such as area: linha1")] = msgspec.field(
-        default_factory=dict
-    )
+    tags: FixedTags = msgspec.field(default_factory=dict)
     start: Annotated[int, Meta(description="byte of the data block at which the layout begins", ge=0, le=65535)] = 0
     every: Annotated[Duration | None, EVERY] = None
 
@@ -78,16 +93,12 @@ class TagOptions(Options, kw_only=True):
             extra_json_schema={**ADDRESS_SCHEMA, "pattern": rf"{ADDRESS_SCHEMA['pattern']}|\$\{{"},
         ),
     ]
-    unit: Annotated[str, Meta(description="shown beside the value: mm/s; never on the wire")] = ""
-    scale: Annotated[float, Meta(description="the number read is multiplied by it")] = 1.0
-    offset: Annotated[float, Meta(description="added after scaling")] = 0.0
-    description: Annotated[str, Meta(description="what it is, for people")] = ""
-    as_: Annotated[
-        Literal["", "string"], Meta(description="string: an integer as decimal text, which keeps all digits past 2^53")
-    ] = msgspec.field(default="", name="as")
-    enum: Annotated[dict[int, str], Meta(description="texts of its numbers: {0: parado, 1: rodando}")] = msgspec.field(
-        default_factory=dict
-    )
+    unit: Unit = ""
+    scale: Scale = 1.0
+    offset: Offset = 0.0
+    description: Description = ""
+    as_: As = msgspec.field(default="", name="as")
+    enum: Texts = msgspec.field(default_factory=dict)
 
 
 class CpuOptions(Options, kw_only=True):

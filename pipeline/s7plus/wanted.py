@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,7 @@ from pipeline.errors import Finding
 from pipeline.identifiers import check_measurement
 from pipeline.operator import Options
 from pipeline.s7.types import S7Type, enum_mistake
-from pipeline.s7.wanted import EVERY, check_fixed
+from pipeline.s7.wanted import EVERY, As, Description, FixedTags, Offset, Scale, Texts, Unit, check_fixed
 from pipeline.s7plus.symbols import Path, parse_symbol
 from pipeline.units import Duration
 
@@ -40,16 +40,12 @@ class SymbolOptions(Options, kw_only=True):
     """A single symbol. The short form is the symbol alone."""
 
     symbol: Annotated[str, Meta(description='as in TIA Portal: DB_Press.Temperatura, "DB Press".sensores[3].valor')]
-    unit: Annotated[str, Meta(description="shown beside the value: mm/s; never on the wire")] = ""
-    scale: Annotated[float, Meta(description="the number read is multiplied by it")] = 1.0
-    offset: Annotated[float, Meta(description="added after scaling")] = 0.0
-    description: Annotated[str, Meta(description="what it is, for people")] = ""
-    as_: Annotated[
-        Literal["", "string"], Meta(description="string: an integer as decimal text, which keeps all digits past 2^53")
-    ] = msgspec.field(default="", name="as")
-    enum: Annotated[dict[int, str], Meta(description="texts of its numbers: {0: parado, 1: rodando}")] = msgspec.field(
-        default_factory=dict
-    )
+    unit: Unit = ""
+    scale: Scale = 1.0
+    offset: Offset = 0.0
+    description: Description = ""
+    as_: As = msgspec.field(default="", name="as")
+    enum: Texts = msgspec.field(default_factory=dict)
 
 
 class SymbolBlockOptions(Options, kw_only=True):
@@ -61,9 +57,7 @@ class SymbolBlockOptions(Options, kw_only=True):
         None
     )
     measurement: Annotated[str, Meta(description="name in the time-series database; s7_<symbol> unless told")] = ""
-    tags: Annotated[dict[str, str], Meta(description="fixed tags of its frames, such as area: linha1")] = msgspec.field(
-        default_factory=dict
-    )
+    tags: FixedTags = msgspec.field(default_factory=dict)
     every: Annotated[Duration | None, EVERY] = None
 
     @property
