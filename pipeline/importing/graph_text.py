@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from urllib.parse import urlsplit
 
-from pipeline.config.interpolate import escape
 from pipeline.importing.agent import Agent
 from pipeline.importing.blocks import COUNTERS, SENSORS, Block, Machines
 from pipeline.importing.outputs import Mqtt, Server, header_variable
 from pipeline.importing.section import Note
+from pipeline.s7.browse_graph import quoted
 from pipeline.units import Duration, Topic
 
 __all__ = ["graph_text", "queue_command"]
@@ -154,9 +154,9 @@ def _source(agent: Agent) -> Iterator[str]:
         yield f"      - db: {block.db}"
         yield f"        layout: {_layout_name(block, agent.blocks)}"
         if block.measurement:
-            yield f"        measurement: {_quoted(block.measurement)}"
+            yield f"        measurement: {quoted(block.measurement)}"
         if block.tags:
-            tags = ", ".join(f"{_quoted(name)}: {_quoted(value)}" for name, value in block.tags.items())
+            tags = ", ".join(f"{quoted(name)}: {quoted(value)}" for name, value in block.tags.items())
             yield f"        tags: {{{tags}}}"
 
 
@@ -193,7 +193,7 @@ def _server(server: Server) -> Iterator[str]:
     if server.headers:
         yield "    headers:"
         for name in server.headers:
-            yield f"      {_quoted(name)}: {_needed(header_variable(name))}"
+            yield f"      {quoted(name)}: {_needed(header_variable(name))}"
     if server.insecure:
         yield "    tls: {insecure: true}           # anybody can read along"
     yield "    # envelope: seed                # frames exactly as the agent wrote them: without seq and boot"
@@ -210,7 +210,7 @@ def _variable(variable: str, default: object, rest: str = "") -> str:
     """A variable with its default; a text that can't be one stands alone."""
     text = str(default)
     if "${" in text or not _balanced(text):
-        return _quoted(text + rest)
+        return quoted(text + rest)
     return json.dumps(f"${{{variable}:-{text}}}{rest}", ensure_ascii=False)
 
 
@@ -221,7 +221,3 @@ def _balanced(text: str) -> bool:
         if depth < 0:
             return False
     return not depth
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(escape(text), ensure_ascii=False)

@@ -13,7 +13,7 @@ from pipeline.config.layouts import Naming
 from pipeline.importing.placement import PlacedBlock, PlacedField, PlacedLayout, Places
 from pipeline.importing.program import Program, Station, Tag, plain
 from pipeline.importing.settling import settle_tags
-from pipeline.s7.browse_graph import starter_sinks
+from pipeline.s7.browse_graph import quoted, starter_sinks
 from pipeline.units import Duration
 
 __all__ = ["layouts_text", "line_text", "variable"]
@@ -108,7 +108,7 @@ def _layouts(places: Places, layouts: Iterable[PlacedLayout]) -> Iterator[str]:
 
 def _field(each: PlacedField) -> str:
     if each.comment:
-        return f"{{type: {_scalar(each.type)}, at: {each.at}, description: {_quoted(each.comment)}}}"
+        return f"{{type: {_scalar(each.type)}, at: {each.at}, description: {quoted(each.comment)}}}"
     return f"{each.type} @ {each.at}"
 
 
@@ -118,14 +118,14 @@ def _field(each: PlacedField) -> str:
 def _source(name: str, station: Station, places: Places | None, tags: Mapping[str, Tag]) -> Iterator[str]:
     yield f"  {name}:"
     yield "    type: s7"
-    yield f"    address: {_quoted(station.address)}" if station.address else '    address: "${PLC_IP}"'
+    yield f"    address: {quoted(station.address)}" if station.address else '    address: "${PLC_IP}"'
     yield f"    port: {station.port}"
     if station.tsap:
         yield f"    tsap: {{local: '{station.tsap[0]}', remote: '{station.tsap[1]}'}}"
     else:
         yield f"    rack: {station.rack}"
         yield f"    slot: {station.slot}                           # S7-1200 and S7-1500: 1; S7-300: 2"
-    yield f"    plc_id: {_quoted(name)}" if station.name else '    plc_id: "${PLC_ID:-}"'
+    yield f"    plc_id: {quoted(name)}" if station.name else '    plc_id: "${PLC_ID:-}"'
     yield f"    every: {Duration(station.every or 1)}"
     if station.timeout:
         yield f"    timeout: {Duration(station.timeout)}"
@@ -152,11 +152,11 @@ def _number(block: PlacedBlock) -> str:
 
 
 def _tag(tag: Tag) -> str:
-    told = [f"unit: {_quoted(plain(tag.unit))}"] if tag.unit else []
+    told = [f"unit: {quoted(plain(tag.unit))}"] if tag.unit else []
     told += [f"scale: {tag.scale!r}"] if tag.scale != 1 else []
     told += [f"offset: {tag.offset!r}"] if tag.offset else []
-    told += [f"description: {_quoted(plain(tag.comment))}"] if tag.comment else []
-    address = _quoted(tag.address)
+    told += [f"description: {quoted(plain(tag.comment))}"] if tag.comment else []
+    address = quoted(tag.address)
     return f"{{{', '.join([f'address: {address}', *told])}}}" if told else address
 
 
@@ -177,8 +177,4 @@ def _key(name: str) -> str:
 
 def _scalar(text: str) -> str:
     """A text inside of {}: brackets want quotes there."""
-    return text if _WORD.fullmatch(text) else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(escape(text), ensure_ascii=False)
+    return text if _WORD.fullmatch(text) else quoted(text)

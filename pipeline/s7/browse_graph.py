@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.config.interpolate import escape
 from pipeline.s7.browse_place import Place
 
-__all__ = ["StarterBlock", "starter_graph", "starter_sinks"]
+__all__ = ["StarterBlock", "quoted", "starter_graph", "starter_sinks"]
 
 _SHOWN = 64
 """Bytes of a block whose fields nobody knows that are shown one by one."""
@@ -70,7 +70,7 @@ def starter_graph(
         "sources:",
         "  plc:",
         "    type: s7",
-        f"    address: {_quoted(place.address)}",
+        f"    address: {quoted(place.address)}",
         f"    port: {place.port}",
         *_access(place),
         *(
@@ -131,5 +131,6 @@ def _access(place: Place) -> Iterator[str]:
         yield f"    connection_type: {access.connection_type}"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as a YAML scalar in double quotes, in which `${` means nothing."""
     return json.dumps(escape(text), ensure_ascii=False)

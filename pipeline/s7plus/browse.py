@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 import msgspec
 from s7commplus.client import _build_explore_request
 from s7commplus.protocol import FunctionCode, Ids
 
-from pipeline.config.interpolate import escape
 from pipeline.config.layouts import RESERVED
 from pipeline.errors import ReadError
+from pipeline.s7.browse_graph import quoted
 from pipeline.s7plus.comments import comments_of
 from pipeline.s7plus.link import Door, Link, connect
 from pipeline.s7plus.program import Blocking, Program, Symbol, read_program
@@ -164,7 +162,7 @@ def symbol_graph(found: Listing, options: Sequence[str] = (), name: str = "new")
         "sources:",
         "  plc:",
         "    type: s7plus",
-        f"    address: {_quoted(host)}",
+        f"    address: {quoted(host)}",
         f"    port: {port}",
         "    # plc_id: press1                 # part of topics and tags",
         *(f"    {option}" for option in options),
@@ -187,7 +185,7 @@ def _reads(found: Listing, tags: Sequence[Listed]) -> Iterator[str]:
     if found.blocks:
         yield "    blocks:"
     for block, number in found.blocks.items():
-        yield f"      - {{symbol: {_quoted(write_symbol((block,)))}, db: {number}}}"
+        yield f"      - {{symbol: {quoted(write_symbol((block,)))}, db: {number}}}"
         yield from (f"        # {_comment(each)}" for each in found.symbols if each.db == number)
     if tags:
         yield "    tags:"
@@ -197,13 +195,9 @@ def _reads(found: Listing, tags: Sequence[Listed]) -> Iterator[str]:
         while name in taken:
             name += "_"
         taken.add(name)
-        yield f"      {_quoted(name)}: {_quoted(each.symbol)}  # {each.type}"
+        yield f"      {quoted(name)}: {quoted(each.symbol)}  # {each.type}"
 
 
 def _comment(each: Listed) -> str:
     text = f"{each.symbol}: {each.type}{'' if each.readable else ', has no value here'}"
     return f"{text}, {each.comment}" if each.comment else text
-
-
-def _quoted(text: Any) -> str:
-    return json.dumps(escape(str(text)), ensure_ascii=False)
