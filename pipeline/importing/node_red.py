@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.importing.program import Program, Station, Tag
-from pipeline.s7.address import parse_address
+from pipeline.s7.address import NODES7, parse_address
 from pipeline.units import Duration
 
 __all__ = ["read_flows"]
@@ -20,29 +20,7 @@ __all__ = ["read_flows"]
 _ENDPOINT = "s7 endpoint"
 _VARIABLE = re.compile(r"(DB\d{1,5})[,.](?:DB)?([A-Z]+)(\d{1,6})((?:\.\d{1,5}){0,2})", re.IGNORECASE)
 _OTHER = re.compile(r"([PMIQEA])([A-Z]*)(\d{1,6})((?:\.\d{1,5}){0,2})", re.IGNORECASE)
-_TYPES = {
-    "X": "BOOL",
-    "B": "BYTE",
-    "W": "WORD",
-    "D": "DWORD",
-    "C": "CHAR",
-    "I": "INT",
-    "DI": "DINT",
-    "DW": "DWORD",
-    "R": "REAL",
-    "S": "STRING",
-    "LR": "LREAL",
-    "LI": "LINT",
-    "LW": "LWORD",
-    "ULI": "ULINT",
-    "WC": "WCHAR",
-    "WS": "WSTRING",
-    "DT": "DATE_AND_TIME",
-    "DTZ": "DATE_AND_TIME",
-    "DTLZ": "DTL",
-    "BOOLEAN": "BOOL",
-    "FLOAT": "REAL",
-}
+_TYPES = {**NODES7, "DTZ": "DATE_AND_TIME", "DTLZ": "DTL", "BOOLEAN": "BOOL", "FLOAT": "REAL"}
 _PERIODS, _TIMEOUTS = (1000, 0.01, 3600.0), (0, 0.05, 60.0)
 """What is taken where nothing is told, in ms; the least and the most a source may have, in seconds."""
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')

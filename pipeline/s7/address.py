@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from pipeline.s7.types import ALIASES, BLOCK_LIMIT, TYPES, S7Type, parse_type
 
-__all__ = ["ADDRESS_SCHEMA", "Address", "Area", "parse_address", "place"]
+__all__ = ["ADDRESS_SCHEMA", "NODES7", "Address", "Area", "parse_address", "place"]
 
 _NOTATION = re.compile(
     r"%?(?:DB(?P<db>\d{1,9})(?P<form>\.DB|:|,)|(?P<area>[MIQEACTZ]))"
@@ -33,7 +33,7 @@ ADDRESS_SCHEMA = MappingProxyType(
 )
 """How addresses look, for editors, which know no option for letters of any case."""
 _SIZES = {"X": "BOOL", "B": "BYTE", "W": "WORD", "D": "DWORD"}
-_NODES7 = {
+NODES7 = {
     **{name: found.name for name, found in ALIASES.items()},
     **_SIZES,
     "C": "CHAR",
@@ -49,6 +49,7 @@ _NODES7 = {
     "LW": "LWORD",
     "LR": "LREAL",
 }
+"""Types by what nodeS7 calls them in addresses, which also knows our names."""
 _EXAMPLES = "write DB1.DBD4:REAL, DB1.DBX0.0, DB1:10:STRING[20], M10.3, IW4:INT, C5, T3 or DB1,R4"
 _LAST_BIT = 7
 _LAST_BLOCK = 65535
@@ -186,9 +187,9 @@ def _told(match: re.Match[str], code: str) -> tuple[S7Type, int, int]:
     if not code and (match["extra"] is None or match["form"]):
         bit = "" if match["form"] else f" {match[0]}.0 for a bit, or"
         raise ValueError(f"the type is missing; write{bit} {match[0]}:INT")
-    if code and code not in _NODES7:
+    if code and code not in NODES7:
         return parse_type(code)
-    kind = TYPES[_NODES7[code or "X"]]
+    kind = TYPES[NODES7[code or "X"]]
     return kind, 0, 0
 
 
@@ -207,7 +208,7 @@ def _bit(kind: S7Type, byte: int, extra: int | None) -> int:
 
 def _agree(code: str, address: Address) -> None:
     """Refuse letters that say another size than the type: DBW is 2 bytes, a REAL takes 4."""
-    said = TYPES.get(_NODES7.get(code, ""))
+    said = TYPES.get(NODES7.get(code, ""))
     kind = address.type
     if said is kind or (code == "B" and kind.width):
         return
