@@ -118,9 +118,8 @@ def _members(section: Element, depth: int) -> Iterator[Member]:
         within = [member for each in inner for member in _members(each, depth + 1)] if depth < _DEEPEST else []
         if within:
             shape = Shape(bounds=shape.bounds, record=Record(members=tuple(within), line=element.line))
-        offset = next(
-            (each.text.strip() for each in _attributes(element) if each.attributes.get("Name") == "Offset"), ""
-        )
+        numbers = element.inside("AttributeList", "IntegerAttribute")
+        offset = next((each.text.strip() for each in numbers if each.attributes.get("Name") == "Offset"), "")
         yield Member(
             name=element.attributes.get("Name", ""),
             shape=shape,
@@ -128,7 +127,3 @@ def _members(section: Element, depth: int) -> Iterator[Member]:
             comment=next((each.text for each in element.inside("Comment", "MultiLanguageText") if each.text), ""),
             bit=int(offset) if not depth and _WHOLE.fullmatch(offset) else None,
         )
-
-
-def _attributes(element: Element) -> Iterator[Element]:
-    return element.inside("AttributeList", "IntegerAttribute")

@@ -248,15 +248,12 @@ class Program:
         """The type or function block of that name, or of what the symbol table calls so."""
         return self.types.get(key(name)) or self.types.get(self.symbols.get(key(name), ""))
 
-    def number(self, block: DataBlock) -> int | None:
-        """A data block's number, from itself or from the symbol table."""
-        symbol = self.symbols.get(key(block.name), "")
-        return block.number or (int(symbol[2:]) if re.fullmatch(r"db\d{1,5}", symbol) else None)
-
     def numbered(self) -> Iterator[DataBlock]:
-        """The data blocks, with their numbers where any file has them."""
+        """The data blocks, with their numbers where they or the symbol table have them."""
         for block in self.blocks:
-            yield replace(block, number=self.number(block))
+            symbol = self.symbols.get(key(block.name), "")
+            known = int(symbol[2:]) if re.fullmatch(r"db\d{1,5}", symbol) else None
+            yield replace(block, number=block.number or known)
 
 
 def key(name: str) -> str:
@@ -303,9 +300,8 @@ def address_of(place: str, kind: str) -> str:
     found = elementary(name)
     if found is None:
         raise ValueError(f"its type '{kind.strip()}' is none with a single value")
-    parse_type(f"{found.name}[{rest}" if rest else found.name)
-    place = f"{match['byte']}.{match['bit'] or 0}" if found.is_bit else match["byte"]
     told = f"{found.name}[{rest}" if rest else found.name
-    if match["db"]:
-        return str(parse_address(f"DB{match['db']}:{place}:{told}"))
-    return str(parse_address(f"{match['area']}{place}:{told}"))
+    parse_type(told)
+    place = f"{match['byte']}.{match['bit'] or 0}" if found.is_bit else match["byte"]
+    area = f"DB{match['db']}:" if match["db"] else match["area"]
+    return str(parse_address(f"{area}{place}:{told}"))
