@@ -120,8 +120,7 @@ def mqtt_broker(options: MqttBrokerOptions, context: Context) -> RunService:
 
 
 @mqtt_broker.claims
-def _claims(options: MqttBrokerOptions, scope: Scope) -> Iterable[Claim]:
-    del scope
+def _claims(options: MqttBrokerOptions, _: Scope) -> Iterable[Claim]:
     for option, port in (("port", options.port), ("port_311", options.port_311)):
         if port:
             yield Claim(what="TCP port", key=str(port), path=(option,))

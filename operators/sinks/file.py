@@ -81,12 +81,12 @@ def file(options: File, context: Context) -> RunSink:
 
 
 @file.claims
-def _claims(options: File, scope: Scope) -> Iterable[Claim]:  # noqa: ARG001 - the contract's arguments
+def _claims(options: File, _: Scope) -> Iterable[Claim]:
     yield Claim(what="folder", key=str(options.folder.resolve()), path=("folder",))
 
 
 @file.predict
-def _predict(options: File, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: File, _: Scope, inflow: Flow) -> Forecast:
     """How much disk it takes at most, and for how long that lasts where sizes are known."""
     series = inflow.blocks if options.format is Format.CSV else 1
     most = Size(series * (options.keep + 1) * options.max_size)

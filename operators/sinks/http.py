@@ -148,19 +148,17 @@ def _claims(options: HttpOptions, scope: Scope) -> Iterable[Claim]:
 
 
 @http.diagnose
-async def _diagnose(options: HttpOptions, situation: Situation) -> AsyncIterator[Diagnosis]:
+async def _diagnose(options: HttpOptions, _: Situation) -> AsyncIterator[Diagnosis]:
     from pipeline.posting.diagnosis import diagnose_server  # noqa: PLC0415 - a running graph needs none
 
-    del situation
     async for each in diagnose_server(Url.parse(options.url), options.tls, options.timeout):
         yield each
 
 
 @http.stages
-def _stages(options: HttpOptions, scope: Scope) -> Iterable[Stage]:
+def _stages(options: HttpOptions, _: Scope) -> Iterable[Stage]:
     from pipeline.testing.server import ServerStage  # noqa: PLC0415 - a running graph needs none
 
-    del scope
     url = Url.parse(options.url)
     yield ServerStage(url.host, url.port)
 

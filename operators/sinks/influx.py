@@ -190,10 +190,9 @@ async def _diagnose(options: InfluxOptions, situation: Situation) -> AsyncIterat
 
 
 @influx.stages
-def _stages(options: InfluxOptions, scope: Scope) -> Iterable[Stage]:
+def _stages(options: InfluxOptions, _: Scope) -> Iterable[Stage]:
     from pipeline.testing.server import ServerStage  # noqa: PLC0415 - a running graph needs none
 
-    del scope
     url = options.target
     yield ServerStage(url.host, url.port)
 

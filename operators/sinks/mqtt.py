@@ -138,13 +138,12 @@ def _claims(options: MqttOptions, scope: Scope) -> Iterable[Claim]:
 
 
 @mqtt.judges
-def _judge(options: MqttOptions, scope: Scope, incoming: Sequence[Origin]) -> Iterable[Finding]:  # noqa: ARG001 - the contract's arguments
+def _judge(options: MqttOptions, _: Scope, incoming: Sequence[Origin]) -> Iterable[Finding]:
     return check_origins(options.topic, incoming, options.fallback)
 
 
 @mqtt.says
-def _says(options: MqttOptions, scope: Scope) -> Iterable[Channel]:
-    del scope
+def _says(options: MqttOptions, _: Scope) -> Iterable[Channel]:
     yield Channel(server=options.place, levels=levels_of_template(options.topic), path=("topic",))
 
 
@@ -176,10 +175,9 @@ async def _diagnose(options: MqttOptions, situation: Situation) -> AsyncIterator
 
 
 @mqtt.stages
-def _stages(options: MqttOptions, scope: Scope) -> Iterable[Stage]:
+def _stages(options: MqttOptions, _: Scope) -> Iterable[Stage]:
     from pipeline.testing.broker import BrokerStage  # noqa: PLC0415 - a running graph needs none
 
-    del scope
     yield BrokerStage(options.host, options.port)
 
 

@@ -199,8 +199,7 @@ async def _diagnose(options: MirrorOptions, situation: Situation) -> AsyncIterat
 
 
 @s7_mirror.writes
-def _writes(options: MirrorOptions, scope: Scope, incoming: Sequence[Extent]) -> Iterable[Copy | Finding]:
-    del scope
+def _writes(options: MirrorOptions, _: Scope, incoming: Sequence[Extent]) -> Iterable[Copy | Finding]:
     copies = [(source, target) for source in incoming if (target := options.route(source)) is not None]
     if not copies:
         have = ", ".join(f"{extent.plc} {extent}" for extent in incoming) or "no blocks of an S7 source"
@@ -217,17 +216,15 @@ def _writes(options: MirrorOptions, scope: Scope, incoming: Sequence[Extent]) ->
 
 
 @s7_mirror.stages
-def _stages(options: MirrorOptions, scope: Scope) -> Iterable[Stage]:
+def _stages(options: MirrorOptions, _: Scope) -> Iterable[Stage]:
     from pipeline.testing.plc import PlcStage  # noqa: PLC0415 - a running graph needs none
 
-    del scope
     ranges = [(allowed.db, allowed.start + allowed.size) for allowed in options.ranges()]
     yield PlcStage(options.target.address, options.target.port, ranges=ranges)
 
 
 @s7_mirror.predict
-def _predict(options: MirrorOptions, scope: Scope, inflow: Flow) -> Forecast:
-    del scope
+def _predict(options: MirrorOptions, _: Scope, inflow: Flow) -> Forecast:
     trips = 3 if options.verify else 2
     lines = (
         ("target", options.target.device),

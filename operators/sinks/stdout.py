@@ -70,7 +70,7 @@ def stdout(options: Stdout, context: Context) -> RunSink:
 
 
 @stdout.claims
-def _claims(options: Stdout, scope: Scope) -> Iterable[Claim]:  # noqa: ARG001 - the contract's arguments
+def _claims(_options: Stdout, _scope: Scope) -> Iterable[Claim]:
     yield Claim(what="standard output", key="stdout", path=("type",))
 
 

@@ -184,26 +184,23 @@ def _claims(options: WebhookOptions, scope: Scope) -> Iterable[Claim]:
 
 
 @webhook.diagnose
-async def _diagnose(options: WebhookOptions, situation: Situation) -> AsyncIterator[Diagnosis]:
+async def _diagnose(options: WebhookOptions, _: Situation) -> AsyncIterator[Diagnosis]:
     from pipeline.posting.diagnosis import diagnose_server  # noqa: PLC0415 - a running graph needs none
 
-    del situation
     async for each in diagnose_server(_url(options), options.tls, options.timeout):
         yield each
 
 
 @webhook.stages
-def _stages(options: WebhookOptions, scope: Scope) -> Iterable[Stage]:
+def _stages(options: WebhookOptions, _: Scope) -> Iterable[Stage]:
     from pipeline.testing.server import ServerStage  # noqa: PLC0415 - a running graph needs none
 
-    del scope
     url = _url(options)
     yield ServerStage(url.host, url.port)
 
 
 @webhook.predict
-def _predict(options: WebhookOptions, scope: Scope, inflow: Flow) -> Forecast:
-    del scope
+def _predict(options: WebhookOptions, _: Scope, inflow: Flow) -> Forecast:
     lines = (
         ("judged", f"{inflow.frames:.4g} frames a second by {options.field}"),
         ("fires on", ", ".join(text_of(level) for level in options.firing)),

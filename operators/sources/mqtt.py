@@ -150,8 +150,7 @@ def _claims(options: MqttOptions, scope: Scope) -> Iterable[Claim]:
 
 
 @mqtt.hears
-def _hears(options: MqttOptions, scope: Scope) -> Iterable[Channel]:
-    del scope
+def _hears(options: MqttOptions, _: Scope) -> Iterable[Channel]:
     for index, topic_filter in enumerate(options.topics):
         yield Channel(server=options.place, levels=levels_of(topic_filter), path=("topics", index))
 
@@ -165,16 +164,14 @@ async def _diagnose(options: MqttOptions, situation: Situation) -> AsyncIterator
 
 
 @mqtt.stages
-def _stages(options: MqttOptions, scope: Scope) -> Iterable[Stage]:
+def _stages(options: MqttOptions, _: Scope) -> Iterable[Stage]:
     from pipeline.testing.broker import BrokerStage  # noqa: PLC0415 - a running graph needs none
 
-    del scope
     yield BrokerStage(options.host, options.port)
 
 
 @mqtt.predict
-def _predict(options: MqttOptions, scope: Scope, inflow: Flow) -> Forecast:
-    del inflow
+def _predict(options: MqttOptions, scope: Scope, _: Flow) -> Forecast:
     kept = str(options.session_expiry) if options.qos else "nothing"
     lines = (
         ("messages a second", f"{options.expected:.4g}" if options.expected else "unknown; `expected` would say"),

@@ -187,7 +187,7 @@ def _stream(options: S7, plc: PlcOptions, wanted: Sequence[Wanted], context: Con
 
 
 @s7.claims
-def _claims(options: S7, scope: Scope) -> Iterable[Claim]:  # noqa: ARG001 - the contract's arguments
+def _claims(options: S7, _: Scope) -> Iterable[Claim]:
     for index, plc in enumerate(options.each()):
         tsap = options.tsap
         place = f"tsap {tsap.remote}" if tsap else f"{plc.rack}.{plc.slot}"
@@ -249,7 +249,7 @@ def _origins(options: S7, scope: Scope) -> Iterable[Origin]:
 
 
 @s7.predict
-def _predict(options: S7, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: S7, scope: Scope, _: Flow) -> Forecast:
     """Round trips from the read plan, one request at a time: what a PLC grants in parallel shows only online."""
     plcs = options.each()
     groups: dict[float, list[Wanted]] = {}

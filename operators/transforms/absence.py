@@ -131,7 +131,7 @@ def absence(options: Absence, context: Context) -> Transform:
 
 
 @absence.predict
-def _predict(options: Absence, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Absence, _: Scope, inflow: Flow) -> Forecast:
     """Nothing while all is well."""
     blocks = len(options.expect) if options.only_expected else max(inflow.blocks, len(options.expect))
     frames = blocks / options.every if options.every else 0.0

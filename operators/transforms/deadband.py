@@ -73,7 +73,7 @@ def deadband(options: Deadband, context: Context) -> Transform:
 
 
 @deadband.predict
-def _predict(options: Deadband, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Deadband, _: Scope, inflow: Flow) -> Forecast:
     """Between a block at rest and one that always moves; what follows is sized for the latter."""
     rest = inflow.blocks / options.refresh
     lines = (("frames at rest", f"{rest:.4g}/s; at most what comes in"),) if inflow.blocks else ()

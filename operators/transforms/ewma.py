@@ -95,7 +95,7 @@ def ewma(options: Ewma, context: Context) -> Transform:
 
 
 @ewma.predict
-def _predict(options: Ewma, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Ewma, _: Scope, inflow: Flow) -> Forecast:
     """Numbers more for each value; frames that come too seldom never have a score."""
     warnings = list(unmatched(options.fields, inflow.names, ("fields",)))
     between = inflow.blocks / inflow.frames if inflow.frames else 0.0

@@ -85,7 +85,7 @@ def expression(options: Calculation, context: Context) -> Transform:  # noqa: AR
 
 
 @expression.predict
-def _predict(options: Calculation, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Calculation, _: Scope, inflow: Flow) -> Forecast:
     """The results beside the data, and names that look like a value's but are none."""
     known = {*inflow.names, *OF_FRAME}
     warnings = []

@@ -69,6 +69,6 @@ def heartbeat(options: Heartbeat, context: Context) -> Transform:
 
 
 @heartbeat.predict
-def _predict(options: Heartbeat, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Heartbeat, _: Scope, inflow: Flow) -> Forecast:
     """A heartbeat of each block a period, about half as long as its data."""
     return Forecast(flow=inflow + Flow(frames=max(inflow.blocks, 1) / options.every, size=inflow.size / 2))

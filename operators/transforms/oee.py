@@ -166,14 +166,13 @@ def oee(options: Oee, context: Context) -> Transform:
 
 
 @oee.claims
-def _claims(options: Oee, scope: Scope) -> Iterable[Claim]:
-    del scope
+def _claims(options: Oee, _: Scope) -> Iterable[Claim]:
     if options.state:
         yield Claim(what="state file", key=str(Path(options.state).resolve()), path=("state",))
 
 
 @oee.predict
-def _predict(options: Oee, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Oee, _: Scope, inflow: Flow) -> Forecast:
     """A result of each machine a period; the ends of windows hardly count."""
     fields = {"running": options.running, **{name: signal.field for name, signal in options.signals.items()}}
     warnings = [

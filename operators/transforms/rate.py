@@ -101,7 +101,7 @@ def rate(options: Rate, context: Context) -> Transform:
 
 
 @rate.predict
-def _predict(options: Rate, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Rate, _: Scope, inflow: Flow) -> Forecast:
     """A number more for each counter."""
     added = [options.named(name) for name in matching(options.fields, inflow.names)]
     size = inflow.size + sum(len(name) + 8 for name in added)

@@ -84,7 +84,7 @@ def rate_limit(options: RateLimit, context: Context) -> Transform:
 
 
 @rate_limit.predict
-def _predict(options: RateLimit, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: RateLimit, _: Scope, inflow: Flow) -> Forecast:
     """At most one frame a period of each block."""
     most = inflow.blocks / options.every if inflow.blocks else inflow.frames
     flow = replace(inflow, frames=min(inflow.frames, most))

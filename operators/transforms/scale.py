@@ -79,7 +79,7 @@ def scale(options: Scale, context: Context) -> Transform:  # noqa: ARG001 - ever
 
 
 @scale.predict
-def _predict(options: Scale, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Scale, _: Scope, inflow: Flow) -> Forecast:
     return Forecast(flow=inflow, warnings=tuple(unmatched(options.fields, inflow.names, ("fields",), keyed=True)))
 
 

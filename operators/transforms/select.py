@@ -96,7 +96,7 @@ def select(options: Select, context: Context) -> Transform:
 
 
 @select.predict
-def _predict(options: Select, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Select, _: Scope, inflow: Flow) -> Forecast:
     """The names that stay; a frame is as much shorter as it has fewer values."""
     warnings = [
         *unmatched(options.keep, inflow.names, ("keep",)),

@@ -57,7 +57,7 @@ def tag(options: Tag, context: Context) -> Transform:  # noqa: ARG001 - every op
 
 
 @tag.predict
-def _predict(options: Tag, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Tag, _: Scope, inflow: Flow) -> Forecast:
     """As many frames, each longer by its tags."""
     added = sum(len(f'"{name}":"{value}",'.encode()) for name, value in options.tags.items())
     flow = replace(inflow, size=inflow.size + added)

@@ -122,7 +122,7 @@ def threshold(options: Threshold, context: Context) -> Transform:
 
 
 @threshold.predict
-def _predict(options: Threshold, scope: Scope, inflow: Flow) -> Forecast:  # noqa: ARG001 - the contract's arguments
+def _predict(options: Threshold, _: Scope, inflow: Flow) -> Forecast:
     """A text beside the data, or alone."""
     added = len(options.result) + max(map(len, (*options.levels, options.otherwise))) + len('"":"",')
     if options.into is Into.VALUES:
