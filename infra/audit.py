@@ -32,13 +32,7 @@ HOME = Path(__file__).resolve().parent
 def main() -> int:
     """Run the command; the exit code."""
     options = _parser().parse_args()
-    try:
-        told = _audit(Platform(Places(HOME)), options.day)
-    except BrokenPipeError:
-        raise
-    except (InfluxError, ProvisionError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    told = _audit(Platform(Places(HOME)), options.day)
     print(json.dumps(told, indent=1) if options.json else "\n".join(_text(told)))
     return 1 if any(each["missing"] for each in told["plcs"]) else 0
 
@@ -162,4 +156,4 @@ def _span(each: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(to_its_end(main))
+    sys.exit(to_its_end(main, InfluxError, ProvisionError, OSError))

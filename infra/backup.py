@@ -47,15 +47,8 @@ _AGAIN = 900.0
 def main() -> int:
     """Run the command; the exit code."""
     options = _parser().parse_args()
-    try:
-        keeper = Keeper(Places(HOME))
-        command: Callable[[Keeper, argparse.Namespace], int] = options.run
-        return command(keeper, options)
-    except BrokenPipeError:
-        raise
-    except MISTAKES as error:
-        _fail(error)
-    return 1
+    command: Callable[[Keeper, argparse.Namespace], int] = options.run
+    return command(Keeper(Places(HOME)), options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -238,4 +231,4 @@ def _fail(what: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(to_its_end(main))
+    sys.exit(to_its_end(main, *MISTAKES))

@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from diagnosis import broker, data, database, machine
@@ -34,14 +35,8 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="as one JSON array")
     options = parser.parse_args()
-    try:
-        findings = _findings(Platform(Places(HOME)))
-        found = list(findings) if options.json else list(_shown(findings))
-    except BrokenPipeError:
-        raise
-    except (ProvisionError, InfluxError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    findings = _findings(Platform(Places(HOME)))
+    found = list(findings) if options.json else list(_shown(findings))
     problems = sum(each.mark == PROBLEM for each in found)
     if options.json:
         print(json.dumps([each._asdict() for each in found], indent=1))
@@ -54,10 +49,7 @@ def main() -> int:
 def _findings(platform: Platform) -> Iterator[Finding]:
     yield from machine.examine(platform)
     ways = []
-    for each in broker.examine(platform):
-        ways.append(each)
-        yield each
-    for each in database.examine(platform):
+    for each in chain(broker.examine(platform), database.examine(platform)):
         ways.append(each)
         yield each
     if not any(each.mark == PROBLEM and each.what in {"name", "TCP", "TLS"} for each in ways):
@@ -80,4 +72,4 @@ def _shown(findings: Iterator[Finding]) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    sys.exit(to_its_end(main))
+    sys.exit(to_its_end(main, ProvisionError, InfluxError, OSError))

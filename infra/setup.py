@@ -80,18 +80,18 @@ def _run(options: argparse.Namespace, work: Work) -> int:
         rotate()
     provide(places, work, env.values)
     for line in work.done:
-        _say(line)
+        print(line)
     if options.check and work.done:
-        _say("run infra/setup to mend this")
+        print("run infra/setup to mend this")
         return 1
     if not work.done:
-        _say("nothing to do: all is there")
+        print("nothing to do: all is there")
     elif work.dry:
-        _say("nothing was changed")
+        print("nothing was changed")
     else:
         _next_steps(options, fresh=fresh, lan=env.values["MQTT_PLAIN_BIND"] != _LOOPBACK)
         if EDGE_PASSWORD in env.values and not had:
-            _say(f"{EDGE_PASSWORD} is new, and {env.values['MQTT_USERNAME']}'s: every edge needs it as MQTT_PASSWORD.")
+            print(f"{EDGE_PASSWORD} is new, and {env.values['MQTT_USERNAME']}'s: every edge needs it as MQTT_PASSWORD.")
     return 0
 
 
@@ -141,20 +141,16 @@ def _rotation(places: Places, work: Work, env: Environment, name: str) -> Callab
 
 def _next_steps(options: argparse.Namespace, *, fresh: bool, lan: bool) -> None:
     if fresh:
-        _say(f"\nStart: {_START}\nPasswords are in infra/.env (Grafana: user admin, GRAFANA_PASSWORD).")
+        print(f"\nStart: {_START}\nPasswords are in infra/.env (Grafana: user admin, GRAFANA_PASSWORD).")
     else:
-        _say(f"\nTake it over: {_START}\nThe broker, when it runs: {RELOAD}")
+        print(f"\nTake it over: {_START}\nThe broker, when it runs: {RELOAD}")
     for name in options.rotate:
         if name in _AFTER:
-            _say(f"{name}: {_AFTER[name]}")
+            print(f"{name}: {_AFTER[name]}")
         elif name not in {*ROTATABLE, "broker"}:
-            _say(f"{name}: its old certificate is refused on port 8884 from the broker's next restart on, not before.")
+            print(f"{name}: its old certificate is refused on port 8884 from the broker's next restart on, not before.")
     if lan:
-        _say("Port 1883 listens to the network: passwords and data on it can be read by anybody there.")
-
-
-def _say(line: str) -> None:
-    print(line)
+        print("Port 1883 listens to the network: passwords and data on it can be read by anybody there.")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from provision import tenants
 from provision.broker import RELOAD
 from provision.certificates import expires, names
-from provision.command import HOME, broker_files, tell, users_of
+from provision.command import HOME, broker_files, tell
 from provision.environment import Environment
 from provision.places import Places
 from provision.work import ProvisionError, Work, to_its_end
@@ -51,7 +51,7 @@ def _add(options: argparse.Namespace, work: Work) -> int:
     broker = options.host or (given or [socket.gethostname()])[0]
     if broker.lower() not in names(places.broker / "tls.crt"):
         raise ProvisionError(f"the broker's certificate is not for {broker}: first infra/setup --host {broker}")
-    tenants.add(places, work, options.name, users_of(env.values), broker)
+    tenants.add(places, work, options.name, env.values, broker)
     return _taken_over(
         places, work, env, f"\nHand over {places.tenants / options.name}, on a way that nobody reads along."
     )
@@ -70,7 +70,7 @@ def _list(_: argparse.Namespace, __: Work) -> int:
     for name in tenants.listed(places):
         cert = places.tenants / name / "tls.crt"
         until = f"{datetime.fromtimestamp(expires(cert), timezone.utc):%Y-%m-%d}" if cert.is_file() else "lost"
-        _say(f"{name:<24} topics plc/{name}/#   certificate until {until}")
+        print(f"{name:<24} topics plc/{name}/#   certificate until {until}")
     return 0
 
 
@@ -84,18 +84,14 @@ def _platform() -> tuple[Places, Environment]:
 def _taken_over(places: Places, work: Work, env: Environment, note: str) -> int:
     broker_files(places, work, env.values)
     for line in work.done:
-        _say(line)
+        print(line)
     if not work.done:
-        _say("nothing to do: all is there")
+        print("nothing to do: all is there")
     elif work.dry:
-        _say("nothing was changed")
+        print("nothing was changed")
     else:
-        _say(f"{note}\nTell the broker, when it runs: {RELOAD}")
+        print(f"{note}\nTell the broker, when it runs: {RELOAD}")
     return 0
-
-
-def _say(line: str) -> None:
-    print(line)
 
 
 if __name__ == "__main__":

@@ -34,11 +34,12 @@ def examine(platform: Platform) -> Iterator[Finding]:
     try:
         api = platform.api("")
         health = api.get("/health")
+        taken = time.monotonic() - start
     except InfluxError as error:
         advice = "does it run? docker compose -f infra/compose.yaml ps influxdb, and its log; is INFLUX_URL right?"
         yield Finding("influxdb", "answers", PROBLEM, str(error), advice)
         return
-    yield Finding("influxdb", "answers", GOOD, f"{api.url}, version {health.get('version')}", "", _since(start))
+    yield Finding("influxdb", "answers", GOOD, f"{api.url}, version {health.get('version')}", "", taken)
     yield _clock(api.url)
     yield from _provided(platform)
     yield from _tasks(platform)
@@ -143,7 +144,3 @@ def _refused(attempt: Callable[[], object]) -> Refused | None:
     except Refused as error:
         return error
     return None
-
-
-def _since(start: float) -> float:
-    return time.monotonic() - start

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
 from influx.api import Api
-from provision.environment import Environment, edge_password
+from provision.environment import edge_password, settings
 from provision.places import Places
 
 __all__ = ["Platform"]
@@ -31,13 +30,11 @@ class Platform:
         Raises:
             ProvisionError: `.env` can't be read.
         """
-        given = {name: text for name, text in os.environ.items() if text}
         self.places = places
-        self.values: Mapping[str, str] = {**Environment(places.env).values, **given}
+        self.values: Mapping[str, str] = settings(places.env)
         port = self.values.get("MQTT_PORT") or "8883"
         self.broker = (self.values.get("MQTT_BROKER") or "localhost", int(port) if port.isdigit() else 8883)
-        self.org = self.values.get("INFLUX_ORG") or "planta"
-        self.bucket = self.values.get("INFLUX_BUCKET") or "processo"
+        self.org, self.bucket = self.values["INFLUX_ORG"], self.values["INFLUX_BUCKET"]
 
     def api(self, token: str) -> Api:
         """InfluxDB, asked with a token.
@@ -45,7 +42,7 @@ class Platform:
         Raises:
             InfluxError: INFLUX_URL is no address.
         """
-        return Api(self.values.get("INFLUX_URL") or "http://127.0.0.1:8086", token)
+        return Api(self.values["INFLUX_URL"], token)
 
     def token(self, name: str) -> str:
         """What `infra/influx/setup.py` has made; "" where it is not there."""

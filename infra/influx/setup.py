@@ -13,7 +13,6 @@ and are never shown. Run it as often as you like: what is there stays. It needs 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from influx.api import Api, InfluxError, Refused
-from provision.environment import Environment
+from provision.environment import settings
 from provision.places import Owner, Places
 from provision.work import ProvisionError, Work
 
@@ -85,6 +84,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def operator(values: Mapping[str, str]) -> Api:
+    """InfluxDB, asked as its operator.
+
+    Args:
+        values: from `settings`.
+
+    Raises:
+        ProvisionError: INFLUX_TOKEN is nowhere.
+        InfluxError: INFLUX_URL is no address.
+    """
+    if "INFLUX_TOKEN" not in values:
+        raise ProvisionError("INFLUX_TOKEN, the operator token, is neither set nor in infra/.env: run infra/setup")
+    return Api(values["INFLUX_URL"], values["INFLUX_TOKEN"])
+
+
 class Platform:
     """What there is in one InfluxDB, and what there should be."""
 
@@ -95,12 +109,9 @@ class Platform:
             ProvisionError: INFLUX_TOKEN is nowhere.
             InfluxError: INFLUX_URL is no address.
         """
-        values = {**Environment(places.env).values, **{name: text for name, text in os.environ.items() if text}}
-        if not values.get("INFLUX_TOKEN"):
-            raise ProvisionError("INFLUX_TOKEN, the operator token, is neither set nor in infra/.env: run infra/setup")
-        self._values: Mapping[str, str] = values
-        self._org, self._bucket = values.get("INFLUX_ORG") or "planta", values.get("INFLUX_BUCKET") or "processo"
-        self._api = Api(values.get("INFLUX_URL") or "http://127.0.0.1:8086", values["INFLUX_TOKEN"])
+        self._values: Mapping[str, str] = settings(places.env)
+        self._org, self._bucket = self._values["INFLUX_ORG"], self._values["INFLUX_BUCKET"]
+        self._api = operator(self._values)
         self._folder, self._work = places.influx, work
         # An .env of the sensors' platform names their bucket here, which keeps what nothing else does.
         self._keeps = 0 if self._bucket == _SENSORS[1] else _OPERATIONAL

@@ -11,7 +11,7 @@ from provision.certificates import Authority
 from provision.places import DATA, Owner, Places, own_names
 from provision.work import ProvisionError, Work
 
-__all__ = ["BROKER", "CLIENTS", "HOME", "broker_files", "broker_names", "provide", "tell", "users_of"]
+__all__ = ["BROKER", "CLIENTS", "HOME", "broker_files", "broker_names", "provide", "tell"]
 
 HOME = Path(__file__).resolve().parents[1]
 """The folder `infra`."""
@@ -49,11 +49,6 @@ def broker_names(env: Mapping[str, str]) -> list[str]:
 def broker_files(places: Places, work: Work, env: Mapping[str, str]) -> None:
     """Users and rights, from `.env` and the tenants' folders."""
     broker.write(places, work, [*broker.platform_users(env), *tenants.users(places)])
-
-
-def users_of(env: Mapping[str, str]) -> dict[str, str]:
-    """The platform's own users by name, each with what it is."""
-    return {user.name: "the platform's own" for user in broker.platform_users(env)}
 
 
 def tell(run: Callable[[Work], int], *, dry: bool) -> int:

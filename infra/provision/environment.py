@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import string
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from provision.places import Owner, Places
 from provision.work import ProvisionError, Work
 
-__all__ = ["EDGE_PASSWORD", "KEEP", "ROTATABLE", "Environment", "edge_password", "new_secret", "quoted"]
+__all__ = ["EDGE_PASSWORD", "KEEP", "ROTATABLE", "Environment", "edge_password", "new_secret", "quoted", "settings"]
 
 EDGE_PASSWORD = "EDGE_MQTT_PASSWORD"  # noqa: S105 - a name
 """Stands only where MQTT_PASSWORD is that of another user than the edge."""
@@ -29,6 +30,8 @@ _SENSORS = "sensors"
 _HEADER = "Made by infra/setup. What you change stays. Never commit it, never send it around."
 _SHORTEST = {"INFLUX_PASSWORD": 8}
 """InfluxDB's own limit."""
+_INFLUX = {"INFLUX_URL": "http://127.0.0.1:8086", "INFLUX_ORG": "planta", "INFLUX_BUCKET": "processo"}
+"""Where InfluxDB is, and what frames are kept under, unless told."""
 
 
 class _Variable(NamedTuple):
@@ -196,6 +199,16 @@ class Environment:
 
     def _lacks(self, variable: _Variable) -> bool:
         return variable.name not in self.values or (variable.secret and not self.values[variable.name])
+
+
+def settings(path: Path) -> dict[str, str]:
+    """The variables that a command goes by: of its environment, else of the file `.env`. An empty one is not set.
+
+    Raises:
+        ProvisionError: the file can't be understood.
+    """
+    given = (*Environment(path).values.items(), *os.environ.items())
+    return {**_INFLUX, **{name: text for name, text in given if text}}
 
 
 def _parsed(text: str, path: Path) -> dict[str, str]:

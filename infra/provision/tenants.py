@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Mapping
 
-from provision.broker import User, tenant_user
+from provision.broker import User, platform_users, tenant_user
 from provision.certificates import Authority
 from provision.environment import KEEP, Environment, new_secret
 from provision.places import Places
@@ -63,33 +63,27 @@ def users(places: Places) -> list[User]:
     return found
 
 
-def add(places: Places, work: Work, name: str, taken: Mapping[str, str], broker: str) -> None:
+def add(places: Places, work: Work, name: str, env: Mapping[str, str], broker: str) -> None:
     """A tenant's folder: user, certificate, `.env`. Is it there already, only what is missing is added.
 
     Args:
         places: of the platform.
         work: what is done.
         name: the tenant's, part of its topics.
-        taken: names that other users of the broker have, and whose they are.
+        env: of the platform, whose users' names are taken.
         broker: the name by which the tenant's edge finds the broker.
 
     Raises:
         ProvisionError: the name can't be a tenant's.
     """
-    _check(places, name, taken)
+    _check(places, name, env)
     folder = places.tenants / name
     authority = Authority(places, work)
     work.folder(folder)
     authority.issue(folder, name)
     _copy_authority(places, work, name)
     if not (folder / ".env").is_file():
-        text = _ENV.format(
-            name=name,
-            keep=KEEP,
-            broker=broker,
-            password=new_secret(),
-            token=new_secret(),
-        )
+        text = _ENV.format(name=name, keep=KEEP, broker=broker, password=new_secret(), token=new_secret())
         work.file(folder / ".env", text, f"write {folder / '.env'}")
 
 
@@ -137,15 +131,17 @@ def _known(places: Places, name: str) -> None:
         raise ProvisionError(f"there is no tenant '{name}'; there are: {', '.join(listed(places)) or 'none'}")
 
 
-def _check(places: Places, name: str, taken: Mapping[str, str]) -> None:
+def _check(places: Places, name: str, env: Mapping[str, str]) -> None:
     if not _NAME.fullmatch(name):
         raise ProvisionError(f"'{name}' can't be a tenant's name: letters, digits, _ - and . (not first), 64 at most")
     if _SHARED_TOPICS.fullmatch(name):
         raise ProvisionError(f"'{name}' can't be a tenant's name: plc/{name} is where frames without a tenant go")
     if name.lower() == DOCTOR:
         raise ProvisionError(f"'{name}' can't be a tenant's name: infra/doctor publishes its trial frames as that one")
-    if name in taken:
-        raise ProvisionError(f"'{name}' can't be a tenant's name: the broker has that user already ({taken[name]})")
+    if name in {user.name for user in platform_users(env)}:
+        raise ProvisionError(
+            f"'{name}' can't be a tenant's name: the broker has that user already (the platform's own)"
+        )
     similar = next((each for each in listed(places) if each != name and each.lower() == name.lower()), None)
     if similar:
         raise ProvisionError(f"'{name}' differs from tenant '{similar}' in capital letters only")

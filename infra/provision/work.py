@@ -19,14 +19,17 @@ class ProvisionError(Exception):
     """Something that the user has to decide or install; the message says what."""
 
 
-def to_its_end(main: Callable[[], int]) -> int:
-    """Run a command whose reader may go before it ends, as `| head` does: that is no mistake; the exit code."""
+def to_its_end(main: Callable[[], int], *mistakes: type[Exception]) -> int:
+    """Run a command; a mistake is one line. Its reader may go before it ends, as `| head` does; the exit code."""
     try:
         code = main()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
         return 0
+    except mistakes as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
     return code
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from influx.api import Api, InfluxError
-from influx.setup import Platform
-from provision.environment import Environment
+from influx.setup import Platform, operator
+from provision.environment import Environment, settings
 from provision.places import Owner, Places
 from provision.work import ProvisionError, Work
 from saving import archive, grafana, influxdb
@@ -38,13 +38,11 @@ class Keeper:
         Raises:
             ProvisionError: one of them can't be.
         """
-        environment = {name: text for name, text in os.environ.items() if text}
-        self._values = {**Environment(places.env).values, **environment}
+        self._values = settings(places.env)
         self._places, self.work = places, Work(Owner.of(places.root))
         self.folder = Path(self._values.get("BACKUP_DIR") or places.root / "backups")
         self._grafana = Path(self._values.get("GRAFANA_DATA") or places.root / "data" / "grafana")
-        self._bucket = self._values.get("INFLUX_BUCKET") or "processo"
-        days = self._values.get("BACKUP_DAYS") or "7"
+        days = self._values.get("BACKUP_DAYS", "7")
         if not days.isdigit() or not int(days):
             raise ProvisionError(f"BACKUP_DAYS is '{days}'; write a number of days, 1 or more")
         self._days = int(days)
@@ -56,7 +54,10 @@ class Keeper:
             Exception: one of `MISTAKES`; then nothing was removed, and there is no new one.
         """
         self.work.folder(self.folder)
-        fill = self._save_influxdb if kind == "influxdb" else lambda writer: grafana.save(self._grafana, writer)
+
+        def fill(writer: archive.Writer) -> dict[str, Any]:
+            return influxdb.save(self._api(), writer) if kind == "influxdb" else grafana.save(self._grafana, writer)
+
         made = archive.write(self.folder, kind, fill, self.work)
         archive.prune(self.folder, kind, self._days)
         return made
@@ -72,7 +73,7 @@ class Keeper:
             for kind, each in archive.latest(self.folder).items()
         ]
         if lines:
-            self._api().write("\n".join(lines), self._values.get("INFLUX_ORG") or "planta", self._bucket)
+            self._api().write("\n".join(lines), self._values["INFLUX_ORG"], self._values["INFLUX_BUCKET"])
 
     def find(self, text: str) -> Archive:
         """The backup that a person means: a path, a name in the folder, or a kind's latest.
@@ -123,17 +124,11 @@ class Keeper:
         keeps = f"{new} keeps its points for ever; remove it when you are done"
         return self._compared(wanted, ({new: (org, made)}, set()), manifest, [keeps])
 
-    def _save_influxdb(self, writer: archive.Writer) -> dict[str, Any]:
-        return influxdb.save(self._api(), writer)
-
     def _api(self) -> Api:
-        token = self._values.get("INFLUX_TOKEN")
-        if not token:
-            raise ProvisionError("INFLUX_TOKEN, the operator token, is neither set nor in infra/.env: run infra/setup")
-        return Api(self._values.get("INFLUX_URL") or "http://127.0.0.1:8086", token)
+        return operator(self._values)
 
     def _restore_grafana(self, chosen: Archive, sure: Callable[[str], None]) -> list[str]:
-        url = self._values.get("GRAFANA_URL") or "http://127.0.0.1:3000"
+        url = self._values.get("GRAFANA_URL", "http://127.0.0.1:3000")
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/api/health", timeout=3):  # noqa: S310 - ours
             raise ProvisionError(
                 f"Grafana runs at {url} and would write over it; "
