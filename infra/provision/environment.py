@@ -146,10 +146,14 @@ class Environment:
         """Read it; one that is not there is empty.
 
         Raises:
-            ProvisionError: a line that is neither a comment nor NAME=value.
+            ProvisionError: a line that is neither a comment nor NAME=value, or is not UTF-8.
         """
         self.path = path
-        self._text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
+        try:
+            self._text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise ProvisionError(f"{path}:{line}: this is not UTF-8 text; save the file as UTF-8") from None
         self.values = _parsed(self._text, path)
         self._changed: list[str] = []
 

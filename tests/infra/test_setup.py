@@ -329,6 +329,7 @@ def _env(infra: Path) -> str:
     [
         ("INFLUX_PASSWORD=secret7", (), "INFLUX_PASSWORD is shorter than 8"),
         ("this is secret7 nothing", (), ".env:1: this is not NAME=value"),
+        ("PLC_ID=secret7 \xe7", (), ".env:1: this is not UTF-8 text"),
         ("TELEGRAF_MQTT_USER=edge_agent", (), "'edge_agent' can't be the name"),
         ("MQTT_USERNAME=a:secret7", (), "can't be the name"),
         ("", ("--rotate", "nothing"), "there is no 'nothing' to rotate; there are: MQTT_PASSWORD"),
@@ -338,13 +339,14 @@ def _env(infra: Path) -> str:
 )
 def test_a_mistake_is_one_line_and_changes_no_env(plant, line, arguments, told):
     """Exit code 1, no stack trace; the value that is wrong is not shown."""
-    (plant.infra / ".env").write_text(f"{line}\n")
+    env = plant.infra / ".env"
+    env.write_text(f"{line}\n", encoding="latin-1")
     done = plant.run("setup", *arguments)
     assert done.returncode == 1
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
     assert not done.stderr.startswith("Traceback")
-    assert _env(plant.infra) == f"{line}\n" or "can't be the name" in told
+    assert env.read_text(encoding="latin-1") == f"{line}\n" or "can't be the name" in told
     assert "secret7" not in done.stdout + done.stderr or ":secret7" in line
 
 
