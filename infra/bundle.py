@@ -44,6 +44,9 @@ def main() -> int:
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}; choose another place with -o", file=sys.stderr)
+        return 1
     print(f"{archive}  {archive.stat().st_size / 1e6:.1f} MB")
     print("On the PC: tar xzf it, and in its folder: sudo python3 install.py")
     return 0

@@ -42,10 +42,9 @@ def main() -> int:
     except InstallError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except PermissionError as error:
-        print(
-            f"error: {error.filename}: {error.strerror}; run it by sudo, or with --to and --no-service", file=sys.stderr
-        )
+    except OSError as error:
+        hint = "; run it by sudo, or with --to and --no-service" if isinstance(error, PermissionError) else ""
+        print(f"error: {error.filename}: {error.strerror}{hint}", file=sys.stderr)
         return 1
     _say_what_next(options, program)
     return 0
