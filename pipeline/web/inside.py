@@ -27,18 +27,25 @@ __all__ = ["checked", "described_node", "moving"]
 _ERRORS = 8
 _PART = ("name", "state", "reason", "since", "errors", "drops")
 
+_KEY = r"""["']?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|authorization|api_?key)[\w-]*["']?"""
 _LITERAL = re.compile(
-    r"""(?<!\$\{)(?<![\w-])(?P<key>["']?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|authorization|api_?key)[\w-]*["']?\s*:\s*)
-        (?P<value>"(?!\$\{)[^"\n]*"|'(?!\$\{)[^'\n]*'|(?!\$\{|["'{\[&*!|>])[^\s,}\#][^,}\#\n]*)""",
+    rf"""(?<!\$\{{)(?<![\w-])(?P<key>{_KEY}\s*:\s*)
+        (?P<value>"(?!\$\{{)[^"\n]*"|'(?!\$\{{)[^'\n]*'|(?!\$\{{|["'{{\[&*!|>])[^\s,}}\#][^,}}\#\n]*)""",
     re.IGNORECASE | re.VERBOSE,
 )
+# A text over several lines, or users a line each; then what such a line says.
+_BELOW = re.compile(
+    rf"^(?P<margin>[ \t]*)(?:- )?(?:{_KEY}[ \t]*:[ \t]*[|>].*|users[ \t]*:[ \t]*(?:#.*)?)(?:\n(?P=margin)[ \t]+\S.*)+",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LINE = re.compile(r"""(\n[ \t]+(?:[^\s:]+:[ \t]+)?+)(?!["']?\$\{|[{#])\S.*?(?=[ \t]+#|$)""", re.MULTILINE)
 _DEFAULT = re.compile(r"(\$\{\w*(?:PASSW|SECRET|TOKEN|KEY)\w*:-)[^}]+(?=\})")
 _READING: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
     "reads": ("plc_read_ok_total", sum),
     "read_failures": ("plc_read_fail_total", sum),
     "slowest_answer_ms": ("plc_read_latency_ms", max),
 }
-_USERS = re.compile(r"""(?P<key>\busers\s*:\s*)\{[^}\n]*\}""")
+_USERS = re.compile(r"""(?P<key>\busers\s*:\s*)\{(?!\n)[^}]*\}""")
 
 
 def described_node(running: Running, node: Node) -> dict[str, object]:
@@ -155,6 +162,7 @@ def _problem(problem: Problem) -> dict[str, object]:
 
 def _masked(text: str) -> str:
     """The text without what a secret's key is followed by, and without any secret that is known."""
-    text = _USERS.sub(r"\g<key>{***}", text)
+    text = _USERS.sub(lambda found: found["key"] + "{***" + "\n" * found[0].count("\n", len(found["key"])) + "}", text)
+    text = _BELOW.sub(lambda found: _LINE.sub(r"\1***", found[0]), text)
     text = _LITERAL.sub(r"\g<key>***", _DEFAULT.sub(r"\1***", text))
     return "\n".join(str(log.mask(None, "", {"line": line})["line"]) for line in text.split("\n"))
