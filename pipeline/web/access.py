@@ -8,7 +8,6 @@ import ipaddress
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 from starlette.datastructures import Headers
@@ -40,13 +39,6 @@ def is_loopback(host: str) -> bool:
         return name == "localhost" or name.endswith(".localhost")
 
 
-@dataclass(frozen=True)
-class _Refusal:
-    status: int
-    text: str
-    headers: dict[str, str]
-
-
 class Guard:
     """Stands before the app and lets through who may look.
 
@@ -72,34 +64,33 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401, 421 or 429, or hand the request on."""
-        refusal = self._judge(scope)
-        if refusal is None:
-            await self._app(scope, receive, send)
-        else:
-            response = PlainTextResponse(refusal.text + "\n", refusal.status, refusal.headers)
-            await response(scope, receive, send)
+        await (self._refusal(scope) or self._app)(scope, receive, send)
 
-    def _judge(self, scope: Scope) -> _Refusal | None:
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         if not (self._http.token or self._http.users):
             if self._loopback and not is_loopback(headers.get("host", "localhost")):
-                return _Refusal(421, "this page answers on this machine's own names only: use http://localhost", {})
+                return PlainTextResponse(
+                    "this page answers on this machine's own names only: use http://localhost\n", 421
+                )
             return None
         if scope["path"] in _OPEN_PATHS:
             return None
         address = _site((scope.get("client") or ("",))[0])
         wait = self._locked(address)
         if wait > 0:
-            return _Refusal(429, f"too many failed logins; try again in {wait} s", {"Retry-After": str(wait)})
+            return PlainTextResponse(
+                f"too many failed logins; try again in {wait} s\n", 429, {"Retry-After": str(wait)}
+            )
         given = headers.get("authorization", "")
         if given and self._known(given):
             self._failures.pop(address, None)
             return None
         if given:
             self._failed(address)
-        return _Refusal(
+        return PlainTextResponse(
+            f"log in as one of http.users, or as user '{_TOKEN_USER}' with http.token as the password\n",
             401,
-            f"log in as one of http.users, or as user '{_TOKEN_USER}' with http.token as the password",
             {"WWW-Authenticate": 'Basic realm="pipeline", charset="UTF-8"'},
         )
 

@@ -7,6 +7,7 @@ import base64
 import gzip
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from email.utils import formatdate
 from functools import cache
@@ -49,6 +50,7 @@ LONGEST_HEAD = 16_384
 _YEAR = 365 * 86400
 _LETTERS = 200  # dead letters of one answer, unless it is asked for another number
 _MOST_LETTERS = 2000
+_BLANK = re.compile(r" ?([{};,]) ?|(?<=:) ")
 _JSON = "application/json"
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -118,14 +120,11 @@ class _Views:
 
     async def page(self, request: Request) -> Response:
         asked = request.query_params.get("lang", "")
-        chosen = language(request.cookies.get("lang", ""), request.headers.get("accept-language", ""))
-        if asked:
-            chosen = language(asked)
-        text = page(
-            self._running, chosen, request.cookies.get("theme", ""), _files()[1], self._live.first(speaker(chosen))
-        )
-        response = Response(text, media_type="text/html; charset=utf-8", headers={"Content-Language": chosen})
-        response.headers["Vary"] = "Accept-Language, Cookie"
+        chosen = language(asked) if asked else spoken.language_of(request)
+        theme, first = request.cookies.get("theme", ""), self._live.first(speaker(chosen))
+        text = page(self._running, chosen, theme, _files()[1], first)
+        headers = {"Content-Language": chosen, "Vary": "Accept-Language, Cookie"}
+        response = Response(text, media_type="text/html; charset=utf-8", headers=headers)
         if asked:
             response.set_cookie("lang", chosen, max_age=_YEAR, samesite="strict", httponly=True)
         return response
@@ -134,8 +133,7 @@ class _Views:
         node = self._running.graph.nodes.get(request.path_params["name"])
         if node is None or not node.enabled:
             return PlainTextResponse("no such node runs in this graph\n", 404)
-        found = spoken.node(described_node(self._running, node), spoken.say_in(request))
-        return Response(_json(found), media_type=_JSON)
+        return _answer(spoken.node(described_node(self._running, node), spoken.say_in(request)))
 
     async def config(self, request: Request) -> Response:
         """The graph file as it is on disk now, checked on a thread."""
@@ -144,7 +142,7 @@ class _Views:
             found = await asyncio.get_running_loop().run_in_executor(None, checked, graph)
         except OSError as error:
             return PlainTextResponse(f"{graph.path}: can't be read: {error.strerror or error}\n", 404)
-        return Response(_json(spoken.checked(found, spoken.say_in(request))), media_type=_JSON)
+        return _answer(spoken.checked(found, spoken.say_in(request)))
 
     async def dead(self, request: Request) -> Response:
         """The oldest dead letters of a sink, with the reasons; `limit` of them."""
@@ -153,8 +151,7 @@ class _Views:
             return PlainTextResponse("no such sink with a journal runs in this graph\n", 404)
         asked = request.query_params.get("limit", "")
         limit = min(int(asked), _MOST_LETTERS) if asked.isascii() and asked.isdigit() else _LETTERS
-        found = spoken.letters(await letters.dead(limit), spoken.say_in(request))
-        return Response(_json(found), media_type=_JSON)
+        return _answer(spoken.letters(await letters.dead(limit), spoken.say_in(request)))
 
     async def requeue(self, request: Request) -> Response:
         """Send dead letters again: those of `id`, or all; answers how many, and how many remain."""
@@ -173,7 +170,7 @@ class _Views:
             return PlainTextResponse(f"{error}\n", 409)
         structlog.get_logger().info("dead letters requeued over HTTP", node=node, count=count, asked_by=_who(request))
         remaining = details_of(self._running.details, node).get("dead_letters", 0)
-        return Response(_json({"requeued": count, "remaining": remaining}), media_type=_JSON)
+        return _answer({"requeued": count, "remaining": remaining})
 
     def _may_change(self, request: Request, what: str, instead: str) -> Response | None:
         """Why this may not be asked for over HTTP: only by who has logged in, and by no foreign page in a browser."""
@@ -193,7 +190,7 @@ class _Views:
         return Sliced(_array(map(_last, blocks(self._running))), _JSON, self._turn)
 
     async def graph(self, _: Request) -> Response:
-        return Response(_json(described(self._running)), media_type=_JSON)
+        return _answer(described(self._running))
 
     async def alive(self, _: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -210,12 +207,11 @@ class _Views:
         except PartFailed as error:
             return PlainTextResponse(f"{error}\n", 507)
         structlog.get_logger().info("snapshot over HTTP", recording=str(path), asked_by=_who(request))
-        return Response(_json({"recording": str(path)}), 201, media_type=_JSON)
+        return _answer({"recording": str(path)}, 201)
 
     async def ready(self, _: Request) -> Response:
         is_ready, reasons = readiness(self._running)
-        body = {"ready": is_ready, "reasons": reasons}
-        return Response(_json(body), 200 if is_ready else 503, media_type=_JSON)
+        return _answer({"ready": is_ready, "reasons": reasons}, 200 if is_ready else 503)
 
 
 async def _static(request: Request) -> Response:
@@ -236,15 +232,16 @@ async def _static(request: Request) -> Response:
 @cache
 def _files() -> tuple[dict[str, tuple[bytes, bytes]], str]:
     """The static files by name, plain and compressed, and a version that changes with any of them."""
-    found = {path.name: _lean(path.read_text("utf-8")) for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
+    found = {path.name: _lean(path) for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
     version = hashlib.sha256(b"".join(found.values())).hexdigest()[:12]
     return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in found.items()}, version
 
 
-def _lean(text: str) -> bytes:
-    """A file without what only its readers need: margins, and lines that are comments."""
-    lines = (line.strip() for line in text.splitlines())
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith(("//", "/**"))).encode()
+def _lean(path: Path) -> bytes:
+    """A file without what only its readers need: margins, lines that are comments, in styles the blanks round signs."""
+    lines = (line.strip() for line in path.read_text("utf-8").splitlines())
+    text = "".join(f"{line}\n" for line in lines if line and not line.startswith(("//", "/**")))
+    return (_BLANK.sub(r"\1", text) if path.suffix == ".css" else text).encode()
 
 
 def _is_foreign(request: Request) -> bool:
@@ -312,6 +309,10 @@ def _array(items: Iterable[str]) -> Iterator[str]:
     for index, item in enumerate(items):
         yield f",\n{item}" if index else item
     yield "]\n"
+
+
+def _answer(value: object, status: int = 200) -> Response:
+    return Response(_json(value), status, media_type=_JSON)
 
 
 def _json(value: object) -> bytes:

@@ -32,10 +32,9 @@ class Place:
         origin: the block.
         frame: its newest data frame; None before the first.
         state: `fresh`, `bad` (some values can't be read), `stale`, `failing`, with what to do.
-        names: its values in the order of its fullest frame, also those that are bad.
     """
 
-    __slots__ = ("_counted", "_fullest", "_period", "frame", "key", "names", "number", "origin", "state")
+    __slots__ = ("_counted", "_fullest", "_names", "_period", "frame", "key", "number", "origin", "state")
 
     def __init__(self, number: int, key: str, origin: Origin) -> None:
         self.number = number
@@ -43,7 +42,7 @@ class Place:
         self.origin = origin
         self.frame: Frame | None = None
         self.state = _FRESH
-        self.names: dict[str, None] = {}
+        self._names: dict[str, None] = {}
         self._counted = (-1, -1)
         self._fullest = 0
         self._period = math.nan
@@ -66,15 +65,15 @@ class Place:
         """Learn how often it is read, seconds."""
         self._period = period
 
-    def name(self) -> dict[str, None]:
-        """The names, with those that its newest frame has brought."""
+    def names(self) -> dict[str, None]:
+        """Its values in the order of its fullest frame, also those that are bad."""
         frame = self.frame
         if frame is not None and (counted := (len(frame.values), len(frame.bad or ()))) != self._counted:
             self._counted = counted
             came = dict.fromkeys((*frame.values, *(frame.bad or ())))
-            self.names = {**came, **self.names} if counted[0] > self._fullest else {**self.names, **came}
+            self._names = {**came, **self._names} if counted[0] > self._fullest else {**self._names, **came}
             self._fullest = max(self._fullest, counted[0])
-        return self.names
+        return self._names
 
     def described(self) -> dict[str, object]:
         """What does not change."""

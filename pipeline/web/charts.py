@@ -8,6 +8,7 @@ import io
 import math
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 from starlette.requests import Request
@@ -42,18 +43,16 @@ class Charts:
         """Numbers whose name or block holds each word of `q`; `more` where there are others."""
         self._board.refresh()
         words = request.query_params.get("q", "").lower().split()
-        found: list[dict[str, str]] = []
-        for place in self._board.places:
-            key = place.key.lower()
-            for name in self._history.names(place.origin):
-                if all(word in key or word in name.lower() for word in words):
-                    found.append(_facts(place, name))
-                    if len(found) > _FOUND:
-                        return _answer({"series": found[:_FOUND], "more": True, **self._bounds()})
-        return _answer({"series": found, "more": False, **self._bounds()})
-
-    def _bounds(self) -> dict[str, object]:
-        return {"period": self._history.period, "dense": self._history.dense}
+        history = self._history
+        matching = (
+            _facts(place, name)
+            for place in self._board.places
+            for name in history.names(place.origin)
+            if all(word in f"{place.key} {name}".lower() for word in words)
+        )
+        found = list(islice(matching, _FOUND + 1))
+        told = {"series": found[:_FOUND], "more": len(found) > _FOUND, "period": history.period, "dense": history.dense}
+        return Response(msgspec.json.encode(told), media_type="application/json")
 
     async def samples(self, request: Request) -> Response:
         """Samples of each `s=key|name` after `from` and before `to` (seconds since 1970).
@@ -140,7 +139,3 @@ def _value(sample: Sample) -> float:
 
 def _facts(place: Place, name: str) -> dict[str, str]:
     return {"id": f"{place.key}|{name}", "block": place.key, "name": name, "unit": place.origin.units.get(name, "")}
-
-
-def _answer(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")

@@ -116,10 +116,10 @@ class _Page:
         whole, few = asked.get("o", ""), asked.get("m", "")
         usual = min(SHOWN, int(few)) if few.isascii() and few.isdigit() else SHOWN
         before = {id(sight.place): sight for sight in self._sights}
+        known = {str(place.number): place for place in places}
         self._sights = []
         for number in dict.fromkeys((*asked.get("w", "").split(","), whole)):
-            if number.isascii() and number.isdigit() and int(number) < len(places):
-                place = places[int(number)]
+            if place := known.get(number):
                 sought, most = ("", None) if number == whole else (text, usual)
                 sight = before.get(id(place))
                 if sight is None or (sight.text, sight.most) != (sought, most):
@@ -166,7 +166,7 @@ class _Page:
         told: dict[str, object] = {}
         if board.version != self._version:
             self._version, self._sights, self._states = board.version, [], []
-            told["blocks"] = [{**place.described(), "r": min(SHOWN, len(place.name()))} for place in board.places]
+            told["blocks"] = [{**place.described(), "r": min(SHOWN, len(place.names()))} for place in board.places]
         states: list[object] = [place.state for place in board.places]
         if states != self._states:
             old = self._states or [None] * len(states)
@@ -255,7 +255,7 @@ class _Page:
             "i": sight.place.number,
             "ts": round(frame.ts, 3),
             "n": names,
-            "of": len(sight.place.name()),
+            "of": len(sight.place.names()),
             "u": [origin.units.get(name, "") for name in names],
             "v": [_exact(value) for value in sight.sent],
             "bad": _reasons(names, frame),
@@ -336,12 +336,12 @@ class Live:
 
 
 def _matches(place: Place, text: str) -> bool:
-    return text in place.key.lower() or any(text in name.lower() for name in place.name())
+    return text in place.key.lower() or any(text in name.lower() for name in place.names())
 
 
 def _shown(place: Place, text: str, most: int | None) -> list[str]:
     """The names to show: those that are searched for, else all; where not all have room, those that are bad first."""
-    names = list(place.name())
+    names = list(place.names())
     found = [name for name in names if text in name.lower()] or names
     bad = place.frame.bad if place.frame else None
     if bad and (most is None or len(found) > most):
@@ -406,15 +406,9 @@ def _node(running: Running, node: Node) -> dict[str, object]:
     }
     if node.kind is NodeKind.SINK:
         facts["details"] = details_of(running.details, node.name)
-        facts["acknowledged"] = running.metrics.value("plc_publish_ok_total", **_publishing(running, node))
+        counted = running.metrics.samples("plc_publish_ok_total")
+        facts["acknowledged"] = next((value for labels, value in counted if labels.get("node") == node.name), None)
     return facts
-
-
-def _publishing(running: Running, node: Node) -> dict[str, str]:
-    return next(
-        (labels for labels, _ in running.metrics.samples("plc_publish_ok_total") if labels.get("node") == node.name),
-        {"node": node.name},
-    )
 
 
 def _drops(actors: list[Actor]) -> dict[str, int]:

@@ -19,16 +19,21 @@ from pipeline.log import Event
 from pipeline.web.page import language
 from pipeline.web.portuguese import Say, say, speaker
 
-__all__ = ["Refusals", "checked", "letters", "node", "say_in", "told"]
+__all__ = ["Refusals", "checked", "language_of", "letters", "node", "say_in", "told"]
 
 _LOGGED = {"reason", "error", "advice", "trouble", "state", "previous"}
 """Keys of the log whose values the engine words itself."""
 _REFUSED = 400
 
 
+def language_of(request: HTTPConnection) -> str:
+    """The language of who asks: the one that is chosen, else the browser's."""
+    return language(request.cookies.get("lang", ""), request.headers.get("accept-language", ""))
+
+
 def say_in(request: HTTPConnection) -> Say:
-    """How texts of the engine are said to who asks: in the language that is chosen, else the browser's."""
-    return speaker(language(request.cookies.get("lang", ""), request.headers.get("accept-language", "")))
+    """How texts of the engine are said to who asks."""
+    return speaker(language_of(request))
 
 
 def told(news: Mapping[str, Any], say: Say) -> Mapping[str, Any]:
@@ -127,14 +132,7 @@ def _logged(event: Event, say: Say) -> dict[str, Any]:
         say(key): say(value) if key in _LOGGED and isinstance(value, str) else value
         for key, value in event.more.items()
     }
-    return {
-        "n": event.n,
-        "ts": event.ts,
-        "level": event.level,
-        "event": say(event.event),
-        "node": event.node,
-        "more": more,
-    }
+    return {**msgspec.structs.asdict(event), "event": say(event.event), "more": more}
 
 
 def _place(fact: list[Any], at: int, say: Say) -> list[Any]:

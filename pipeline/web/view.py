@@ -109,7 +109,6 @@ class Block:
     """One block of one PLC as it is now.
 
     Attributes:
-        number: its place in the order, from 0.
         origin: the block.
         frame: its newest data frame; None before the first.
         failure: the newest failure frame while it fails.
@@ -118,7 +117,6 @@ class Block:
         advice: what its source says of the failure, with what to do; may be empty.
     """
 
-    number: int
     origin: Origin
     frame: Frame | None
     failure: Frame | None
@@ -133,12 +131,12 @@ def blocks(running: Running) -> list[Block]:
     latest, failures = dict(running.latest), dict(running.failures)
     period_of, told = periods(running), reasons(running)
     found = []
-    for number, origin in enumerate(in_order({**latest, **failures})):
+    for origin in in_order({**latest, **failures}):
         frame, failure = latest.get(origin), failures.get(origin)
         age = max(0.0, now - frame.ts) if frame else 0.0
         stale = frame is not None and is_stale(age, period_of(labels_of(origin)))
         advice = "" if failure is None else advice_for(origin, told)
-        found.append(Block(number, origin, frame, failure, age, stale, advice))
+        found.append(Block(origin, frame, failure, age, stale, advice))
     return found
 
 
