@@ -149,7 +149,7 @@ class _Views:
         letters = self._running.letters.get(request.path_params["node"])
         if letters is None:
             return PlainTextResponse("no such sink with a journal runs in this graph\n", 404)
-        asked = request.query_params.get("limit", "")
+        asked = request.query_params.get("limit", "")[:9]
         limit = min(int(asked), _MOST_LETTERS) if asked.isascii() and asked.isdigit() else _LETTERS
         return _answer(spoken.letters(await letters.dead(limit), spoken.say_in(request)))
 

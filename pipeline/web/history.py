@@ -136,7 +136,7 @@ class _Ring:
         if reader is None:
             return None
         value: float = reader[0].unpack_from(row, reader[1])[0]
-        return None if value != value or (value == -1 and layout.codes[name] == "b") else value  # noqa: PLR0124 - NaN
+        return None if not math.isfinite(value) or (value == -1 and layout.codes[name] == "b") else value
 
 
 class History:
@@ -161,7 +161,6 @@ class History:
         self._memory = memory
         self._span = span
         self._turn = 0
-        self._cost = 0
         self._rings: dict[Origin, _Ring] = {}
 
     def sample(self, _: int = 0) -> None:

@@ -113,7 +113,7 @@ class _Page:
         `key|name|ts` of its last sample.
         """
         places, text = self._board.places, asked.get("q", "").strip().lower()
-        whole, few = asked.get("o", ""), asked.get("m", "")
+        whole, few = asked.get("o", ""), asked.get("m", "")[:9]
         usual = min(SHOWN, int(few)) if few.isascii() and few.isdigit() else SHOWN
         before = {id(sight.place): sight for sight in self._sights}
         known = {str(place.number): place for place in places}

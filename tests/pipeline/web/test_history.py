@@ -36,15 +36,16 @@ def test_every_number_comes_back_as_it_was():
 
 
 def test_values_may_be_absent_new_or_of_another_type():
-    """A bad value leaves a gap, a new name begins, an integer may become a fraction; nothing raises."""
+    """A bad or infinite value leaves a gap, a new name begins, an integer may become a fraction; nothing raises."""
     view = Watched()
     view.latest.clear()
     history, where = History(view), origin()
     rows = [{"a": True, "n": 1}, {"n": 2}, {"a": False, "n": 3, "new": 0.5}, {"a": 700, "n": "x", "new": 1e300}]
+    rows.append({"a": 700, "new": math.inf})
     sampled(view, history, where, rows)
-    assert values(history, where, "a") == [1, None, 0, 700]
-    assert values(history, where, "n") == [1, 2, 3, None]
-    assert values(history, where, "new") == [None, None, 0.5, 1e300]
+    assert values(history, where, "a") == [1, None, 0, 700, 700]
+    assert values(history, where, "n") == [1, 2, 3, None, None]
+    assert values(history, where, "new") == [None, None, 0.5, 1e300, None]
 
 
 def test_a_frame_is_sampled_once():
