@@ -1,5 +1,5 @@
 // The page: its views, header and keys. Each view is a module with `show(place, rest)`, which returns the way out.
-import { h, lang, put, say, span, svg, t } from "./dom.js";
+import { clock, failed, h, lang, put, say, span, svg, t, tool } from "./dom.js";
 import { begin, now, on, open, seen, state, want, watch } from "./live.js";
 import { wrong } from "./overview.js";
 
@@ -30,7 +30,7 @@ async function route() {
     module = await import(`./${view}.js${tries ? `?${tries}` : ""}`);
   } catch {
     tries += 1;
-    if (going === view) say(t("That did not work: {reason}", { reason: t("connecting") }), true);
+    if (going === view) failed({ message: t("connecting") });
     return; // tried again when the stream is back
   }
   if (going !== view || shows === view) return;
@@ -71,28 +71,29 @@ function tick() {
   }
 }
 
-on("lost", () => {
-  away = true;
-  lost.hidden = false;
-  document.body.classList.add("away");
-  put(health, t("connecting"));
-  health.className = "pill idle";
-  tick();
+on({
+  lost() {
+    away = true;
+    lost.hidden = false;
+    document.body.classList.add("away");
+    put(health, t("connecting"));
+    health.className = "pill idle";
+    tick();
+  },
+  hello(before) {
+    if (away) say(t(before && before.boot !== state.hello.boot ? "The pipeline has been restarted" : "Connected again"));
+    away = false;
+    lost.hidden = true;
+    document.body.classList.remove("away");
+    if (going && going !== shows) route();
+    if (before && before.version !== state.hello.version) location.reload();
+  },
+  states: judge,
 });
-on("hello", (before) => {
-  if (away) say(t(before && before.boot !== state.hello.boot ? "The pipeline has been restarted" : "Connected again"));
-  away = false;
-  lost.hidden = true;
-  document.body.classList.remove("away");
-  if (going && going !== shows) route();
-  if (before && before.version !== state.hello.version) location.reload();
-});
-on("states", judge);
 
 // header
 
 function tools() {
-  const tool = (label, title, action) => h("button", { class: "tool", title, "aria-label": title, onclick: action }, label);
   const icon = (d) => svg("svg", { viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" }, svg("path", { d }));
   const dark = document.getElementById("dark");
   const theme = () => ({ all: "dark", "not all": "light" })[dark.media] ?? "automatic";
@@ -108,22 +109,24 @@ function tools() {
     themes.setAttribute("aria-label", themes.title);
   };
   named();
-  const other = lang === "en" ? "pt-BR" : "en";
+  const [label, other] = lang === "en" ? ["PT", "pt-BR"] : ["EN", "en"];
   return [
-    tool(lang === "en" ? "PT" : "EN", t("Language"), () => go({ lang: other })),
+    tool(label, t("Language"), () => go("lang", other)),
     themes,
-    tool(icon("M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"), t("Wall display"), () => go({ kiosk: "" })),
+    tool(icon("M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"), t("Wall display"), () => go("kiosk", "")),
   ];
 }
 
-function go(changes) {
-  const query = new URLSearchParams(location.search);
-  for (const [key, value] of Object.entries(changes)) {
-    if (value === null) query.delete(key);
-    else query.set(key, value);
-  }
-  const text = query.toString().replace(/=(?=&|$)/g, "");
-  location.assign(`/${text ? `?${text}` : ""}${location.hash}`);
+/** The page with one parameter changed, or taken away by null. */
+function go(key, value) {
+  if (value === null) parameters.delete(key);
+  else parameters.set(key, value);
+  location.assign(address());
+}
+
+function address() {
+  const text = parameters.toString().replace(/=(?=&|$)/g, "");
+  return `/${text ? `?${text}` : ""}${location.hash}`;
 }
 
 function keys(event) {
@@ -131,7 +134,7 @@ function keys(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") {
     if (typing) typing.blur();
-    else if (kiosk && !document.querySelector("dialog[open], .panel")) go({ kiosk: null });
+    else if (kiosk && !document.querySelector("dialog[open], .panel")) go("kiosk", null);
   } else if (!typing && event.key >= "1" && event.key <= "6") {
     location.hash = `#${VIEWS[event.key - 1]}`;
   } else if (!typing && event.key === "/") {
@@ -146,13 +149,11 @@ function keys(event) {
 if (kiosk) {
   document.body.classList.add("kiosk");
   const time = h("time", { class: "clock" });
-  const out = t("Leave the wall display");
-  document.getElementById("tools").append(time, h("button", { class: "tool", title: out, "aria-label": out, onclick: () => go({ kiosk: null }) }, "✕"));
+  document.getElementById("tools").append(time, tool("✕", t("Leave the wall display"), () => go("kiosk", null)));
   const scale = () => (document.documentElement.style.fontSize = `${Math.max(13, Math.sqrt(innerWidth * innerHeight) / 72)}px`);
   scale();
   addEventListener("resize", scale);
-  const format = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-  const show = () => put(time, format.format(new Date()));
+  const show = () => put(time, clock.format(new Date()));
   show();
   setInterval(show, 1000);
 } else {
@@ -161,8 +162,7 @@ if (kiosk) {
 if (parameters.has("lang")) {
   // The choice is kept by the server, so that the address stays short.
   parameters.delete("lang");
-  const rest = parameters.toString().replace(/=(?=&|$)/g, "");
-  history.replaceState(null, "", `/${rest ? `?${rest}` : ""}${location.hash}`);
+  history.replaceState(null, "", address());
 }
 addEventListener("hashchange", route);
 addEventListener("keydown", keys);

@@ -1,5 +1,5 @@
 // One block whole: every value with unit, quality and sparkline, in a dialog that the stream keeps alive.
-import { h, put, span, t } from "./dom.js";
+import { h, put, span, t, tool } from "./dom.js";
 import { now, on, state, want } from "./live.js";
 import { Rows, columns, tell } from "./overview.js";
 
@@ -16,7 +16,7 @@ export function openBlock(number) {
   const dialog = h(
     "dialog",
     { class: "block", "aria-label": block.n },
-    h("header", {}, h("h2", {}, block.n), pill, h("span", { class: "grow" }), age, h("button", { class: "tool", "aria-label": t("Close"), title: t("Close"), onclick: () => dialog.close() }, "✕")),
+    h("header", {}, h("h2", {}, block.n), pill, h("span", { class: "grow" }), age, tool("✕", t("Close"), () => dialog.close())),
     h("p", { class: "sub" }, block.s),
     trouble,
     h("div", { class: "bar" }, filter, shown),
@@ -40,21 +40,21 @@ export function openBlock(number) {
   }
 
   const tick = () => put(age, rows.ts ? t("{age} ago", { age: span(now() - rows.ts) }) : "");
-  const off = [
-    on("seen", (seen) => {
+  const off = on({
+    seen(seen) {
       const mine = seen.find(({ i }) => i === number);
       if (!mine || (!rows.names && !mine.n)) return;
       rows.take(mine);
       if (mine.n) sift();
       tick();
-    }),
-    on("states", judge),
-    on("blocks", () => state.blocks[number]?.k !== block.k && dialog.close()),
-  ];
+    },
+    states: judge,
+    blocks: () => state.blocks[number]?.k !== block.k && dialog.close(),
+  });
   const ticking = setInterval(tick, 1000);
   dialog.addEventListener("close", () => {
     clearInterval(ticking);
-    off.forEach((out) => out());
+    off();
     want({ o: "" });
     dialog.remove();
   });

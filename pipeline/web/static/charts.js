@@ -1,5 +1,5 @@
 // Charts: picked tags over minutes to hours, one panel a unit with one time axis, zoom by dragging, CSV.
-import { ask, h, lang, put, say, shown, span, t } from "./dom.js";
+import { ask, clock, failed, h, lang, put, say, shown, span, t } from "./dom.js";
 import { now, on, state, want } from "./live.js";
 
 const RANGES = [300, 900, 3600, 14400, 28800];
@@ -115,6 +115,14 @@ export function show(place, rest) {
     }
   }
 
+  /** Where the samples of the window are, and so many seconds before it. */
+  function path(before = 0) {
+    const query = new URLSearchParams([...picked.keys()].map((id) => ["s", id]));
+    query.set("from", (window_()[0] - before).toFixed(3));
+    if (zoom) query.set("to", zoom[1].toFixed(3));
+    return `/api/history?${query}`;
+  }
+
   async function load() {
     remember();
     controls();
@@ -123,18 +131,15 @@ export function show(place, rest) {
       render();
       return follow();
     }
-    const [from, to] = window_();
-    const query = new URLSearchParams([...picked.keys()].map((id) => ["s", id]));
-    query.set("from", (from - 5 * bounds.period).toFixed(3));
-    if (zoom) query.set("to", to.toFixed(3));
+    const wanted = path(5 * bounds.period);
     try {
       Plot = await uplot();
-      const answer = await ask(`/api/history?${query}`);
+      const answer = await ask(wanted);
       if (mine !== asking) return undefined;
       answer.forEach(({ series, samples }, n) => picked.set(series.id, { ...series, samples, color: n, mark: h("output") }));
     } catch (error) {
       if (mine !== asking) return undefined;
-      say(t("That did not work: {reason}", { reason: error.message }), true);
+      failed(error);
       for (const [id, each] of picked) if (!each.samples) picked.delete(id);
     }
     controls();
@@ -178,11 +183,7 @@ export function show(place, rest) {
     ranges.replaceChildren(...RANGES.map((seconds) => h("button", { class: "chip", "aria-pressed": String(!zoom && seconds === range), onclick: () => ((range = seconds), look(null)) }, span(seconds))));
     back.hidden = !zoom;
     csv.hidden = !picked.size;
-    const query = new URLSearchParams(ids.map(({ id }) => ["s", id]));
-    const [from, to] = window_();
-    query.set("from", from.toFixed(3));
-    if (zoom) query.set("to", to.toFixed(3));
-    csv.href = `/api/history?${query}&format=csv`;
+    csv.href = `${path()}&format=csv`;
     empty.hidden = picked.size > 0;
     tell();
   }
@@ -227,8 +228,7 @@ export function show(place, rest) {
     const bits = unit === "0/1";
     const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
     const two = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", hour12: false });
-    const three = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-    const times = (_, splits) => splits.map((ts) => (splits[1] - splits[0] < 60 ? three : two).format(ts * 1000));
+    const times = (_, splits) => splits.map((ts) => (splits[1] - splits[0] < 60 ? clock : two).format(ts * 1000));
     const plot = new Plot(
       {
         width: 600,
@@ -251,8 +251,9 @@ export function show(place, rest) {
         hooks: {
           setCursor: [
             ({ cursor: { idx }, data }) => {
-              put(at, idx === null || idx === undefined ? "" : three.format(data[0][idx] * 1000));
-              series.forEach(({ mark }, n) => put(mark, shown(idx === null || idx === undefined ? data[n + 1].findLast((value) => value !== null && value !== undefined) : data[n + 1][idx])));
+              const over = Number.isInteger(idx);
+              put(at, over ? clock.format(data[0][idx] * 1000) : "");
+              series.forEach(({ mark }, n) => put(mark, shown(over ? data[n + 1][idx] : data[n + 1].findLast((value) => value !== null && value !== undefined))));
             },
           ],
           setSelect: [
@@ -339,22 +340,21 @@ export function show(place, rest) {
     // A browser that keeps nothing.
   }
   read(rest || saved || "");
-  const off = [
-    on("lines", (lines) => {
+  const off = on({
+    lines(lines) {
       for (const [id, samples] of lines) {
         const each = picked.get(id);
         const last = each?.samples?.at(-1)?.[0] ?? 0;
         each?.samples?.push(...samples.filter(([ts]) => ts > last));
       }
       advance();
-    }),
-    on("hello", (before) => before && load()),
-  ];
+    },
+    hello: (before) => before && load(),
+  });
   const resized = new ResizeObserver(fit);
   resized.observe(drawn);
-  const themed = () => render();
   const changed = (event) => (read(event.detail), load());
-  place.addEventListener("theme", themed);
+  place.addEventListener("theme", render);
   place.addEventListener("rest", changed);
   const ticking = setInterval(advance, Math.max(1000, (state.hello?.period ?? 1) * 1000));
   ask("/api/series").then((answer) => {
@@ -372,9 +372,9 @@ export function show(place, rest) {
     clearTimeout(timer);
     clearInterval(ticking);
     resized.disconnect();
-    place.removeEventListener("theme", themed);
+    place.removeEventListener("theme", render);
     place.removeEventListener("rest", changed);
     for (const { plot } of panels) plot.destroy();
-    off.forEach((out) => out());
+    off();
   };
 }

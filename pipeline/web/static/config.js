@@ -1,5 +1,5 @@
 // The graph file as it is on disk, with what `check` says in place: problems and predictions under their lines.
-import { ask, h, say, t } from "./dom.js";
+import { ask, failed, h, t } from "./dom.js";
 import { on } from "./live.js";
 
 const TOKENS = /(#.*$)|(\$\{[^}]*\})|("(?:[^"\\]|\\.)*"|'[^']*')|^(\s*(?:- )?)([\w.$-]+)(?=:(?:\s|$))|([{,]\s*)([\w.-]+)(?=:\s)/g;
@@ -38,7 +38,7 @@ export function show(place) {
     try {
       found = await ask("/api/config");
     } catch (error) {
-      say(t("That did not work: {reason}", { reason: error.message }), true);
+      failed(error);
       return;
     }
     const total = (severity) => found.problems.filter((each) => each.severity === severity).length;
@@ -72,5 +72,5 @@ export function show(place) {
     (document.getElementById(`line-${line}`) ?? file).scrollIntoView({ block: "center", behavior: "smooth" });
   }
   load();
-  return on("hello", (before) => before && load());
+  return on({ hello: (before) => before && load() });
 }

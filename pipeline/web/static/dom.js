@@ -25,6 +25,9 @@ function filled(element, properties, children) {
   return element;
 }
 
+/** A small button; its title is said to screen readers too. */
+export const tool = (label, title, onclick) => h("button", { class: "tool", title, "aria-label": title, onclick }, label);
+
 /** Change an element's text only when it differs, so that nothing is drawn for nothing. */
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -70,8 +73,9 @@ export function size(bytes) {
   return `${count(bytes)} ${units[power]}`;
 }
 
-const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-const dated = new Intl.DateTimeFormat(lang, { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+export const clock = new Intl.DateTimeFormat(lang, time);
+const dated = new Intl.DateTimeFormat(lang, { month: "2-digit", day: "2-digit", ...time });
 
 /** A moment, with its day unless it is today. */
 export function moment(seconds) {
@@ -86,6 +90,12 @@ export function say(text, bad = false) {
   place.append(note);
   setTimeout(() => note.remove(), bad ? 12000 : 5000);
 }
+
+/** Say why something did not work. */
+export const failed = ({ message: reason }) => say(t("That did not work: {reason}", { reason }), true);
+
+/** The colour of a part's state. */
+export const look = (state) => ({ running: "fresh", degraded: "stale", backing_off: "failing" })[state] ?? "idle";
 
 /** Ask the pipeline; the answer as JSON, or an error with its words. */
 export async function ask(path, options = {}) {

@@ -1,5 +1,5 @@
 // The graph as it runs: nodes in layers from left to right (top down on a phone), rates on the edges, details by click.
-import { ask, count, exact, h, moment, put, shown, size, span, svg, t } from "./dom.js";
+import { ask, count, exact, h, look, moment, put, shown, size, span, svg, t, tool } from "./dom.js";
 import { now, on, state, want } from "./live.js";
 
 const WIDTH = 196;
@@ -69,13 +69,11 @@ function curve(path, spots, upright) {
     const [x1, y1] = upright ? [a.x + a.w / 2, a.y + a.h] : [a.x + a.w, a.y + a.h / 2];
     const [x2, y2] = upright ? [b.x + b.w / 2, b.y] : [b.x, b.y + b.h / 2];
     const bend = (upright ? y2 - y1 : x2 - x1) / 2;
-    line += `${n === 1 ? `M${x1} ${y1}` : `L${x1} ${y1}`}`;
+    line += `${n === 1 ? "M" : "L"}${x1} ${y1}`;
     line += upright ? `C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}` : `C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
   }
   return line;
 }
-
-const looks = { running: "fresh", degraded: "stale", backing_off: "failing", starting: "idle", stopped: "idle" };
 
 /** Show the view. */
 export function show(place, rest) {
@@ -148,8 +146,8 @@ export function show(place, rest) {
     const { button, state, detail } = shows;
     const all = Object.values(found.parts).reduce((sum, n) => sum + n, 0);
     const well = found.parts.running ?? 0;
-    for (const look of Object.values(looks)) button.classList.remove(look);
-    button.classList.add(well && well < all && found.state === "backing_off" ? "stale" : looks[found.state] ?? "idle");
+    button.classList.remove("fresh", "stale", "failing", "idle");
+    button.classList.add(well && well < all && found.state === "backing_off" ? "stale" : look(found.state));
     put(state, all > 1 ? `${well}/${all}` : t(found.state));
     const lost = Object.values(found.drops).reduce((sum, n) => sum + n, 0);
     const waits = found.details?.backlog_frames;
@@ -221,7 +219,7 @@ export function show(place, rest) {
   }
   const asked = ({ detail }) => go(detail);
   place.addEventListener("rest", asked);
-  const off = [on("nodes", take), on("hello", () => (before.clear(), load()))];
+  const off = on({ nodes: take, hello: () => (before.clear(), load()) });
   const timer = setInterval(measure, 1000);
   want({ v: "nodes" });
   load();
@@ -230,7 +228,7 @@ export function show(place, rest) {
     seen.disconnect();
     place.removeEventListener("rest", asked);
     clearInterval(timer);
-    off.forEach((out) => out());
+    off();
   };
 }
 
@@ -238,7 +236,7 @@ export function show(place, rest) {
 function inspect(side, name, close) {
   const body = h("div", { class: "scroll" });
   const frames = h("div", { class: "frames" }, h("p", { class: "sub" }, t("No frame yet")));
-  const panel = h("section", { class: "panel", "aria-label": name, tabindex: "-1" }, h("header", {}, h("h2", {}, name), h("button", { class: "tool", "aria-label": t("Close"), title: t("Close"), onclick: close }, "✕")), body);
+  const panel = h("section", { class: "panel", "aria-label": name, tabindex: "-1" }, h("header", {}, h("h2", {}, name), tool("✕", t("Close"), close)), body);
   panel.addEventListener("keydown", (event) => event.key === "Escape" && (event.stopPropagation(), close()));
   side.replaceChildren(panel);
   panel.focus({ preventScroll: true });
@@ -260,16 +258,16 @@ function inspect(side, name, close) {
     }
     if (node.section !== "services" && !frames.isConnected) body.append(h("h3", {}, t("Latest frames")), frames);
   }
-  const off = [
-    on("node", take),
-    on("frames", (passed) => {
+  const off = on({
+    node: take,
+    frames(passed) {
       latest = [...passed.reverse(), ...latest].slice(0, FRAMES);
       frames.replaceChildren(...latest.map(frame));
-    }),
-  ];
+    },
+  });
   want({ n: name });
   return () => {
-    off.forEach((out) => out());
+    off();
     want({ n: "" });
     panel.remove();
   };
@@ -294,7 +292,7 @@ function part(actor, named) {
   return h(
     "li",
     {},
-    h("span", { class: `pill ${looks[actor.state]}` }, t(actor.state)),
+    h("span", { class: `pill ${look(actor.state)}` }, t(actor.state)),
     named ? h("strong", {}, actor.name.split("/").at(-1)) : null,
     h("span", { class: "sub" }, `${t("since")} ${moment(actor.since)}${more ? ` · ${more}` : ""}`),
     actor.reason && actor.state !== "running" ? h("p", { class: "trouble" }, actor.reason) : null,

@@ -1,5 +1,5 @@
 // Journals: what waits, since when, how long there is room, how fast it drains; what was refused for good, and again.
-import { ask, count, h, moment, put, say, shown, size, span, t } from "./dom.js";
+import { ask, count, failed, h, look, moment, put, say, shown, size, span, t } from "./dom.js";
 import { now, on, state, want } from "./live.js";
 
 const STRETCH = 20;
@@ -10,8 +10,8 @@ export function show(place) {
   const sinks = new Map();
   const empty = h("p", { class: "empty" }, t("Loading"));
   place.append(empty);
-  const off = [
-    on("nodes", (nodes) => {
+  const off = on({
+    nodes(nodes) {
       for (const node of nodes) {
         if (node.details?.backlog_frames === undefined) continue;
         if (!sinks.has(node.n)) {
@@ -22,13 +22,13 @@ export function show(place) {
       }
       empty.hidden = sinks.size > 0;
       put(empty, t("No sink of this graph has a journal."));
-    }),
-  ];
+    },
+  });
   const timer = setInterval(() => sinks.forEach((each) => each.tick()), 1000);
   want({ v: "nodes" });
   return () => {
     clearInterval(timer);
-    off.forEach((out) => out());
+    off();
   };
 }
 
@@ -58,9 +58,8 @@ function sink(name) {
     take(node) {
       latest = node;
       const details = node.details;
-      const looks = { running: "fresh", degraded: "stale", backing_off: "failing" };
-      root.className = `sink ${looks[node.state] ?? "idle"}`;
-      pill.className = `pill ${looks[node.state] ?? "idle"}`;
+      root.className = `sink ${look(node.state)}`;
+      pill.className = `pill ${look(node.state)}`;
       put(pill, t(node.state));
       put(folder, `${t("folder")} ${details.journal_path}`);
       trouble.hidden = !(node.reason || details.trouble);
@@ -124,7 +123,7 @@ function listed(name, place) {
         body.append(rows.get(letter.id));
       }
     } catch (error) {
-      say(t("That did not work: {reason}", { reason: error.message }), true);
+      failed(error);
     }
     loading = false;
     tell();
@@ -153,7 +152,7 @@ function listed(name, place) {
       if (all) load(PAGE);
       tell();
     } catch (error) {
-      say(t("That did not work: {reason}", { reason: error.message }), true);
+      failed(error);
     }
   }
 

@@ -19,10 +19,11 @@ let offset = 0;
 let wanted = {};
 let pending = 0;
 
-/** Call `listener` at each event of this name; returns the way out. */
-export function on(name, listener) {
-  (listeners[name] ??= new Set()).add(listener);
-  return () => listeners[name].delete(listener);
+/** Call each listener at each event of its name; returns the way out. */
+export function on(mine) {
+  const all = Object.entries(mine);
+  for (const [name, listener] of all) (listeners[name] ??= new Set()).add(listener);
+  return () => all.forEach(([name, listener]) => listeners[name].delete(listener));
 }
 
 function emit(name, value) {

@@ -61,15 +61,14 @@ export function show(place) {
     tell();
   }
 
-  const off = [
-    on("log", take),
-    on("hello", (before) => {
+  want({ v: "log" });
+  return on({
+    log: take,
+    hello(before) {
       if (!before) return;
       // A new stream tells everything again.
       rows.length = 0;
       list.replaceChildren();
-    }),
-  ];
-  want({ v: "log" });
-  return () => off.forEach((out) => out());
+    },
+  });
 }

@@ -1,5 +1,5 @@
 // Overview: what needs attention, then a card per PLC and block. Only cards in sight are asked for.
-import { ask, exact, h, put, say, shown, span, spark, svg, t } from "./dom.js";
+import { ask, exact, failed, h, put, say, shown, span, spark, svg, t } from "./dom.js";
 import { now, on, state, want } from "./live.js";
 import { openBlock } from "./block.js";
 
@@ -197,7 +197,7 @@ async function snapshot() {
   try {
     say(t("Written: {path}", { path: (await ask("/api/snapshot", { method: "POST" })).recording }));
   } catch (error) {
-    say(t("That did not work: {reason}", { reason: error.message }), true);
+    failed(error);
   }
 }
 
@@ -310,19 +310,19 @@ export function show(place) {
   }
 
   const tick = () => cards.forEach((each) => each.tick());
-  const off = [
-    on("hello", () => (shoot.hidden = !state.hello.login)),
-    on("blocks", build),
-    on("states", judge),
-    on("seen", (seen) => {
+  const off = on({
+    hello: () => (shoot.hidden = !state.hello.login),
+    blocks: build,
+    states: judge,
+    seen(seen) {
       for (const each of seen) cards[each.i]?.take(each);
       tick();
-    }),
-    on("found", (numbers) => {
+    },
+    found(numbers) {
       found = numbers === null ? null : new Set(numbers);
       judge();
-    }),
-  ];
+    },
+  });
   const ticking = setInterval(tick, 1000);
   const turning = kiosk ? setInterval(() => ((turn += 1), judge()), TURN) : 0;
   addEventListener("resize", judge);
@@ -334,6 +334,6 @@ export function show(place) {
     clearInterval(turning);
     removeEventListener("resize", judge);
     clearTimeout(timer);
-    off.forEach((out) => out());
+    off();
   };
 }
