@@ -1,10 +1,10 @@
 """`browse` as a user calls it: report, JSON, a first graph that runs, and each wrong call told in one line."""
 
 import json
+from functools import partial
 
 import pytest
 
-from pipeline.cli import main
 from pipeline.config import load
 from pipeline.operator import NodeKind
 from tests.parts.plc import StrictPlc, plc_thread
@@ -36,16 +36,9 @@ def plc():
 
 
 @pytest.fixture
-def run(capsys):
-    """Exit code, output and errors of a command in this process."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(["browse", *map(str, arguments)])
-        out = capsys.readouterr()
-        return end.value.code, out.out, out.err
-
-    return run
+def run(run):
+    """Calls `browse`."""
+    return partial(run, "browse")
 
 
 def test_the_report_of_an_address(run, plc):

@@ -8,21 +8,12 @@ import sys
 
 import pytest
 
-from pipeline.cli import main
 from pipeline.config import load
 from pipeline.operator import NodeKind
 from tests.parts.line import ROOT
 
 KINDS = [kind.value.removesuffix("s") for kind in NodeKind]
 FIELDS = "# of the press\nligada: BOOL @ 0.2\ncorrente: {type: REAL, at: 2, unit: A}   # of the motor\n"
-
-
-def run(capfd, *arguments):
-    """Exit code, output and errors of a command in this process."""
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    out = capfd.readouterr()
-    return end.value.code, out.out, out.err
 
 
 def python(folder, *arguments):
@@ -61,16 +52,16 @@ def test_a_new_operator_of_each_kind_passes_its_tests_and_the_contract(tmp_path)
     assert (code, "Appends frames" in said) == (0, True), said
 
 
-def test_outside_of_the_project_it_becomes_a_package_that_registers_it(tmp_path, capfd, monkeypatch):
+def test_outside_of_the_project_it_becomes_a_package_that_registers_it(tmp_path, run, monkeypatch):
     """Once installed it is found by its type, and its tests pass; a second operator joins the package."""
     monkeypatch.chdir(tmp_path)
-    code, _, err = run(capfd, "new", "operator", "sink", "own_sink")
+    code, _, err = run("new", "operator", "sink", "own_sink")
     assert code == 0, err
     package = tmp_path / "own_sink"
     names = ["README.md", "own_sink.py", "pyproject.toml", "test_own_sink.py"]
     assert sorted(path.name for path in package.iterdir()) == names
     assert "The sink `own_sink`" in (package / "README.md").read_text()
-    code, _, err = run(capfd, "new", "operator", "source", "own_source", "--dir", package)
+    code, _, err = run("new", "operator", "source", "own_source", "--dir", package)
     assert (code, '"sources.own_source" = "own_source:own_source"' in err) == (0, True)
     # What an installer makes of pyproject.toml.
     info = package / "pipeline_own_sink-0.1.0.dist-info"
@@ -117,7 +108,7 @@ def test_outside_of_the_project_it_becomes_a_package_that_registers_it(tmp_path,
         (["graph", "--plc", "10.0.0.1", "--db", "1", "--size", "4", "-o", "all"], "'all' is there already"),
     ],
 )
-def test_mistakes_are_told(arguments, said, tmp_path, capfd, monkeypatch):
+def test_mistakes_are_told(arguments, said, tmp_path, run, monkeypatch):
     """What, where, what to do; nothing is written over."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
@@ -125,7 +116,7 @@ def test_mistakes_are_told(arguments, said, tmp_path, capfd, monkeypatch):
     (tmp_path / "bad").write_text("ligada: BOLL @ 0.2\n")
     (tmp_path / "all").write_text("layouts:\n  press: {fields: {on: BOOL @ 0.0}}\n")
     before = sorted(tmp_path.rglob("*"))
-    code, out, err = run(capfd, "new", *arguments)
+    code, out, err = run("new", *arguments)
     assert (code, out) == (1, "")
     assert said in err
     assert sorted(tmp_path.rglob("*")) == before
@@ -141,13 +132,13 @@ def test_mistakes_are_told(arguments, said, tmp_path, capfd, monkeypatch):
         (["--db", "5", "--slot", "2", "--layout", f"{ROOT / 'configs' / 'db500.yaml'}:maquina"], {5: 66}),
     ],
 )
-def test_a_new_graph_is_one_that_check_accepts(arguments, names, tmp_path, capfd, monkeypatch):
+def test_a_new_graph_is_one_that_check_accepts(arguments, names, tmp_path, run, monkeypatch):
     """Blocks of bytes, of fields, of layouts that nest; comments stay; to a file or to standard output."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fields").write_text(FIELDS)
-    code, _, err = run(capfd, "new", "graph", "--plc", "10.0.0.1:1102", *arguments, "-o", "press.yaml")
+    code, _, err = run("new", "graph", "--plc", "10.0.0.1:1102", *arguments, "-o", "press.yaml")
     assert code == 0, err
-    assert run(capfd, "check", "press.yaml")[0] == 0
+    assert run("check", "press.yaml")[0] == 0
     graph = load(tmp_path / "press.yaml", {})
     source = graph.nodes["plc"].options
     assert (source.address, source.port) == ("10.0.0.1", 1102)
@@ -157,6 +148,6 @@ def test_a_new_graph_is_one_that_check_accepts(arguments, names, tmp_path, capfd
     assert ("# of the motor" in text) is ("fields" in arguments)
     first, _, text = text.partition("\n")
     assert first == f"# yaml-language-server: $schema={ROOT / 'configs' / 'graph.schema.json'}"
-    assert run(capfd, "new", "graph", "--plc", "10.0.0.1:1102", *arguments)[1] == text.replace(
+    assert run("new", "graph", "--plc", "10.0.0.1:1102", *arguments)[1] == text.replace(
         "name: press", "name: new"
     ).replace("data/press/", "data/new/")

@@ -1,6 +1,7 @@
 """`probe` without a terminal: a table, JSON, a graph that `check` takes; wrong calls in one line."""
 
 import json
+from functools import partial
 from itertools import count
 
 import pytest
@@ -38,16 +39,9 @@ def plc():
 
 
 @pytest.fixture
-def run(capsys):
-    """Exit code, output and errors of a command in this process."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(["probe", *map(str, arguments)])
-        out = capsys.readouterr()
-        return end.value.code, out.out, out.err
-
-    return run
+def run(run):
+    """Calls `probe`."""
+    return partial(run, "probe")
 
 
 def test_fields_are_found_and_exported(run, plc, tmp_path):

@@ -1,7 +1,6 @@
 """`record`, `replay` and `tap` as their user meets them, on a simulated PLC."""
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -9,9 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import structlog
 
-from pipeline.cli import main
 from pipeline.recording.format import read
 from tests.parts.line import ROOT, Line
 from tests.parts.waiting import free_port, wait_until
@@ -27,16 +24,6 @@ sinks:
   out: {type: file, from: press, folder: out}
   copy: {type: s7_mirror, from: press, target: {address: 127.0.0.2}, allow: [DB1.0..13]}
 """
-
-
-@pytest.fixture(autouse=True)
-def restored():
-    """The process's log as it was before a command set it up."""
-    root, handlers, level = logging.getLogger(), list(logging.getLogger().handlers), logging.getLogger().level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -56,70 +43,62 @@ def file(tmp_path, monkeypatch):
     return path
 
 
-def run(capfd, *arguments):
-    """Exit code, output and errors of a command in this process."""
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    out = capfd.readouterr()
-    return end.value.code, out.out, out.err
-
-
 @pytest.mark.usefixtures("plc")
-def test_a_line_is_recorded_and_replayed(file, capfd):
+def test_a_line_is_recorded_and_replayed(file, run):
     """The frames of the recording time are those of the replay; no sink has run."""
-    code, _, err = run(capfd, "record", file, "-o", "x.rec", "--for", "1s", "--frames", "f.jsonl")
+    code, _, err = run("record", file, "-o", "x.rec", "--for", "1s", "--frames", "f.jsonl")
     assert code == 0, err
     recording = read(Path("x.rec"))
     assert f"x.rec: {sum(record.event == 1 for record in recording.records)} answers" in err
     live = [json.loads(line) for line in Path("f.jsonl").read_text().splitlines()]
     assert {frame.pop("node") for frame in live} == {"press"}
-    code, out, err = run(capfd, "replay", "x.rec", file)
+    code, out, err = run("replay", "x.rec", file)
     again = [json.loads(line) for line in out.splitlines()]
     assert (code, err) == (0, "")
     assert [frame["values"] for frame in again] == [frame["values"] for frame in live]
     assert all(abs(a["ts"] - b["ts"]) <= 0.002 for a, b in zip(again, live, strict=True))
-    code, out, _ = run(capfd, "replay", "f.jsonl", file, "--node", "press", "--speed", "10")
+    code, out, _ = run("replay", "f.jsonl", file, "--node", "press", "--speed", "10")
     assert [json.loads(line) for line in out.splitlines()] == live
     assert not Path("out").exists()
 
 
 @pytest.mark.usefixtures("plc")
-def test_a_test_is_a_folder_that_replays_to_itself(file, capfd, monkeypatch):
+def test_a_test_is_a_folder_that_replays_to_itself(file, run, monkeypatch):
     """Answers, graph, frames, and a test of them that needs no variable and fails when a value differs."""
-    code, _, err = run(capfd, "record", file, "--as-test", "case", "--for", "500ms")
+    code, _, err = run("record", file, "--as-test", "case", "--for", "500ms")
     assert code == 0, err
     written = ["answers.rec", "frames.jsonl", "graph.test.yaml", "graph.yaml"]
     assert sorted(path.name for path in Path("case").iterdir()) == written
-    _, out, _ = run(capfd, "replay", "case/answers.rec", "case/graph.yaml")
+    _, out, _ = run("replay", "case/answers.rec", "case/graph.yaml")
     frames = Path("case/frames.jsonl")
     assert out == frames.read_text()
     assert out.count("\n") >= 3
     monkeypatch.delenv("PLC_PORT")
-    code, out, err = run(capfd, "test", "case")
+    code, out, err = run("test", "case")
     assert (code, err) == (0, ""), out
     frames.write_text(frames.read_text().replace("3085", "3086", 2).replace("3086", "3085", 1))
-    code, out, _ = run(capfd, "test", "case")
+    code, out, _ = run("test", "case")
     assert code == 1
     assert "frame 2: values.parts: expected 3086, got 3085" in out
 
 
 @pytest.mark.usefixtures("plc")
-def test_a_test_that_was_recorded_holds_no_secret(file, capfd, monkeypatch):
+def test_a_test_that_was_recorded_holds_no_secret(file, run, monkeypatch):
     """Neither one that an option hides, nor one whose name tells it; other variables stand as they were."""
     sink = 'sinks:\n  web: {type: webhook, from: press, url: "${HOOK}", field: x, firing: [1]}\n'
     file.write_text(TEXT.partition("sinks:")[0].replace("sesame", '"${EDGE_TOKEN}"') + sink)
     monkeypatch.setenv("HOOK", "https://alerts.example/hush")
     monkeypatch.setenv("EDGE_TOKEN", "sesame-open")
     monkeypatch.setenv("UNASKED", "unasked")
-    code, _, err = run(capfd, "record", file, "--as-test", "case", "--for", "300ms")
+    code, _, err = run("record", file, "--as-test", "case", "--for", "300ms")
     assert code == 0, err
     written = Path("case/graph.test.yaml").read_text()
     assert [word for word in ("hush", "sesame", "unasked") if word in written] == []
     assert f'PLC_PORT: "{os.environ["PLC_PORT"]}"' in written
     assert written.count(': "secret"') == 1
     assert 'HOOK: "https://alerts.example/secret"' in written
-    assert run(capfd, "check", "case/graph.yaml")[0] == 0
-    assert run(capfd, "test", "case")[0] == 0
+    assert run("check", "case/graph.yaml")[0] == 0
+    assert run("test", "case")[0] == 0
 
 
 CLEAR = """
@@ -137,12 +116,12 @@ CLEAR = """
 
 
 @pytest.mark.usefixtures("plc")
-def test_a_secret_that_stands_in_clear_is_not_copied(file, capfd, monkeypatch):
+def test_a_secret_that_stands_in_clear_is_not_copied(file, run, monkeypatch):
     """In any form of YAML, in an address, as a default, of a disabled node; the rest of the file stays, and it runs."""
     monkeypatch.setenv("HEADER", "segredo8")
     text = TEXT.partition("sinks:")[0] + "sinks:" + CLEAR
     file.write_text(text)
-    code, _, err = run(capfd, "record", file, "--as-test", "case", "--for", "300ms")
+    code, _, err = run("record", file, "--as-test", "case", "--for", "300ms")
     assert code == 0, err
     old = text.split("\n")
     told = [number for number, line in enumerate(old, 1) if "segredo" in line or "sesame" in line]
@@ -153,44 +132,44 @@ def test_a_secret_that_stands_in_clear_is_not_copied(file, capfd, monkeypatch):
     assert 'url: "https://alerts.example:8443/secret"  # the url' in copied
     new = copied.split("\n")
     assert [number for number, (a, b) in enumerate(zip(old, new, strict=True), 1) if a != b] == told
-    assert run(capfd, "test", "case")[0] == 0
+    assert run("test", "case")[0] == 0
 
 
 @pytest.mark.usefixtures("plc")
-def test_a_recording_that_is_there_becomes_a_test(file, capfd):
+def test_a_recording_that_is_there_becomes_a_test(file, run):
     """One of the flight recorder, from elsewhere; one whose recording was killed before its test was written."""
-    run(capfd, "record", file, "-o", "x.rec", "--for", "300ms")
-    code, _, err = run(capfd, "record", file, "--as-test", "case", "--from", "x.rec")
+    run("record", file, "-o", "x.rec", "--for", "300ms")
+    code, _, err = run("record", file, "--as-test", "case", "--from", "x.rec")
     assert code == 0, err
     written = ["answers.rec", "frames.jsonl", "graph.test.yaml", "graph.yaml"]
     assert sorted(path.name for path in Path("case").iterdir()) == written
     assert Path("case/answers.rec").read_bytes() == Path("x.rec").read_bytes()
-    assert run(capfd, "test", "case")[0] == 0
+    assert run("test", "case")[0] == 0
     Path("killed").mkdir()
     Path("killed/answers.rec").write_bytes(Path("x.rec").read_bytes() + b"torn")
-    code, _, err = run(capfd, "record", file, "--as-test", "killed", "--for", "300ms")
+    code, _, err = run("record", file, "--as-test", "killed", "--for", "300ms")
     assert code == 1
     assert "or make the test of it: --as-test killed --from killed/answers.rec" in err
-    code, _, err = run(capfd, "record", file, "--as-test", "killed", "--from", "killed/answers.rec")
+    code, _, err = run("record", file, "--as-test", "killed", "--from", "killed/answers.rec")
     assert code == 0, err
     assert sorted(path.name for path in Path("killed").iterdir()) == written
     before = Path("killed/graph.test.yaml").read_bytes()
-    code, _, err = run(capfd, "record", file, "--as-test", "killed", "--from", "killed/answers.rec")
+    code, _, err = run("record", file, "--as-test", "killed", "--from", "killed/answers.rec")
     assert (code, Path("killed/graph.test.yaml").read_bytes()) == (1, before)
     assert "'killed/graph.test.yaml' is there already, and is not written over; name another folder" in err
 
 
-def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path, capfd):
+def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path, run):
     """The sink connects and writes for real; the mirror is refused, and the PLC is not asked."""
-    run(capfd, "record", file, "-o", "x.rec", "--for", "500ms")
-    expected = run(capfd, "replay", "x.rec", file)[1]
+    run("record", file, "-o", "x.rec", "--for", "500ms")
+    expected = run("replay", "x.rec", file)[1]
     reads = plc.reads
-    assert run(capfd, "replay", "x.rec", file, "--sink", "out")[0] == 0
+    assert run("replay", "x.rec", file, "--sink", "out")[0] == 0
     written = "".join(path.read_text() for path in sorted((tmp_path / "out").iterdir()))
     assert [json.loads(line)["ts"] for line in written.splitlines()] == [
         json.loads(line)["ts"] for line in expected.splitlines()
     ]
-    code, out, err = run(capfd, "replay", "x.rec", file, "--sink", "copy")
+    code, out, err = run("replay", "x.rec", file, "--sink", "copy")
     assert (code, out) == (1, "")
     assert err.startswith("error: sink 'copy' writes into a PLC")
     assert plc.reads == reads
@@ -223,21 +202,21 @@ def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path
     ],
 )
 @pytest.mark.usefixtures("plc")
-def test_mistakes_are_told_in_a_line(arguments, words, file, capfd, monkeypatch):
+def test_mistakes_are_told_in_a_line(arguments, words, file, run, monkeypatch):
     """What, where, what to do; nothing is left behind."""
     monkeypatch.setenv("METRICS_PORT", str(free_port()))
     filled = [argument.format(file=file, pair=PAIR / "answers.rec") for argument in arguments]
-    code, out, err = run(capfd, *filled)
+    code, out, err = run(*filled)
     assert (code, out) == (1, "")
     assert words in err
     assert err.count("\n") == 1
     assert [path.name for path in file.parent.iterdir()] == ["line.yaml"]
 
 
-def test_a_plc_that_is_off_is_recorded_too(file, monkeypatch, capfd):
+def test_a_plc_that_is_off_is_recorded_too(file, monkeypatch, run):
     """That it can't be reached is what there is to know."""
     monkeypatch.setenv("PLC_PORT", str(free_port()))
-    code, _, err = run(capfd, "record", file, "-o", "x.rec", "--for", "300ms")
+    code, _, err = run("record", file, "-o", "x.rec", "--for", "300ms")
     assert code == 0
     assert "x.rec: 0 answers" in err
     assert {record.event for record in read(Path("x.rec")).records} == {2}

@@ -1,12 +1,10 @@
 """`test` as its user meets it: what passes, what fails and how it is told, and what is wrong with a test file."""
 
-import logging
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-import structlog
 
 from pipeline.cli import main
 from tests.parts.line import ROOT
@@ -33,16 +31,6 @@ sinks:
   hook: {type: webhook, from: press, url: "https://alerts/x", field: on, firing: [true], state: "${STATE:-state.json}"}
 """
 HEAD = "environment: {PLC_IP: 10.0.0.1}\ncases:\n"
-
-
-@pytest.fixture(autouse=True)
-def restored():
-    """The process's log as it was before a command set it up."""
-    root, handlers, level = logging.getLogger(), list(logging.getLogger().handlers), logging.getLogger().level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from pipeline import cli
 from pipeline.actor import State
 from pipeline.errors import UsageError
 from pipeline.operator import NodeKind
@@ -52,29 +51,21 @@ def test_what_happens_between_looks_is_an_event(served):
     assert next(part for part in watcher.look().parts if part.name == "broker").drops == {"full": 7}
 
 
-def run(capfd, *arguments):
-    """A command's exit code and output."""
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(argument) for argument in arguments])
-    out, err = capfd.readouterr()
-    return ended.value.code, out, err
-
-
-def test_a_look_for_scripts(protected, capfd, monkeypatch, tmp_path):
+def test_a_look_for_scripts(protected, run, monkeypatch, tmp_path):
     """A table or JSON; the token comes from the option, a file or the environment, and is never told."""
     (tmp_path / "token").write_text("open-sesame\n")
-    code, out, _ = run(capfd, "top", protected.url, "--json", "--every", "200ms", "--token", f"@{tmp_path / 'token'}")
+    code, out, _ = run("top", protected.url, "--json", "--every", "200ms", "--token", f"@{tmp_path / 'token'}")
     found = json.loads(out)
     assert (code, found["graph"], found["blocks"][0]["values"]["contador_bom"]) == (0, "test", 5014)
     monkeypatch.setenv("PIPELINE_TOKEN", "open-sesame")
     protected.view.latest = {protected.view.press: data(protected.view.press, NOW - 60, name="a\x1b[2J")}
-    code, out, _ = run(capfd, "top", f"{protected.url}/#log", "--once", "--every", "200ms")
+    code, out, _ = run("top", f"{protected.url}/#log", "--once", "--every", "200ms")
     lines = [line.split() for line in out.splitlines()]
     assert code == 0
     assert ["acme/press1", "DB1", "stale", "1.0", "min"] in lines
     assert lines[0][0] == "test,"
     monkeypatch.setenv("PIPELINE_TOKEN", "wrong-guess")
-    code, out, err = run(capfd, "top", protected.url, "--once")
+    code, out, err = run("top", protected.url, "--once")
     assert (code, out) == (1, "")
     assert "answers 401: log in as one of http.users" in err
     assert "wrong-guess" not in err
@@ -92,9 +83,9 @@ def test_a_look_for_scripts(protected, capfd, monkeypatch, tmp_path):
         (["demo", "--every", "1ms"], "not more often than every 200ms"),
     ],
 )
-def test_mistakes_are_told_in_a_line(arguments, words, capfd):
+def test_mistakes_are_told_in_a_line(arguments, words, run):
     """What, where, what to do."""
-    code, out, err = run(capfd, "top", *arguments)
+    code, out, err = run("top", *arguments)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert words in err
     assert "secret" not in err
@@ -144,11 +135,11 @@ sources: {{press: {{type: s7, address: '${{PLC_IP}}', evry: 1s}}}}
         ),
     ],
 )
-def test_a_file_that_would_not_start_here_leads_to_what_runs(text, rest, protected, capfd, tmp_path):
+def test_a_file_that_would_not_start_here_leads_to_what_runs(text, rest, protected, run, tmp_path):
     """Variables that are set only for the service, a wrong edit, one that YAML can't read: only `http:` is needed."""
     file = tmp_path / "line.yaml"
     file.write_text(text.format(at=protected.url.removeprefix("http://")))
-    code, out, err = run(capfd, "top", file, "--once", "--every", "200ms", *rest)
+    code, out, err = run("top", file, "--once", "--every", "200ms", *rest)
     assert (code, err) == (0, "")
     assert out.startswith("test, up 1.0 h")
 
@@ -164,10 +155,10 @@ def test_a_file_that_would_not_start_here_leads_to_what_runs(text, rest, protect
         (BROKEN, "or name the pipeline by the address of its page"),
     ],
 )
-def test_a_file_that_leads_nowhere_says_what_would(text, words, capfd, tmp_path):
+def test_a_file_that_leads_nowhere_says_what_would(text, words, run, tmp_path):
     """Another way to the pipeline: its address, or its token."""
     file = tmp_path / "line.yaml"
     file.write_text(text)
-    code, out, err = run(capfd, "top", file, "--once")
+    code, out, err = run("top", file, "--once")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert words in err
