@@ -28,7 +28,7 @@ from pipeline.s7.browse_place import Place, access_options, is_graph, place_of_a
 from pipeline.s7.browse_text import advice, report
 from pipeline.s7plus.browse_command import browse_symbols, symbol_options, take_symbol_options
 
-__all__ = ["command", "graph_name", "place_of", "schema_line", "write_new"]
+__all__ = ["command", "create", "graph_name", "place_of", "schema_line", "write_new"]
 
 _SCHEMA = "graph.schema.json"
 
@@ -169,9 +169,9 @@ def _graph(found: Found, place: Place, output: Path | None) -> str:
     return starter_graph(place, blocks, comments, graph_name(output))
 
 
-def graph_name(output: Path | None) -> str:
-    """A graph's name from its file's."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", output.stem).lstrip("_.-")[:64] or "new" if output else "new"
+def graph_name(file: Path | None, otherwise: str = "new") -> str:
+    """A graph's name from its file's, where that can be one."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", file.stem if file else "").lstrip("_.-")[:64] or otherwise
 
 
 def schema_line(output: Path | None) -> str:
@@ -184,12 +184,14 @@ def schema_line(output: Path | None) -> str:
 
 
 def write_new(text: str, output: Path | None, then: str = "") -> None:
-    """Write a text to a new file, or to standard output.
+    """Write a text as `create` does, and say of a file what to do next: `then`; unless told, check it."""
+    create(text, output)
+    if output is not None:
+        click.echo(f"{output} is written; next: {then or f'pipeline check {output}'}", err=True)
 
-    Args:
-        text: the text.
-        output: the file.
-        then: what to do next; unless told, check it.
+
+def create(text: str, output: Path | None) -> None:
+    """Write a text to a new file, or to standard output.
 
     Raises:
         UsageError: the file is there already, or can't be written.
@@ -204,4 +206,3 @@ def write_new(text: str, output: Path | None, then: str = "") -> None:
         raise UsageError(f"'{output}' is there already; name another file") from error
     except OSError as error:
         raise UsageError(f"'{output}' can't be written: {error.strerror}; name a file that can be") from error
-    click.echo(f"{output} is written; next: {then or f'pipeline check {output}'}", err=True)

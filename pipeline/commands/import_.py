@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.browse import schema_line
+from pipeline.commands.browse import create, graph_name, schema_line
 from pipeline.config import load_text
 from pipeline.config.document import LONGEST, decode, read
 from pipeline.config.interpolate import interpolate
@@ -86,7 +86,7 @@ def _import_program(
     if layouts:
         text = layouts_text(program, places, files) if places.layouts else ""
     else:
-        text = line_text(program, places, _name(output or files[0]), files, address)
+        text = line_text(program, places, graph_name(output or files[0], "line"), files, address)
         text = text and schema_line(output) + text
     told = "\n".join(map(str, program.remarks))
     if not text:
@@ -95,7 +95,7 @@ def _import_program(
     if len(text) > LONGEST:
         kib = f"{len(text) // 1024} KiB, and a graph file may have {LONGEST // 1024}"
         raise UsageError(f"what these files declare makes {kib}; take out what nobody needs, or import in parts")
-    _give(text, output)
+    create(text, output)
     if told:
         click.echo(told, err=True)
     if not layouts:
@@ -121,9 +121,9 @@ def _import_configuration(files: Sequence[Path], output: Path | None) -> None:
         )
     config = files[0]
     agent, notes = read_agent(_read(config), config)
-    name = _name(output or config)
+    name = graph_name(output or config, "line")
     text = schema_line(output) + graph_text(agent, name, config.name, notes)
-    _give(text, output)
+    create(text, output)
     for note in notes:
         click.echo(f"{config}:{note.line}: {note.text}", err=True)
     _check(text, output)
@@ -153,19 +153,3 @@ def _read(config: Path) -> str:
     if mishap is not None:
         raise UsageError(f"{config}:{mishap.line}: {mishap.message}; {mishap.hint}")
     return text
-
-
-def _give(text: str, output: Path | None) -> None:
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"'{output}' can't be written: {error.strerror}; name a file that can be") from error
-
-
-def _name(file: Path) -> str:
-    """A graph's name from a file's."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", file.stem).lstrip("_.-")[:64] or "line"
