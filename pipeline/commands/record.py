@@ -148,7 +148,10 @@ def record(graph: Graph, output: Path, seconds: float = math.inf, frames: Path |
         raise UsageError(f"graph '{graph.name}' has no source whose answers can be recorded (its types: {types})")
     nodes = {node.name: node for node in (*graph.of(NodeKind.SERVICE), *sources)}
     if frames is not None:
-        frames.unlink(missing_ok=True)
+        try:
+            frames.unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(f"'{frames}' can't be written: {error.strerror}; name a file that can be") from error
         for source in sources:
             name = f"frames of {source.name}"
             nodes[name] = synthetic(NodeKind.SINK, name, _lines(frames, source.name), source.name)

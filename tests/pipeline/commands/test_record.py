@@ -181,6 +181,7 @@ def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path
         (["record", "{file}"], "where to? Name the recording: -o line.rec"),
         (["record", "{file}", "-o", "{file}"], "is there already; a recording is never written over"),
         (["record", "{file}", "-o", "x.rec", "--for", "soon"], "--for: 'soon' is not a duration"),
+        (["record", "{file}", "-o", "x.rec", "--frames", "/proc"], "'/proc' can't be written: Is a directory; name a"),
         (["record", "{file}", "-o", "x.rec", "--as-test", "y"], "--as-test names the recording itself"),
         (
             ["record", "{file}", "--as-test", "{file}/x", "--for", "1s"],
