@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import time
 import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 import click
@@ -26,6 +26,7 @@ from pipeline.frame import Origin
 from pipeline.graph import Graph, Node
 from pipeline.journal.tools import summary
 from pipeline.process import new_loop
+from pipeline.terminal.remote import Remote, address_of
 from pipeline.units import Duration, Size
 
 __all__ = ["command", "diagnose"]
@@ -149,7 +150,7 @@ def _synchronised() -> Diagnosis:
 
 
 def _journal(path: Path) -> Iterator[Diagnosis]:
-    there = next(each for each in (path, *path.parents) if each.exists())
+    there = next(each for each in (path, *path.parents) if os.access(each, os.F_OK))
     usage = shutil.disk_usage(there)
     found = f"{Size(usage.free)} free of {Size(usage.total)}"
     if not there.is_dir():
@@ -167,11 +168,11 @@ def _journal(path: Path) -> Iterator[Diagnosis]:
         yield Diagnosis(what="disk", mark=Mark.WARNING, found=found, advice=advice, part=str(there))
     else:
         yield Diagnosis(what="disk", mark=Mark.GOOD, found=found, part=str(there))
-    if not path.is_dir():
+    if there != path:
         return
     try:
         kept = summary(str(path))
-    except JournalError as error:
+    except (JournalError, OSError) as error:
         yield Diagnosis(what="journal", mark=Mark.NOTE, found=str(error), part=str(path))
         return
     waiting = f"{kept.frames} frames wait"
@@ -188,7 +189,8 @@ def _journal(path: Path) -> Iterator[Diagnosis]:
 
 def _running(http: Http) -> Sequence[Diagnosis]:
     """What the graph says of itself, where it runs on this machine."""
-    status, text = _get(http, "/readyz")
+    remote = Remote(address_of(http), http.token, http.users)
+    status, text = _get(remote, "/readyz")
     if not status:
         return [Diagnosis(what="running", mark=Mark.NOTE, found=f"the graph does not run at {http.listen}: {text}")]
     if status in {401, 403}:
@@ -199,9 +201,9 @@ def _running(http: Http) -> Sequence[Diagnosis]:
     found = [
         Diagnosis(what="running", mark=mark, found="it runs and is ready" if ready else f"not ready: {text[:500]}")
     ]
-    before = _figures(http)
+    before = _figures(remote)
     time.sleep(_GROWTH_PAUSE)
-    after = _figures(http)
+    after = _figures(remote)
     backlog, grown = after["edge_backlog_size"], after["edge_backlog_size"] - before["edge_backlog_size"]
     if backlog and grown > 0:
         advice = "frames come faster than they are acknowledged: see the sink's findings (network, login, access list)"
@@ -216,9 +218,9 @@ def _running(http: Http) -> Sequence[Diagnosis]:
     return found
 
 
-def _figures(http: Http) -> dict[str, float]:
+def _figures(remote: Remote) -> dict[str, float]:
     totals = {"edge_backlog_size": 0.0, "plc_publish_fail_total": 0.0}
-    for line in _get(http, "/metrics")[1].splitlines():
+    for line in _get(remote, "/metrics")[1].splitlines():
         sample, _, value = line.rpartition(" ")
         name = sample.partition("{")[0]
         if name in totals:
@@ -226,17 +228,13 @@ def _figures(http: Http) -> dict[str, float]:
     return totals
 
 
-def _get(http: Http, path: str) -> tuple[int, str]:
+def _get(remote: Remote, path: str) -> tuple[int, str]:
     """Status and text of what the running graph answers; 0 and the reason where nobody does."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(http.host, http.host)  # noqa: S104 - where it listens
-    request = urllib.request.Request(f"http://{host}:{http.port}{path}")
-    if http.token:
-        request.add_header("Authorization", f"Bearer {http.token.reveal()}")
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - http, and our own
+        with remote.open(path, 5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode(errors="replace")
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         return 0, str(getattr(error, "reason", error))

@@ -25,7 +25,7 @@ from pipeline.config.http import Http
 from pipeline.errors import PartFailed, UsageError
 from pipeline.units import Secret
 
-__all__ = ["Remote", "find"]
+__all__ = ["Remote", "address_of", "find"]
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 _EXAMPLE = "http://127.0.0.1:9108"
@@ -79,11 +79,22 @@ class Remote:
                 if text := line.strip():
                     yield text
 
+    def open(self, path: str, timeout: float) -> HTTPResponse:
+        """Ask, and leave to the caller what comes of it.
+
+        Raises:
+            UsageError: the login can't be read.
+            OSError: nothing answers there; a refusal is a `urllib.error.HTTPError`.
+            HTTPException: what answers is no HTTP.
+        """
+        request = urllib.request.Request(f"{self.url}{path}", headers=self._login())  # noqa: S310 - checked in `find`
+        answer: HTTPResponse = self._opener.open(request, timeout=timeout)
+        return answer
+
     @contextmanager
     def _open(self, path: str, timeout: float) -> Iterator[HTTPResponse]:
-        request = urllib.request.Request(f"{self.url}{path}", headers=self._login())  # noqa: S310 - checked in `find`
         try:
-            with self._opener.open(request, timeout=timeout) as answer:
+            with self.open(path, timeout) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
             with error:
@@ -188,15 +199,19 @@ def _listening(path: Path, value: Value | None) -> str:
     bound = _bound(str, value, wrong)
     http = Http(listen=bound) if bound else Http()
     try:
-        host, port = _ANYWHERE.get(http.host, http.host), http.port
+        if not http.port:
+            wrong.append("port 0 is a free one, which the log tells")
     except ValueError as error:
         wrong.append(str(error))
-    else:
-        if not port:
-            wrong.append("port 0 is a free one, which the log tells")
     if wrong:
         raise UsageError(f"where '{path}' runs is not known: http.listen: {wrong[0]}; name it by {_EXAMPLE}")
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return address_of(http)
+
+
+def address_of(http: Http) -> str:
+    """Where this machine finds what listens there."""
+    host = _ANYWHERE.get(http.host, http.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{http.port}"
 
 
 def _printable(text: str) -> str:
