@@ -184,7 +184,7 @@ def _address(text: str) -> str:
     """An address without path; those of the page, `http://host:9108/#log`, are taken too."""
     try:
         parts = urllib.parse.urlsplit(text)
-        good = bool(parts.hostname) and parts.port != 0
+        good = bool((parts.hostname or "").encode("idna")) and parts.port != 0
     except ValueError:
         good = False
     if not good:

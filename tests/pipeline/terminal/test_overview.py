@@ -76,6 +76,7 @@ def test_a_look_for_scripts(protected, run, monkeypatch, tmp_path):
     [
         (["http://127.0.0.1:1", "--once"], "no pipeline answers at http://127.0.0.1:1"),
         (["http://me:secret@127.0.0.1:1"], "a login doesn't belong into an address"),
+        (["http://edge..plant:9108"], "'http://edge..plant:9108' is no address of a page"),
         (["http://:9108"], "'http://:9108' is no address of a page"),
         (["http://127.0.0.1:1", "--token", "@nowhere"], "the login can't be read from 'nowhere': No such file"),
         (["lime1.yaml"], "there is no graph file 'lime1.yaml'; did you mean 'line1'?"),
