@@ -278,10 +278,10 @@ def _order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """No line breaks or terminal codes but a traceback's: what a device sends must not forge a line."""
+    """No terminal codes, and no line breaks but a traceback's: what a device sends must not forge a line."""
     for key, value in event.items():
-        if key != "exception" and isinstance(value, str):
-            event[key] = value.translate(_PICTURES)
+        if isinstance(value, str):
+            event[key] = value.translate(_PICTURES if key != "exception" else {**_PICTURES, ord("\n"): "\n"})
     return event
 
 

@@ -172,6 +172,8 @@ def test_what_a_device_sends_can_not_forge_a_line_or_colour_the_terminal():
     )
     assert text.count("\n") == 1
     assert "x\u240a12:00:00 [info] all is well\u241b[2J\ufffd1m\ufffd" in text
+    text = logged(lambda it: it.error("failed", exc_info=ValueError("no: \x1b[2J")), json=False)
+    assert text.endswith("\nValueError: no: \u241b[2J\n")
 
 
 def test_a_log_that_can_not_be_written_does_not_stop_who_logs():
