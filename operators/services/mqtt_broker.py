@@ -163,14 +163,15 @@ def _configure(options: MqttBrokerOptions) -> str:
     host = f"[{options.listen}]" if ":" in options.listen else options.listen
     text = _CONFIG
     try:
-        login = f"{json.dumps(options.username)} = {json.dumps(options.password.reveal())}"  # JSON's strings are TOML's
+        # JSON's strings are TOML's, but for letters written as two halves.
+        user, password = (json.dumps(t, ensure_ascii=False) for t in (options.username, options.password.reveal()))
     except OSError as error:
         raise PipelineError(f"password file '{error.filename}' can't be read ({error.strerror})") from error
     for version, port in (("v5", options.port), ("v4", options.port_311)):
         if port:
             text += _LISTENER.format(version=version, address=json.dumps(f"{host}:{port}"))
             if options.username:
-                text += f"auth = {{{login}}}\n"
+                text += f"auth = {{{user} = {password}}}\n"
     return text
 
 

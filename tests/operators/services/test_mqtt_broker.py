@@ -81,7 +81,7 @@ def test_it_serves_both_versions_to_who_may_log_in(children):
     ports = free_port(), free_port()
 
     async def script(task: asyncio.Task[None]) -> None:
-        login = {"username": "edge", "password": 'p"ä\\'}
+        login = {"username": "edge", "password": 'p"ä😀\\'}
         assert await publish(ports[0], 5, **login) == 0
         assert await publish(ports[1], 4, **login) == 0
         with pytest.raises(LinkError):
@@ -89,7 +89,7 @@ def test_it_serves_both_versions_to_who_may_log_in(children):
         with pytest.raises(LinkError):
             await publish(ports[0], 5)
 
-    with_service(script, port=ports[0], port_311=ports[1], username="edge", password=Secret('p"ä\\'))
+    with_service(script, port=ports[0], port_311=ports[1], username="edge", password=Secret('p"ä😀\\'))
     assert all(child.returncode is not None for child in children)
     for port in ports:
         socket.create_server(("127.0.0.1", port)).close()
