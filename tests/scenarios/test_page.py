@@ -179,6 +179,11 @@ def test_a_block_opens_whole_and_is_searched_and_closed_by_keyboard(visit):
     page.keyboard.press("Escape")
     page.keyboard.press("2")
     page.wait_for_selector(".node >> text=frames")
+    page.keyboard.press("1")
+    page.locator("#block-0 .title").click()
+    page.wait_for_selector("dialog tr >> text=contador_ruim")
+    page.keyboard.press("2")
+    page.wait_for_selector("dialog", state="detached")
 
 
 def test_the_graph_shows_states_and_rates_and_a_node_its_inside(visit):

@@ -35,6 +35,7 @@ async function route() {
   }
   if (going !== view || shows === view) return;
   shows = view;
+  document.querySelector("dialog")?.close();
   leave();
   for (const each of VIEWS) {
     const tab = document.getElementById(`tab-${each}`);
