@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pkgutil
 import sys
@@ -115,6 +116,8 @@ def _counted(problems: Sequence[Problem]) -> str:
 
 def main(arguments: list[str] | None = None) -> Any:
     """The entry point of the command `pipeline`. Exits 0 done, 1 wrong graph or option, 2 a part failed for good."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr: what its encoding lacks is an escape, not an error
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(args=arguments, prog_name="pipeline", standalone_mode=False)
     except click.ClickException as error:

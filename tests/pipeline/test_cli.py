@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,16 @@ def test_a_wrong_call_is_one_line_and_a_code(
     assert got == code
     assert said in err
     assert "Traceback" not in err
+
+
+def test_a_terminal_that_lacks_letters_gets_escapes(plant: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file does on Windows."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "cp1252"))
+    with pytest.raises(SystemExit) as ended:
+        main(["graph", "line1"])
+    sys.stdout.flush()
+    assert (ended.value.code, written.getvalue().count(rb"\u2514")) == (0, 1)
 
 
 def test_schema_and_graph_write_what_tools_read(plant: None, capsys: pytest.CaptureFixture[str]) -> None:
