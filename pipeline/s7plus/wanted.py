@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from pipeline.config.layouts import RESERVED
+from pipeline.config.layouts import RESERVED, is_readable
 from pipeline.errors import Finding
 from pipeline.identifiers import check_measurement
 from pipeline.operator import Options
@@ -167,7 +167,9 @@ def check_symbol_tags(tags: Mapping[str, SymbolOptions | str]) -> Iterator[Findi
         path = ("tags", tag)
         yield from _check_path(options.symbol, path if isinstance(value, str) else (*path, "symbol"))
         name = tag.replace(" ", "_")
-        if name in RESERVED:
+        if not is_readable(tag):
+            yield Finding(path=path, message=f"{tag!r} is no name for a value", hint="name it by letters and digits")
+        elif name in RESERVED:
             message = f"'{name}' is reserved: frames carry something else by that name"
             yield Finding(path=path, message=message, hint="choose another name")
         elif owners.setdefault(name, tag) != tag:

@@ -653,6 +653,7 @@ def mistakes(tmp_path, **wrong):
         ({"blocks": "[{symbol: DB, tags: {seq: x}}]"}, "'seq' is reserved"),
         ({"blocks": "[{simbol: DB}]"}, "did you mean 'symbol'?"),
         ({"tags": "{db: DB.x}"}, "'db' is reserved"),
+        ({"tags": "{'': DB.x}"}, "'' is no name for a value; name it by letters and digits"),
         ({"tags": "{t: {symbol: DB.x, as: string, enum: {0: a}}}"}, "given as the text of its number already"),
         ({"tags": "{t: {symbol: DB.x, scale: 2, enum: {0: a}}}"}, "can't be scaled"),
         ({"tls": "{}"}, "nothing says which certificate is the CPU's; give `fingerprint` or `ca_file`"),
