@@ -51,6 +51,8 @@ def save(path: Path, body: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+    if os.name != "posix":
+        return  # Windows opens no folders
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
