@@ -136,4 +136,9 @@ def main(arguments: list[str] | None = None) -> Any:
         # The reader of our output has gone (`| head`); that is no failure.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        click.echo(f"error: '{error.filename}': {error.strerror}", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
