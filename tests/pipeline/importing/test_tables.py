@@ -314,6 +314,13 @@ def test_a_scaling_without_a_number_is_told_in_plain_words(cell: str, tmp_path: 
     assert said(program) == [f"2: x: '{cell}' is no number to scale by; left out"]
 
 
+@pytest.mark.parametrize("letter", ["\n", "\t", " ", ",", "(*", '"'])
+def test_a_long_file_of_nothing_is_refused_at_once(letter: str, tmp_path: Path) -> None:
+    """Whatever it repeats: what a file is, is found in one pass."""
+    with pytest.raises(UsageError, match="none of the files that can be imported"):
+        taken(tmp_path, letter * 300_000, "nothing.csv")
+
+
 def test_a_public_flow_of_node_red() -> None:
     """The PLC with its rate, all variables."""
     program = Program()
