@@ -40,7 +40,18 @@ from pipeline.web.page import language, page
 from pipeline.web.portuguese import speaker
 from pipeline.web.sliced import Sliced
 from pipeline.web.tap import Taps
-from pipeline.web.view import Block, Running, blocks, described, details_of, readiness
+from pipeline.web.view import (
+    Running,
+    advice_for,
+    described,
+    details_of,
+    in_order,
+    is_stale,
+    labels_of,
+    periods,
+    readiness,
+    reasons,
+)
 
 __all__ = ["LONGEST_HEAD", "make_app"]
 
@@ -187,7 +198,7 @@ class _Views:
         return Sliced(self._exposition.text(names), CONTENT_TYPE_PLAIN_0_0_4, self._turn)
 
     async def last(self, _: Request) -> Response:
-        return Sliced(_array(map(_last, blocks(self._running))), _JSON, self._turn)
+        return Sliced(_array(_lasts(self._running)), _JSON, self._turn)
 
     async def graph(self, _: Request) -> Response:
         return _answer(described(self._running))
@@ -292,16 +303,25 @@ class _Hardened:
             await self._app(scope, receive, hardened)
 
 
-def _last(block: Block) -> str:
-    """The frame as on the wire, and what only the page needs; a block that has never been read shows its failure."""
-    frame = block.frame or block.failure
-    if frame is None:
-        raise AssertionError("a block has a frame or a failure")
-    extra: dict[str, object] = {"age_seconds": round(block.age, 3), "stale": block.stale, "units": block.origin.units}
-    if block.failure is not None:
-        extra["failing"] = {"error": block.failure.error, "ts": round(block.failure.ts, 3), "advice": block.advice}
-    body = CODECS["full"].encode(frame)
-    return f"{body[:-1].decode()},{_json(extra)[1:].decode()}"
+def _lasts(running: Running) -> Iterator[str]:
+    """The newest frame of each block as on the wire, its failure where it has never been read, and what is made of it.
+
+    `age_seconds` since its answer arrived, 0 without one and never negative, whatever the wall clock does; `stale`: no
+    data for more than three periods; `failing`, while it does: what its source says, with what to do.
+    """
+    now = running.clock.wall()
+    latest, failures = dict(running.latest), dict(running.failures)
+    period_of, told = periods(running), reasons(running)
+    for origin in in_order({**latest, **failures}):
+        frame, failure = latest.get(origin), failures.get(origin)
+        age = max(0.0, now - frame.ts) if frame else 0.0
+        stale = frame is not None and is_stale(age, period_of(labels_of(origin)))
+        extra: dict[str, object] = {"age_seconds": round(age, 3), "stale": stale, "units": origin.units}
+        if failure is not None:
+            advice = advice_for(origin, told)
+            extra["failing"] = {"error": failure.error, "ts": round(failure.ts, 3), "advice": advice}
+        body = CODECS["full"].encode(frame or failures[origin])
+        yield f"{body[:-1].decode()},{_json(extra)[1:].decode()}"
 
 
 def _array(items: Iterable[str]) -> Iterator[str]:

@@ -7,28 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
 from pipeline.actor import Actor, State
-from pipeline.clock import Clock
-from pipeline.delivery.letters import Letters
-from pipeline.frame import Frame, Origin
-from pipeline.graph import Graph
-from pipeline.metrics import Metrics
+from pipeline.frame import Origin
 from pipeline.operator import NodeKind
 from pipeline.port import Port
-from pipeline.recording.recorder import Recorder
+from pipeline.runtime import Runtime as Running
 
 __all__ = [
-    "Block",
     "Details",
     "Running",
     "actors_of",
     "advice_for",
-    "blocks",
     "describe_actor",
     "described",
     "details_of",
@@ -50,94 +42,6 @@ _MISSED_PERIODS = 3
 _SLACK = 1.0
 _UNKNOWN_PERIOD = 10.0
 _CONNECTED = {State.RUNNING, State.DEGRADED}
-
-
-class Running(Protocol):
-    """A running graph, as the engine shows it."""
-
-    @property
-    def graph(self) -> Graph:
-        """What runs."""
-
-    @property
-    def boot(self) -> str:
-        """The ULID of this process start."""
-
-    @property
-    def started(self) -> float:
-        """Wall clock, seconds, of the start."""
-
-    @property
-    def clock(self) -> Clock:
-        """The one clock."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """Everybody's counters."""
-
-    @property
-    def actors(self) -> Mapping[str, Actor]:
-        """By actor name: `press/press1`, `broker`."""
-
-    @property
-    def ports(self) -> Mapping[str, Port]:
-        """Outputs by node name."""
-
-    @property
-    def latest(self) -> Mapping[Origin, Frame]:
-        """The newest data frame of each block."""
-
-    @property
-    def failures(self) -> Mapping[Origin, Frame]:
-        """The newest failure frame of each block that fails now."""
-
-    @property
-    def details(self) -> Mapping[str, Callable[[], Details]]:
-        """JSON-able extras of actors, by actor name."""
-
-    @property
-    def letters(self) -> Mapping[str, Letters]:
-        """What the receivers have refused for good, by sink."""
-
-    @property
-    def recorder(self) -> Recorder | None:
-        """Who records what the devices say; None for nobody."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """One block of one PLC as it is now.
-
-    Attributes:
-        origin: the block.
-        frame: its newest data frame; None before the first.
-        failure: the newest failure frame while it fails.
-        age: seconds since `frame`'s answer arrived, 0.0 without one; never negative, whatever the wall clock does.
-        stale: no data for more than three periods.
-        advice: what its source says of the failure, with what to do; may be empty.
-    """
-
-    origin: Origin
-    frame: Frame | None
-    failure: Frame | None
-    age: float
-    stale: bool
-    advice: str
-
-
-def blocks(running: Running) -> list[Block]:
-    """Every block that has given a frame, ordered as a person counts: press2 before press10."""
-    now = running.clock.wall()
-    latest, failures = dict(running.latest), dict(running.failures)
-    period_of, told = periods(running), reasons(running)
-    found = []
-    for origin in in_order({**latest, **failures}):
-        frame, failure = latest.get(origin), failures.get(origin)
-        age = max(0.0, now - frame.ts) if frame else 0.0
-        stale = frame is not None and is_stale(age, period_of(labels_of(origin)))
-        advice = "" if failure is None else advice_for(origin, told)
-        found.append(Block(origin, frame, failure, age, stale, advice))
-    return found
 
 
 def in_order(origins: Iterable[Origin]) -> list[Origin]:
