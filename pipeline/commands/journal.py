@@ -28,40 +28,30 @@ _DATABASE = "data.mdb"
 _RECEIVER = re.compile(r"(mqtts?|https?)://([^\s/@:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(/[^\s/]+)*")
 
 
-class _Time(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+def _time(text: str) -> float:
     """Seconds since 1970, from ISO 8601 text; without an offset it is this machine's local time."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return datetime.fromisoformat(str(value)).timestamp()
-        except ValueError:
-            self.fail(f"'{value}' is not a time; write it as 2026-11-20T06:00 or 2026-11-20T06:00:00Z", param, ctx)
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is not a time; write it as 2026-11-20T06:00 or 2026-11-20T06:00:00Z"
+        ) from None
 
 
-class _Age(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+def _duration(text: str) -> Duration:
     """A duration as in graph files."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
-        try:
-            return Duration.parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+    try:
+        return Duration.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
-class _Receiver(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+def _receiver(text: str) -> str:
     """Who a journal is for, in the words of its sink."""
-
-    name = "receiver"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not _RECEIVER.fullmatch(str(value)):
-            examples = "mqtts://host:8883, https://server:443, or of InfluxDB http://server:8086/org/bucket"
-            self.fail(f"'{value}' is not a receiver; write it as {examples}", param, ctx)
-        return str(value)
+    if not _RECEIVER.fullmatch(text):
+        examples = "mqtts://host:8883, https://server:443, or of InfluxDB http://server:8086/org/bucket"
+        raise click.BadParameter(f"'{text}' is not a receiver; write it as {examples}")
+    return text
 
 
 @click.group(name="journal")
@@ -155,8 +145,8 @@ def requeue(path: str, ids: tuple[int, ...]) -> None:
 
 @command.command(name="resend")
 @click.argument("path")
-@click.option("--from", "since", type=_Time(), required=True, help="Frames from this time on.")
-@click.option("--to", "until", type=_Time(), required=True, help="And before this time.")
+@click.option("--from", "since", type=_time, metavar="TIME", required=True, help="Frames from this time on.")
+@click.option("--to", "until", type=_time, metavar="TIME", required=True, help="And before this time.")
 @click.option("--plc", default="", help="Only of this PLC, as TENANT/PLC.")
 def resend(path: str, since: float, until: float, plc: str) -> None:
     """Send acknowledged frames again, which `keep_after_ack` has kept, marked as replayed.
@@ -176,7 +166,9 @@ def resend(path: str, since: float, until: float, plc: str) -> None:
 
 @command.command(name="prune")
 @click.argument("path")
-@click.option("--older-than", type=_Age(), help="Frames written longer ago, acknowledged or not: 7d.")
+@click.option(
+    "--older-than", type=_duration, metavar="DURATION", help="Frames written longer ago, acknowledged or not: 7d."
+)
 @click.option("--dead", is_flag=True, help="All dead letters.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def prune(path: str, older_than: Duration | None, dead: bool, yes: bool) -> None:
@@ -196,7 +188,7 @@ def prune(path: str, older_than: Duration | None, dead: bool, yes: bool) -> None
 
 @command.command(name="adopt")
 @click.argument("path")
-@click.argument("receiver", type=_Receiver())
+@click.argument("receiver", type=_receiver)
 def adopt(path: str, receiver: str) -> None:
     """Let a journal's frames go to another RECEIVER, named as in the refusal.
 
@@ -212,7 +204,11 @@ def adopt(path: str, receiver: str) -> None:
 @click.argument("queue", type=click.Path(path_type=Path))
 @click.argument("path")
 @click.option(
-    "--receiver", type=_Receiver(), required=True, help="Who they are for: mqtts://host:8883, or https://server:443."
+    "--receiver",
+    type=_receiver,
+    metavar="RECEIVER",
+    required=True,
+    help="Who they are for: mqtts://host:8883, or https://server:443.",
 )
 @click.option(
     "--topic", default="plc/{tenant_id}/{plc_id}", show_default=True, help="Where they go; of an http sink its path."

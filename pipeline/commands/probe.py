@@ -7,7 +7,8 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +122,10 @@ class _Probe:
         samples: list[Sample] = []
 
         async def main() -> None:
-            clock = Clock(asyncio.get_running_loop())
-            line = Line(clock, self._place, _RATE)
-            try:
-                self._size = size = await block_size(line, self._db, self._size)
-                async for sample in watch(line, clock, self._db, size, self._every):
+            async with self._looking() as look:
+                async for sample in look():
                     samples.append(sample)
                     del samples[:-_LONGEST]
-            finally:
-                line.close()
 
         with asyncio.Runner(loop_factory=new_loop()) as runner:
             runner.run(_for(seconds, main()))
@@ -142,21 +138,21 @@ class _Probe:
         from pipeline.probing.app import ProbeApp  # noqa: PLC0415 - only here is a terminal's library needed
 
         async def main() -> None:
-            clock = Clock(asyncio.get_running_loop())
-            line = Line(clock, self._place, _RATE)
-            try:
-                self._size = size = await block_size(line, self._db, self._size)
-                app = ProbeApp(
-                    f"DB{self._db} of {self._place}",
-                    lambda: watch(line, clock, self._db, size, self._every),
-                    self._save,
-                    seconds,
-                )
-                await app.run_async()
-            finally:
-                line.close()
+            async with self._looking() as look:
+                await ProbeApp(f"DB{self._db} of {self._place}", look, self._save, seconds).run_async()
 
         asyncio.run(main())
+
+    @contextlib.asynccontextmanager
+    async def _looking(self) -> AsyncIterator[Callable[[], AsyncIterator[Sample]]]:
+        """Looks at the block, on a connection of their own; its size is known then."""
+        clock = Clock(asyncio.get_running_loop())
+        line = Line(clock, self._place, _RATE)
+        try:
+            self._size = await block_size(line, self._db, self._size)
+            yield partial(watch, line, clock, self._db, self._size, self._every)
+        finally:
+            line.close()
 
     def export(self, fields: Sequence[Named], output: Path | None) -> str:
         """The text of a graph, or of its layouts alone."""
