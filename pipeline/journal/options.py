@@ -59,11 +59,7 @@ class JournalClaim(Claim):
 
 def same_receiver(one: str, other: str) -> bool:
     """Whether frames for one may go to the other: a broker is the same, encrypted or not."""
-    return _broker(one) == _broker(other)
-
-
-def _broker(receiver: str) -> str:
-    return "mqtt://" + receiver.removeprefix("mqtts://") if receiver.startswith("mqtts://") else receiver
+    return one.replace("mqtts://", "mqtt://", 1) == other.replace("mqtts://", "mqtt://", 1)
 
 
 class JournalOptions(Options):

@@ -104,21 +104,10 @@ def summary(path: str) -> Summary:
     with _reading(path) as (store, txn):
         state = store.state
         oldest = next(store.unacknowledged(txn), None)
-        aside = sorted(
-            entry.name
-            for entry in Path(path).iterdir()
-            if entry.is_dir() and entry.name.startswith(journal_folder.ASIDE)
-        )
-        return Summary(
-            path,
-            state.receiver,
-            state.frames,
-            state.bytes,
-            state.kept_bytes,
-            state.dead,
-            oldest[1].wall if oldest else None,
-            aside,
-        )
+        wall = oldest[1].wall if oldest else None
+        folders = (entry.name for entry in Path(path).iterdir() if entry.is_dir())
+        aside = sorted(name for name in folders if name.startswith(journal_folder.ASIDE))
+        return Summary(path, state.receiver, state.frames, state.bytes, state.kept_bytes, state.dead, wall, aside)
 
 
 def records(path: str, *, dead: bool = False, limit: int | None = None) -> Iterator[Entry]:

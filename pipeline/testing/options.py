@@ -68,17 +68,7 @@ class Given(Options):
     def check(self, scope: Scope) -> Iterator[Finding]:
         """Nothing given, two things at once, hexadecimal text that is none."""
         del scope
-        told = [
-            name
-            for name, there in (
-                ("values", self.values),
-                ("bytes", self.bytes),
-                ("cpu", self.cpu),
-                ("topic", self.topic),
-                ("fault", self.fault),
-            )
-            if there
-        ]
+        told = [name for name in ("values", "bytes", "cpu", "topic", "fault") if getattr(self, name)]
         if len(told) != 1:
             message = f"gives {' and '.join(told)}" if told else "gives nothing"
             hint = "write one of values, bytes, cpu, topic and fault for each entry"
