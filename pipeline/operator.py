@@ -564,7 +564,10 @@ class Context:
 
     @property
     def paused(self) -> bool:
-        """True while a sink behind this source asks for no more frames (`when_full: pause`): skip ticks, count them."""
+        """True while sinks ask for no more frames (`when_full: pause`).
+
+        Of a source: a sink behind it asks; it skips ticks and counts them. Of a transform: all its sources pause.
+        """
         return self.is_paused()
 
     def observable(self, run: Callable[[Emit], Awaitable[None]]) -> Observable[Frame]:

@@ -199,7 +199,9 @@ class Runtime:
         for node in self.graph.of(NodeKind.SINK):
             self._start_sink(node)
         for node in self.graph.of(NodeKind.TRANSFORM):
-            self._start_transform(node, node.operator.build(node.options, self._context(node)))
+            context, sources = self._context(node), self._sources_of(node)
+            context.is_paused = lambda sources=sources: all(map(self._pausing.get, sources))  # type: ignore[misc]
+            self._start_transform(node, node.operator.build(node.options, context))
         for node in self.graph.of(NodeKind.SOURCE):
             self._start_source(node)
 
@@ -225,12 +227,15 @@ class Runtime:
         self._contexts[name] = context
         return context
 
+    def _sources_of(self, node: Node) -> list[str]:
+        return [
+            source.name for source in self.graph.of(NodeKind.SOURCE) if node.name in self.graph.downstream(source.name)
+        ]
+
     def _start_sink(self, node: Node) -> None:
         context = self._context(node)
         self.actors[node.name] = context.actor
-        sources = [
-            source.name for source in self.graph.of(NodeKind.SOURCE) if node.name in self.graph.downstream(source.name)
-        ]
+        sources = self._sources_of(node)
 
         def pause(on: bool) -> None:
             for name in sources:

@@ -2,6 +2,7 @@
 
 A heartbeat frame `{"heartbeat": 1}` follows every `every`; while a block's reads fail, the failure frame is repeated in
 its place. The first failure passes at once, further ones of the same reason wait for the period. Data passes untouched.
+While a full journal has the sources pause, nobody asks whether they live: there is no heartbeat.
 
 Ordering: frames keep theirs; heartbeats come between them. Delivery: nothing is held back but repeated failures.
 Memory: one entry per block. Disconnects: a block that has never been seen has no heartbeat.
@@ -51,8 +52,9 @@ def heartbeat(options: Heartbeat, context: Context) -> Transform:
                 observer.on_next(frame)
 
             def tick(_: int) -> None:
-                if context.clock.monotonic() - began < options.every / 2:
-                    return  # the common tick of this period came right after the subscription
+                # The common tick of this period may come right after the subscription.
+                if context.paused or context.clock.monotonic() - began < options.every / 2:
+                    return
                 now = context.clock.wall()
                 for origin, failure in failing.items():
                     ts = origin.moments.at(now)

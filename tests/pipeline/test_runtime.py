@@ -368,7 +368,7 @@ def test_a_sink_that_does_not_end_is_cut_off_within_the_grace() -> None:
 
 
 def test_a_pausing_sink_reaches_only_the_sources_before_it() -> None:
-    """`pause` shows at the sources that lead to the sink, and ends."""
+    """`pause` shows at the sources that lead to the sink and where all frames are theirs, and ends."""
 
     async def main(loop: VirtualLoop) -> list[tuple[str, bool]]:
         seen: list[tuple[str, bool]] = []
@@ -381,10 +381,18 @@ def test_a_pausing_sink_reaches_only_the_sources_before_it() -> None:
 
             return build
 
+        def build_transform(name: str) -> Any:
+            def build(_: Any, context: Context) -> Any:
+                contexts[name] = context
+                return lambda frames: frames
+
+            return build
+
         def build_sink(_: Any, context: Context) -> Any:
             async def run(mailbox: Mailbox) -> None:
                 context.pause(True)
                 seen.extend((name, contexts[name].part("one").paused) for name in ("near", "far"))
+                seen.extend((name, contexts[name].paused) for name in ("of near", "of both"))
                 context.pause(False)
                 seen.append(("near", contexts["near"].part("one").paused))
                 await mailbox.consume(lambda _: None)
@@ -394,13 +402,15 @@ def test_a_pausing_sink_reaches_only_the_sources_before_it() -> None:
         graph = make_graph(
             node(NodeKind.SOURCE, "near", build_source("near")),
             node(NodeKind.SOURCE, "far", build_source("far")),
-            node(NodeKind.SINK, "sink", build_sink, "near"),
-            node(NodeKind.SINK, "other", collector([]), "far"),
+            node(NodeKind.TRANSFORM, "of near", build_transform("of near"), "near"),
+            node(NodeKind.TRANSFORM, "of both", build_transform("of both"), "near", "far"),
+            node(NodeKind.SINK, "sink", build_sink, "of near"),
+            node(NodeKind.SINK, "other", collector([]), "of both"),
         )
         await run_graph(loop, graph, 2)
         return seen
 
-    assert run_virtual(main) == [("near", True), ("far", False), ("near", False)]
+    assert run_virtual(main) == [("near", True), ("far", False), ("of near", True), ("of both", False), ("near", False)]
 
 
 def test_stopping_while_a_service_starts_is_possible() -> None:

@@ -106,6 +106,24 @@ def test_a_beat_and_a_reading_of_one_millisecond_stay_two() -> None:
     assert len({round(ts * 1000) for ts in times}) == len(times) == 7
 
 
+def test_while_the_sources_pause_nothing_beats() -> None:
+    """A full journal with `when_full: pause` is not filled further by heartbeats and repeated failures."""
+
+    async def main(loop: VirtualLoop) -> list[float]:
+        context = make_context(loop, kind=NodeKind.TRANSFORM)
+        context.is_paused = lambda: 45 < loop.time() < 95
+        frames: Subject[Frame] = Subject()
+        seen: list[float] = []
+        frames.pipe(heartbeat.build(Heartbeat(every=Duration(30)), context)).subscribe(
+            lambda _: seen.append(loop.time())
+        )
+        frames.on_next(data(PRESS))
+        await asyncio.sleep(125)
+        return seen
+
+    assert run_virtual(main) == [0, 30, 120]
+
+
 def test_two_subscriptions_keep_their_own_state() -> None:
     """State is made on subscribe: a second subscriber doesn't inherit the first one's blocks."""
 
