@@ -61,13 +61,16 @@ def check(folder: Path, *, thorough: bool = True) -> str:
         return ""
     if code is None:
         raise TimeoutError(f"the disk is too slow: reading the journal took more than {_seconds(size):.0f} s")
-    if code == _UNREADABLE or code in _KILLED:
-        raise OSError(output or f"who read it was ended by signal {-code}")
+    _raise_unfinished(code, output)
     return output if code == _DAMAGED and output else f"reading it ended with code {code}"
 
 
 def salvage(source: Path, target: Path) -> int:
-    """Copy what can be read of the journal in `source` into a new one in `target`; the records that were saved."""
+    """Copy what can be read of the journal in `source` into a new one in `target`; the records that were saved.
+
+    Raises:
+        OSError: it is not all that can be read: the disk is full, or who copied it was killed.
+    """
     data = source / "data.mdb"
     if not data.is_file():
         return 0
@@ -75,7 +78,8 @@ def salvage(source: Path, target: Path) -> int:
     target.mkdir(parents=True, exist_ok=True)
     code, _ = _child("walk", str(source), str(target), size=size)
     if code != _ENDED_WELL:
-        _child("search", str(source), str(target), size=size)
+        code, output = _child("search", str(source), str(target), size=size)
+        _raise_unfinished(code, output)
     try:
         store = Store(target)
     except lmdb.Error:
@@ -83,6 +87,12 @@ def salvage(source: Path, target: Path) -> int:
     store.sync()
     store.close()
     return store.state.frames
+
+
+def _raise_unfinished(code: int | None, output: str) -> None:
+    """Raise OSError where it was not the file that ended a child."""
+    if code is not None and code in {_UNREADABLE, *_KILLED}:
+        raise OSError(output or f"who read it was ended by signal {-code}")
 
 
 def _seconds(size: int) -> float:

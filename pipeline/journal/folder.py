@@ -201,10 +201,11 @@ def copy(store: Store, folder: Path, wall: float) -> str:
 
 
 def _replace(folder: Path, wall: float, wrong: str, found: list[str], expected: int | None) -> None:
-    """Move a damaged file aside and take over what can be read of it."""
-    aside = _aside(folder, wall, "damaged")
+    """Take over what can be read of a damaged file, then move it aside: until then it stays where it is looked for."""
+    (folder / "lock.mdb").unlink(missing_ok=True)  # may be what can't be read
     with _rescue(folder) as rescue:
-        saved = journal_check.salvage(aside, rescue)
+        saved = journal_check.salvage(folder, rescue)
+        aside = _aside(folder, wall, "damaged")
     lost = "how many are lost can't be told" if expected is None else f"{max(0, expected - saved)} are lost"
     found.append(f"the journal was damaged ({wrong}); it was moved to {aside}, {saved} frames were saved, {lost}")
 

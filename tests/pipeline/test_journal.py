@@ -355,6 +355,40 @@ def test_a_large_damaged_file_is_saved_as_far_as_it_can_be_read(folder, tmp_path
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("step", "answer", "words"),
+    [
+        ("walk", KeyboardInterrupt("stop"), "stop"),
+        ("search", (-signal.SIGKILL, ""), "ended by signal 9"),
+        ("search", (4, "mdb_put: No space left on device"), "disk full"),
+    ],
+)
+def test_what_keeps_a_damaged_file_from_being_saved_costs_nothing(folder, monkeypatch, step, answer, words):
+    """It stays in its place until all that can be read of it is in the new one."""
+    journal = opened(folder)
+    for start in range(0, 3000, 100):
+        write(journal, range(start, start + 100))
+    journal.close(1.0)
+    with (folder / "data.mdb").open("r+b") as data:
+        data.truncate((folder / "data.mdb").stat().st_size * 2 // 3)
+    child = journal_check._child
+
+    def interrupted(action, *folders, size):
+        if action == step and isinstance(answer, BaseException):
+            raise answer
+        return answer if action == step else child(action, *folders, size=size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_check, "_child", interrupted)
+        with pytest.raises((JournalUnwritable, KeyboardInterrupt), match=words):
+            opened(folder)
+    assert not (folder / "salvage").exists()
+    journal = opened(folder)
+    assert "damaged" in journal.found[0]
+    assert len(ordinals(journal)) >= 1000
+    journal.close(1.0)
+
+
 def test_counters_of_another_encoding_are_damage(tmp_path):
     """A receiver's name that is not UTF-8: the file is replaced, what can be read of it is saved."""
     journal = Journal(JournalOptions(path=str(tmp_path)), WALL)
