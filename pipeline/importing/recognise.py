@@ -18,7 +18,9 @@ __all__ = ["is_configuration", "read_file"]
 
 _LARGEST = 16 << 20
 _SOURCE = re.compile(r"(?im)^[^\S\n]*(DATA_BLOCK|TYPE|FUNCTION_BLOCK|FUNCTION|ORGANIZATION_BLOCK)\b")
-_SYMBOL = re.compile(r'^[^\n]*[,;\t][^\S\t]*"?(%|[MIQEATCZ][BWD]?\s*\d|P[IQEA]|CONSTANT|(DB|FB|FC|OB|UDT|SF[BC]|VAT)\s*\d)')
+_SYMBOL = re.compile(
+    r'^[^\n]*[,;\t][^\S\t]*"?(%|[MIQEATCZ][BWD]?\s*\d|P[IQEA]|CONSTANT|(DB|FB|FC|OB|UDT|SF[BC]|VAT)\s*\d)'
+)
 _KNOWN = (
     "sources of TIA Portal (.db, .udt, .scl) and STEP 7 (.awl), tag tables (.xml, .csv, .sdf, .asc), "
     "Kepware's .csv, Node-RED's .json, the first agent's config.yaml"
