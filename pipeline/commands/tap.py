@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote
 
 import click
@@ -17,7 +17,7 @@ from pipeline.errors import UsageError, nearest
 from pipeline.expression import OF_FRAME, Expression
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.table import Table
-from pipeline.terminal.remote import find
+from pipeline.terminal.remote import Remote, find
 
 __all__ = ["command"]
 
@@ -62,21 +62,31 @@ def command(*, where: str, node: str, condition: str | None, form: str, count: i
     except ValueError as error:
         raise UsageError(f"--filter: {error}") from error
     try:
-        _show(remote.lines(f"/api/tap/{quote(node, safe='')}"), expression, _writer(form), count)
+        _show(_frames(remote, node), expression, _writer(form), count)
     except KeyboardInterrupt:
         return
 
 
-def _show(lines: Iterable[bytes], expression: Expression | None, write: Write, count: int | None) -> None:
+def _frames(remote: Remote, node: str) -> Iterator[tuple[bytes, Frame]]:
+    """The lines that come, each with the frame that it is; how many were lost is told."""
     origins: dict[object, Origin] = {}
-    checked = expression is None
-    shown = 0
-    for line in lines:
+    for line in remote.lines(f"/api/tap/{quote(node, safe='')}"):
         if line.startswith(b'{"lost":'):
             lost = json.loads(line)["lost"]
             click.echo(f"warning: {lost} frames were not shown, since this reader was too slow", err=True)
             continue
-        _, frame = decode(line, origins)
+        try:
+            yield line, decode(line, origins)[1]
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"what answers at {remote.url} is no pipeline: {error}") from error
+
+
+def _show(
+    frames: Iterable[tuple[bytes, Frame]], expression: Expression | None, write: Write, count: int | None
+) -> None:
+    checked = expression is None
+    shown = 0
+    for line, frame in frames:
         if expression is not None:
             if not checked and frame.kind is Kind.DATA:
                 checked = True

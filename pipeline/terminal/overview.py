@@ -106,7 +106,7 @@ class Watcher:
             graph = _graph(self._remote.get("/api/graph"))
             lasts = _lasts(self._remote.get("/api/last"))
             series = _series(self._remote.get(f"/metrics?{asked}").decode())
-        except (ValueError, msgspec.MsgspecError) as error:
+        except ValueError as error:
             raise UsageError(f"what answers at {self._remote.url} is no pipeline: {error}") from error
         self._remember(graph, series)
         blocks = [self._block(last, graph, series) for last in lasts]

@@ -8,7 +8,7 @@ from pipeline.actor import State
 from pipeline.errors import UsageError
 from pipeline.operator import NodeKind
 from pipeline.terminal.overview import Watcher
-from pipeline.terminal.remote import find
+from pipeline.terminal.remote import Remote, find
 from tests.parts.engine import data
 from tests.parts.web import NOW
 
@@ -98,6 +98,14 @@ def test_what_is_no_pipeline_is_told(served, monkeypatch):
     monkeypatch.setattr(remote, "get", lambda _: b"<html>")
     with pytest.raises(UsageError, match="is no pipeline"):
         Watcher(remote).look()
+
+
+def test_what_tells_no_frames_is_told(served, monkeypatch, run):
+    """Some other server that answers to `tap`."""
+    monkeypatch.setattr(Remote, "lines", lambda *_: iter([b"<html>"]))
+    code, out, err = run("tap", served.url, "press")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert f"what answers at {served.url} is no pipeline: " in err
 
 
 def test_a_fleet_is_there_as_a_whole_and_by_plc(served):
