@@ -23,7 +23,13 @@ __all__ = ["command"]
 @click.option(
     "--listen", default="127.0.0.1", show_default=True, help="Address to listen on; who reaches it may write."
 )
-@click.option("--port", default=1102, show_default=True, help="TCP port; a real PLC's 102 needs root.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=1102,
+    show_default=True,
+    help="TCP port; a real PLC's 102 needs root.",
+)
 @click.option(
     "--pdu", type=click.IntRange(112, 960), default=480, show_default=True, help="Longest PDU that it grants."
 )
