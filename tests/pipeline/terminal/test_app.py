@@ -26,6 +26,7 @@ def play(script, served, size=(140, 40)):
         app.remote = remote
         async with app.run_test(size=size) as pilot:
             await script(app, pilot)
+            app.workers.cancel_all()  # as where it is quit: a look that comes now would find no screen
 
     asyncio.run(main())
 
