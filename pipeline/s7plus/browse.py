@@ -133,7 +133,7 @@ def symbol_report(found: Listing) -> list[str]:
         note = each.comment if each.readable else "has no value here"
         lines.append(f"  {each.symbol:<{width}}  {each.type:<{kinds}}  {note}".rstrip())
     lines += [f"no value to read: {name} (load memory only, or not accessible from HMI)" for name in found.locked]
-    return lines
+    return [_line(line) for line in lines]
 
 
 def symbol_graph(found: Listing, options: Sequence[str] = (), name: str = "new") -> str:
@@ -200,4 +200,9 @@ def _reads(found: Listing, tags: Sequence[Listed]) -> Iterator[str]:
 
 def _comment(each: Listed) -> str:
     text = f"{each.symbol}: {each.type}{'' if each.readable else ', has no value here'}"
-    return f"{text}, {each.comment}" if each.comment else text
+    return _line(f"{text}, {each.comment}" if each.comment else text)
+
+
+def _line(text: str) -> str:
+    """A text in one line that no terminal obeys; a CPU's names may have any letters."""
+    return text if text.isprintable() else repr(text)[1:-1]

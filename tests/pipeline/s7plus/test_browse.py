@@ -108,6 +108,18 @@ def test_tags_whose_names_become_one_are_all_in_the_graph(run, plc, tmp_path):
     assert sorted(found.values()) == sorted(plc.tags)
 
 
+def test_names_of_a_program_stay_within_their_line(run, plc, tmp_path):
+    """Whatever letters a CPU puts into them: they add no line to a file, and nothing that a terminal obeys."""
+    plc.tags = {"tag\n  x: 1": "BOOL"}
+    plc.download({"DB\nevil: 1": (7, {"a\nb: 2\x1b[2J": "REAL"})})
+    path = tmp_path / "press.yaml"
+    code, out, _ = run(plc.where, "-o", path)
+    assert (code, len(out.splitlines()), "\x1b" in out) == (0, 3, False)
+    found = load(path, {}).nodes["plc"].options
+    assert [block.symbol for block in found.blocks] == ["DB\nevil: 1"]
+    assert list(found.tags.values()) == ["tag\n  x: 1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
