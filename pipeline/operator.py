@@ -451,8 +451,11 @@ def service(build: Callable[[OptionsT, Context], RunService]) -> Operator[Option
 
 
 def _register(kind: NodeKind, build: Callable[[OptionsT, Context], Any]) -> Operator[OptionsT]:
-    options = next(iter(get_type_hints(build).values()))
-    return Operator(kind=kind, name=build.__module__.rpartition(".")[2], options=options, build=build)
+    name = build.__module__.rpartition(".")[2]
+    options = next(iter(get_type_hints(build).values()), None)
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        raise TypeError(f"operator '{name}': annotate the first parameter of {build.__name__}() with its `Options`")
+    return Operator(kind=kind, name=name, options=options, build=build)
 
 
 @cache

@@ -119,6 +119,16 @@ def install(monkeypatch) -> Iterator[Callable[[str, str], None]]:
     contract._locations.cache_clear()
 
 
+def test_an_operator_whose_options_are_unknown_says_what_to_write():
+    """To its author, when it is imported."""
+
+    def build(options, context):
+        """Without annotations."""
+
+    with pytest.raises(TypeError, match="annotate the first parameter of build"):
+        contract.transform(build)
+
+
 def test_operators_of_other_packages_stay_out_of_what_is_the_projects(install):
     """Who has them installed has them in the schema; the one that is committed doesn't change with them."""
     install("sinks.own_sink", "operators.sinks.stdout:stdout")
