@@ -207,7 +207,7 @@ class Lifetime:
         """What follows a graph that has failed for good; that error is raised where nothing can."""
         successor = self._unless_stopping(successor)
         if successor is not None:
-            self._log.error("the former graph did not end well", error=str(error))
+            self._log.error("the former graph did not end well", error=str(error), exc_info=error)
             return successor
         trial = not self._stopping and self._clock.loop.time() < self._trial_until
         if trial and isinstance(error, JournalLocked):
