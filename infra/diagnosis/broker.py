@@ -32,9 +32,10 @@ def examine(platform: Platform) -> Iterator[Finding]:
     start = time.monotonic()
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         advice = "correct MQTT_BROKER in infra/.env, or the name server"
-        yield Finding("broker", "name", PROBLEM, f"'{host}' can't be resolved: {error.strerror}", advice)
+        reason = getattr(error, "strerror", "it is no name")
+        yield Finding("broker", "name", PROBLEM, f"'{host}' can't be resolved: {reason}", advice)
         return
     yield Finding("broker", "name", GOOD, f"{host} is {address}", "", time.monotonic() - start)
     start = time.monotonic()

@@ -59,11 +59,18 @@ class Api:
         """Nothing is asked yet.
 
         Raises:
-            InfluxError: no http:// or https:// address, or one with a password in it.
+            InfluxError: no http:// or https:// address, or one with a password in it; a token that can't be sent.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
-            raise InfluxError(f"INFLUX_URL is '{parts.scheme}://…'; write http://HOST:8086, without user and password")
+        try:
+            parts = urlsplit(url)
+            good = bool((parts.hostname or "").encode("idna")) and not parts.username
+        except ValueError:
+            good = False
+        scheme = url.partition("://")[0].lower() if "://" in url else ""
+        if not good or scheme not in {"http", "https"}:
+            raise InfluxError(f"INFLUX_URL is '{scheme}://…'; write http://HOST:8086, without user and password")
+        if not (token.isascii() and token.isprintable()):
+            raise InfluxError("the token for InfluxDB has a letter that no token has; was its file or line damaged?")
         self.url = url.rstrip("/")
         self._token = token
 
