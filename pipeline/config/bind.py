@@ -39,12 +39,16 @@ from pipeline.files import check_file
 from pipeline.operator import Options
 from pipeline.units import Secret, Topic
 
-__all__ = ["FAILED", "Binder", "Failed", "OptionPath", "Report", "fields", "nested"]
+__all__ = ["FAILED", "Binder", "Failed", "OptionPath", "Report", "fields", "nested", "nobody"]
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 OptionPath = tuple[str | int, ...]
 Report = Callable[[Value, OptionPath, str, str, Severity], None]
 """Told of a mistake: the value (for its place), the option's path, the message, the hint, the severity."""
+
+
+def nobody(*_: object) -> None:
+    """The `Report` of mistakes that have been told, or of what nobody has written."""
 
 
 class Failed(enum.Enum):
@@ -62,7 +66,7 @@ class Binder:
     def __init__(
         self,
         environ: Mapping[str, str],
-        report: Report,
+        report: Report = nobody,
         *,
         need_variables: bool | str = True,
         reading: Reading | None = None,
@@ -176,7 +180,7 @@ class Binder:
         """Any value of the type in place of missing variables, so that the options around can be checked."""
         for text in texts(hint, self._reading):
             environ = {**self._environ, **dict.fromkeys(missing, text)}
-            result = Binder(environ, _nobody).value(hint, value, path)
+            result = Binder(environ).value(hint, value, path)
             if result is not FAILED:
                 self.stand_ins.append(path)
                 return result
@@ -188,7 +192,7 @@ class Binder:
             return FAILED
         found = otherwise if self._reading is Reading.OTHER else FAILED
         if found is FAILED and (instead := sample(hint, self._reading, _fits)) is not None:
-            found = Binder({}, _nobody).value(hint, instead, path)
+            found = Binder({}).value(hint, instead, path)
         found = otherwise if found is FAILED else found
         if found is not FAILED:
             self.stand_ins.append(path)
@@ -345,11 +349,7 @@ def fields(cls: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
 
 
 def _fits(hint: Any, value: Value) -> bool:
-    return Binder({}, _nobody).value(hint, value) is not FAILED
-
-
-def _nobody(*_: object) -> None:
-    """Told of mistakes of what nobody has written."""
+    return Binder({}).value(hint, value) is not FAILED
 
 
 def nested(value: Any, path: OptionPath = ()) -> Iterator[tuple[OptionPath, Options]]:

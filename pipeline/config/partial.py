@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from pipeline.config.bind import FAILED, Binder, Failed, OptionPath, Report
+from pipeline.config.bind import FAILED, Binder, Failed, OptionPath, Report, nobody
 from pipeline.config.document import Record, Scalar, Value
 from pipeline.config.stand_ins import Reading
 from pipeline.errors import Severity
@@ -57,7 +57,7 @@ def bind_in_readings(
     """
     found: list[Bound[OptionsT]] = []
     for reading in Reading:
-        binder = Binder(environ, _nobody if found else report, need_variables=need_variables, reading=reading)
+        binder = Binder(environ, nobody if found else report, need_variables=need_variables, reading=reading)
         bound = binder.options(cls, value, also=also) if isinstance(value, Record) else binder.value(cls, value)
         found.append(Bound(None if isinstance(bound, Failed) else bound, tuple(binder.stand_ins), binder.vague))
         if not binder.stand_ins:
@@ -68,10 +68,6 @@ def bind_in_readings(
 def lacks(stand_ins: Iterable[OptionPath], path: OptionPath) -> bool:
     """Whether an option, one within it or one around it, the whole apart, is among those whose values stand in."""
     return any(lacking == path[: len(lacking)] or (path and lacking[: len(path)] == path) for lacking in stand_ins)
-
-
-def _nobody(*_: object) -> None:
-    """Told of mistakes that have been told."""
 
 
 def bind_readable(
