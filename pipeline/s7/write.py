@@ -94,10 +94,11 @@ def writes(extent: Extent, data: bytes, pdu: int) -> list[Write]:
 
 def refused_write(code: int) -> Refused:
     """The refusal of a write by return or header code, with what to change in the target."""
+    known = refused(code)
     if code not in _REFUSALS:
-        return refused(code)
+        return known
     reason, advice = _REFUSALS[code]
-    return Refused(reason, f"code 0x{code:02X}", advice)
+    return Refused(reason, known.detail, advice)
 
 
 def _write(extent: Extent, at: int, data: bytes) -> Write:
