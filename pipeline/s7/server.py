@@ -19,7 +19,7 @@ from typing import cast
 from snap7.datatypes import S7Area
 from snap7.type import SrvArea
 
-from pipeline.s7.simulated_cpu import Occupancy, Parts, SimulatedCpu
+from pipeline.s7.simulated_cpu import Parts, SimulatedCpu
 from pipeline.s7.wire import data_frame, tpkt
 
 __all__ = ["Connection", "Item", "PlcServer", "items_of"]
@@ -108,7 +108,7 @@ class PlcServer:
         self.reads = 0
         self.connections: set[Connection] = set()
         self.violations: list[str] = []
-        self._rest = SimulatedCpu(self._occupancy)
+        self._rest = SimulatedCpu(self)
         self._listener: asyncio.Server | None = None
 
     def register(self, number: int, memory: bytearray, area: S7Area = S7Area.DB) -> None:
@@ -199,11 +199,6 @@ class PlcServer:
             return connection.parts.next(pdu[4:6], connection.pdu)
         reply: bytes | None = self._rest._process_request(pdu, connection.peer)  # noqa: SLF001 - needs no socket
         return connection.parts.first(reply, connection.pdu) if reply and reply[1] == USERDATA else reply
-
-    def _occupancy(self) -> Occupancy:
-        kinds = [connection.tsap[:1] for connection in self.connections]
-        pg, op = kinds.count(b"\x01"), kinds.count(b"\x02")
-        return Occupancy(pdu=self.pdu, most=self.max_clients, pg=pg, op=op, others=len(kinds) - pg - op)
 
     @staticmethod
     def _fits(item: Item, memory: bytearray) -> bool:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from snap7.server import Server
 
-__all__ = ["Occupancy", "Parts", "SimulatedCpu"]
+if TYPE_CHECKING:
+    from pipeline.s7.server import PlcServer
+
+__all__ = ["Parts", "SimulatedCpu"]
 
 _ORDER_NUMBER = b"6ES7 315-2EH14-0AB0 "
 _NAMES = {
@@ -29,40 +32,21 @@ _DATA_AT = 10 + _PARAMETERS + 4
 _RECORD = 40
 
 
-@dataclass(frozen=True)
-class Occupancy:
-    """How a PLC's connections are used.
-
-    Attributes:
-        pdu: longest PDU that it grants, bytes.
-        most: connections that it holds at once.
-        pg: those taken by programming devices.
-        op: those taken by panels.
-        others: all others.
-    """
-
-    pdu: int
-    most: int
-    pg: int
-    op: int
-    others: int
-
-
 class SimulatedCpu(Server):
     """Answers to questions about a CPU. `mode` is its operating mode: 8 is RUN, 4 STOP."""
 
-    def __init__(self, occupancy: Callable[[], Occupancy]) -> None:
+    def __init__(self, plc: PlcServer) -> None:
         super().__init__(log=False)
         self.mode = 8
-        self._occupancy = occupancy
+        self._plc = plc
 
     def _get_szl_data(self, szl_id: int, szl_index: int) -> bytes | None:
-        used = self._occupancy()
+        plc = self._plc
         lists: dict[tuple[int, int], Callable[[], list[bytes]]] = {
             (0x0011, 0): _identification,
             (0x001C, 0): _names,
-            (0x0131, 1): lambda: [struct.pack(">HHHII26x", 1, used.pdu, used.most, 12_000_000, 187_500)],
-            (0x0132, 1): lambda: [_connections(used)],
+            (0x0131, 1): lambda: [struct.pack(">HHHII26x", 1, plc.pdu, plc.max_clients, 12_000_000, 187_500)],
+            (0x0132, 1): lambda: [_connections(plc)],
             (0x0232, 4): lambda: [struct.pack(">6H28x", 4, 1, 0, 1, 2, 0)],
             (0x0424, 0): lambda: [struct.pack(">HBB16x", 0x5144, 0xFF, self.mode)],
         }
@@ -82,10 +66,12 @@ def _names() -> list[bytes]:
     return [struct.pack(">H32s", index, _NAMES.get(index, b"")) for index in _NAMED]
 
 
-def _connections(used: Occupancy) -> bytes:
-    free = used.most - used.pg - used.op - used.others
-    words = struct.pack(">10H", 1, 0, 0, used.pg, used.op, 0, 0, free, 0, 20)
-    return words.ljust(_RECORD - 5, b"\0") + struct.pack(">BHH", 0, used.others, 0)
+def _connections(plc: PlcServer) -> bytes:
+    """Those of programming devices and panels by their TSAPs, all others, and how many are free."""
+    kinds = [connection.tsap[:1] for connection in plc.connections]
+    pg, op = kinds.count(b"\x01"), kinds.count(b"\x02")
+    words = struct.pack(">10H", 1, 0, 0, pg, op, 0, 0, plc.max_clients - len(kinds), 0, 20)
+    return words.ljust(_RECORD - 5, b"\0") + struct.pack(">BHH", 0, len(kinds) - pg - op, 0)
 
 
 class Parts:
