@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import defaultdict
 from contextlib import suppress
+from unittest.mock import Mock
 
 import lmdb
 import msgspec
@@ -566,10 +567,8 @@ def test_a_full_disk_is_survived_and_said(tmp_path, monkeypatch, interval, conne
         if connected:
             receiver.connect(delivery)
 
-        def full(*_, **__):
-            raise lmdb.DiskError("mdb_txn_commit: No space left on device")
-
-        monkeypatch.setattr(Store, "append", full)
+        full = lmdb.DiskError("mdb_txn_commit: No space left on device")
+        monkeypatch.setattr(Store, "append", Mock(side_effect=full))
         await produce(delivery, 20)
         assert actor.state is State.DEGRADED
         assert "disk full" in actor.reason
@@ -601,9 +600,7 @@ def test_a_full_disk_does_not_hide_that_the_receiver_is_away(tmp_path, monkeypat
         actor = delivery._context.actor
         await delivery.open()
         delivery.tell(state, reason)
-        monkeypatch.setattr(
-            Store, "append", lambda *_, **__: (_ for _ in ()).throw(lmdb.DiskError("No space left on device"))
-        )
+        monkeypatch.setattr(Store, "append", Mock(side_effect=lmdb.DiskError("No space left on device")))
         await produce(delivery, 20)
         assert (actor.state, actor.reason.startswith(reason), "disk full" in actor.reason) == (state, True, True)
         delivery.tell(State.BACKING_OFF, "timeout: no answer")
@@ -647,7 +644,7 @@ def test_the_headroom_ends_where_the_disk_does(tmp_path, monkeypatch):
 def test_a_disk_that_stays_full_ends_in_the_policy_and_an_honest_count(tmp_path, monkeypatch, when_full):
     """Memory is bounded too: what it can't hold is counted, and what could not be made safe is the return of close."""
     monkeypatch.setattr("pipeline.delivery.commits.MEMORY_LIMIT", 400_000)
-    monkeypatch.setattr(Store, "append", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(Store, "append", Mock(side_effect=OSError(28, "No space left on device")))
 
     async def main(loop):
         delivery = make_delivery(loop, tmp_path / "j", when_full=when_full)
@@ -1070,7 +1067,7 @@ def test_dead_letters_that_a_failing_disk_keeps_are_said_to_be_both(tmp_path, mo
         await until(lambda: delivery.commits.state.dead == 3 and not delivery.unacknowledged)
         with monkeypatch.context() as patched:
             full = lmdb.DiskError("mdb_put: No space left on device")
-            patched.setattr(Store, "forget", lambda *_: (_ for _ in ()).throw(full))
+            patched.setattr(Store, "forget", Mock(side_effect=full))
             with pytest.raises(JournalError, match="sent again, but also kept as dead letters: disk full"):
                 await delivery.letters.requeue()
         await until(lambda: delivery.commits.state.dead == 6)

@@ -720,7 +720,7 @@ def test_a_failing_disk_is_an_answer_and_reading_goes_on(folder, monkeypatch, er
     write(journal, range(5))
     work = Work(age=2.0, wall=WALL, next=10, puts=[record(n) for n in range(5, 10)], done=[0], read=(0, float("inf")))
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "append", lambda *_, **__: (_ for _ in ()).throw(error))
+        patch.setattr(Store, "append", Mock(side_effect=error))
         outcome = journal.round(work)
     assert outcome.unwritten
     assert words in explain(outcome.error, folder)
