@@ -141,7 +141,7 @@ def open_store(folder: Path, max_size: int, wall: float, found: list[str]) -> tu
         The open file, and how many frames were in it before and are lost, as far as that is known.
 
     Raises:
-        JournalUnwritable: the file can't be opened for writing.
+        JournalUnwritable: the file can't be opened for writing, or not all of a damaged one be saved now.
     """
     expected = Tally(folder).read()
     try:
