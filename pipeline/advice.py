@@ -79,7 +79,6 @@ ADVICE: Mapping[str, Mapping[str, str]] = {
         "poison: a payload was refused": "the frame is a dead letter: look at it by `journal show --dead`",
         "poison: the broker refused a topic": "let the broker's ACL allow the topic, then `journal requeue`",
         "protocol: a topic alias was refused": _SERVER_LOG,
-        "protocol: the broker speaks neither MQTT 5 nor 3.1.1": _PROTOCOL,
         "status topic: the broker refuses the last will's payload": "let the broker allow the status message, or set "
         "`status_topic` to an empty text",
         "status topic: the last will is too large for the broker": "set `status_topic` to an empty text, or raise the "
