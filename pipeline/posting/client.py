@@ -89,7 +89,7 @@ class Access:
 
     Attributes:
         url: where to post.
-        headers: sent with each request, secrets among them.
+        headers: sent with each request, secrets among them; LinkError where one can't be.
         tls: for https.
         connections: how many at most.
         timeout: seconds for a request, from the connection to the end of its answer.
@@ -103,6 +103,17 @@ class Access:
     timeout: float
     wall: Callable[[], float]
 
+    def __post_init__(self) -> None:
+        try:
+            "".join(self.headers.values()).encode("latin-1")
+        except UnicodeEncodeError:
+            raise _unfit() from None
+
+
+def _unfit() -> LinkError:
+    """What is said of headers; an error's own words would show the value, which may be a secret."""
+    return LinkError("headers", "one has characters that HTTP does not allow", "correct token or headers")
+
 
 class Client:
     """Some connections to one server."""
@@ -110,7 +121,7 @@ class Client:
     def __init__(self, access: Access) -> None:
         """Prepare; connections are opened by the first requests."""
         self._access = access
-        self._headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in access.headers.items()]
+        self._headers = [(name.encode(), value.encode("latin-1")) for name, value in access.headers.items()]
         self._answered = False
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=access.tls,
@@ -147,9 +158,7 @@ class Client:
             async with asyncio.timeout(self._access.timeout):
                 return await work
         except httpcore.LocalProtocolError:
-            # The error's own words would show the value, which may be a secret.
-            detail = "one has characters that HTTP does not allow"
-            raise LinkError("headers", detail, "correct token or headers") from None
+            raise _unfit() from None
         except (
             TimeoutError,
             OSError,

@@ -1,8 +1,9 @@
-"""Addresses of the web: which can be posted to."""
+"""Addresses of the web: which can be posted to, and with what."""
 
 import pytest
 
-from pipeline.posting.client import Url
+from pipeline.errors import LinkError
+from pipeline.posting.client import Access, Client, Url
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64, "h;x", "h%20x"])
@@ -26,3 +27,18 @@ def test_an_address_names_its_server(text, server):
     """With the port that is meant, and no query."""
     assert Url.parse(text).server == server
     assert "token" not in str(Url.parse(text))
+
+
+def test_a_token_with_letters_that_no_header_has_is_said_and_not_sent_as_another():
+    """The server would refuse what was made of it, and nobody would see why; it is not shown."""
+
+    def client(token):
+        url = Url.parse("https://server/in")
+        headers = {"Authorization": f"Bearer {token}"}
+        return Client(Access(url=url, headers=headers, tls=None, connections=1, timeout=1.0, wall=lambda: 0.0))
+
+    assert client("señha")._headers == [(b"Authorization", b"Bearer se\xf1ha")]
+    with pytest.raises(LinkError, match="headers: one has characters that HTTP does not allow; correct") as caught:
+        client("tok€n")
+    assert "€" not in str(caught.value)
+    assert caught.value.__cause__ is None
