@@ -161,7 +161,6 @@ def test_check_fix_mends_tabs_and_keeps_line_ends(tmp_path: Path, capsys: pytest
         (["run"], 1, "Missing argument 'FILE'"),
         (["x" * 300], 1, "can't be read: File name too long"),
         (["check", "x" * 300], 1, "can't be read: File name too long"),
-        (["test", "x" * 300], 1, "xxx': File name too long"),
         (["journal", "ls", "x" * 300], 1, "xxx': File name too long"),
         (["journal", "ls", "/nowhere"], 1, "there is no folder '/nowhere'"),
         (["journal", "show", "/nowhere"], 2, "there is no journal in '/nowhere'"),
