@@ -35,6 +35,8 @@ _TENANT = "tenant_"
 _ASKED, _STARTING = 2.0, 60.0
 """Seconds for InfluxDB to answer: where it should run, and where it may be starting."""
 _TENANT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NO_TENANT = "sensors"
+"""Its reading token would have the name of the one for the sensors' bucket."""
 _MARK = "retrofit platform: "
 _UNAUTHORIZED = 401
 _NAMED = re.compile(r'name: *"([^"]+)"')
@@ -116,7 +118,7 @@ class Platform:
         # An .env of the sensors' platform names their bucket here, which keeps what nothing else does.
         self._keeps = 0 if self._bucket == _SENSORS[1] else _OPERATIONAL
         self._orgs: dict[str, str] = {}
-        self._buckets: dict[str, tuple[str, str]] = {}
+        self._buckets: dict[tuple[str, str], str] = {}
 
     def provide(self, tenants: Sequence[str], rotate: Sequence[str], wait: float) -> None:
         """Make what is missing.
@@ -133,11 +135,14 @@ class Platform:
         for name in tenants:
             if not _TENANT_NAME.fullmatch(name):
                 raise ProvisionError(f"'{name}' can't be a tenant: letters, digits, _ . -, at most 64")
+            if name == _NO_TENANT:
+                raise ProvisionError(f"'{name}' can't be a tenant: token grafana_{name} is the sensors' own")
         self._api.wait(wait)
         if not self._first() or not self._ours():
             return
-        known = [name[len(_TENANT) :] for name in self._buckets if name.startswith(_TENANT)]
-        everyone = sorted({*known, *tenants})
+        ours = (name for org, name in self._buckets if org == self._org)
+        known = {name[len(_TENANT) :] for name in ours if name.startswith(_TENANT)}
+        everyone = sorted({*known, *tenants} - {_NO_TENANT})
         for bucket in self._wanted_buckets(everyone):
             self._provide_bucket(bucket)
         self._provide_tasks()
@@ -180,7 +185,7 @@ class Platform:
             return False
         for org in (self._org, _SENSORS[0]):
             for bucket in self._api.listed("/api/v2/buckets", orgID=self._orgs[org]):
-                self._buckets[bucket["name"]] = (bucket["id"], self._orgs[org])
+                self._buckets[org, bucket["name"]] = bucket["id"]
         return True
 
     def _make_org(self, name: str) -> None:
@@ -190,20 +195,19 @@ class Platform:
         main = self._bucket
         forever = [f"{main}_raw", f"{main}_1m", f"{main}_1h", *(_TENANT + name for name in tenants)]
         wanted = [_Bucket(self._org, main, self._keeps), *(_Bucket(self._org, name, 0) for name in forever)]
-        return wanted if main == _SENSORS[1] else [*wanted, _Bucket(*_SENSORS, 0)]
+        return wanted if (self._org, main) == _SENSORS else [*wanted, _Bucket(*_SENSORS, 0)]
 
     def _provide_bucket(self, bucket: _Bucket) -> None:
         """One that is there keeps its retention, whatever it is: a shorter one would delete data."""
-        if bucket.name in self._buckets:
+        if (bucket.org, bucket.name) in self._buckets:
             return
         rules = [{"type": "expire", "everySeconds": bucket.keeps}] if bucket.keeps else []
         body = {"orgID": self._orgs[bucket.org], "name": bucket.name, "retentionRules": rules}
         keeps = f"{bucket.keeps // _DAY} days" if bucket.keeps else "for ever"
-        self._work.do(f"make bucket {bucket.org}/{bucket.name}, {keeps}", lambda: self._make_bucket(body))
+        self._work.do(f"make bucket {bucket.org}/{bucket.name}, {keeps}", lambda: self._make_bucket(bucket, body))
 
-    def _make_bucket(self, body: dict[str, Any]) -> None:
-        made = self._api.call("POST", "/api/v2/buckets", body)
-        self._buckets[made["name"]] = (made["id"], body["orgID"])
+    def _make_bucket(self, bucket: _Bucket, body: dict[str, Any]) -> None:
+        self._buckets[bucket.org, bucket.name] = self._api.call("POST", "/api/v2/buckets", body)["id"]
 
     def _provide_tasks(self) -> None:
         org = self._orgs[self._org]
@@ -241,7 +245,7 @@ class Platform:
             raise ProvisionError(f"no token '{unknown[0]}'; there are {', '.join(token.name for token in wanted)}")
         self._work.folder(self._folder)
         for token in wanted:
-            missing = {*token.reads, *token.writes} - set(self._buckets)
+            missing = {(token.org, name) for name in (*token.reads, *token.writes)} - set(self._buckets)
             if missing:  # only asked, and the buckets were not made
                 self._work.do(f"make token {token.name}", lambda: None)
                 continue
@@ -259,8 +263,9 @@ class Platform:
         rights = [("read", name) for name in token.reads] + [("write", name) for name in token.writes]
         found = []
         for action, name in rights:
-            bucket, org = self._buckets[name]
-            found.append({"action": action, "resource": {"type": "buckets", "id": bucket, "orgID": org}})
+            bucket = self._buckets[token.org, name]
+            where = {"type": "buckets", "id": bucket, "orgID": self._orgs[token.org]}
+            found.append({"action": action, "resource": where})
         return found
 
     def _is_good(self, token: _Token, old: list[dict[str, Any]], rights: list[dict[str, Any]]) -> bool:

@@ -127,6 +127,8 @@ def test_a_tenant_may_have_a_bucket_of_its_own(stack):
         body = {"query": query.format(bucket)}
         assert stack.influx.ask("POST", "/api/v2/query?org=planta", body, stack.secret(name))[0] == 404
     assert "can't be a tenant" in stack.set_up("--tenant", "a/b", code=1)
+    assert "the sensors' own" in stack.set_up("--tenant", "sensors", code=1)
+    assert stack.set_up("--check") == "all is there\n"
 
 
 def test_the_documented_additions_to_telegraf_work(stack):
@@ -190,6 +192,20 @@ def test_organisation_and_bucket_of_the_sensors_platform_may_be_the_main_ones(ba
     assert not any(rule.get("everySeconds") for rules in kept.values() for rule in rules)
     for task in ("downsample_1m", "downsample_1h", "repair"):
         influx.run_task(task, token)
+
+
+def test_the_sensors_bucket_of_another_organisation_is_another_bucket(bare, monkeypatch):
+    """`INFLUX_ORG=acme` beside `INFLUX_BUCKET=mov_dados`: two of one name, and each token is for its own."""
+    plant, influx = bare
+    monkeypatch.setenv("INFLUX_ORG", "acme")
+    monkeypatch.setenv("INFLUX_BUCKET", "mov_dados")
+    said = plant_says(plant, monkeypatch, influx.url)
+    assert "make bucket mov_industria/mov_dados, for ever\n" in said
+    assert "make token grafana_sensors\n" in said
+    assert plant_says(plant, monkeypatch, influx.url, "--check") == "all is there\n"
+    for name, org in (("grafana", "acme"), ("grafana_sensors", "mov_industria")):
+        token = (plant.infra / "secrets" / "influx" / f"{name}.token").read_text(encoding="ascii")
+        assert influx.query('from(bucket: "mov_dados") |> range(start: -1m)', token, org) == []
 
 
 def plant_says(plant: Plant, monkeypatch: pytest.MonkeyPatch, url: str, *options: str) -> str:
