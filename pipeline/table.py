@@ -50,7 +50,8 @@ class Table:
         else:
             text = "heartbeat" if frame.kind is Kind.HEARTBEAT else f"failed: {printable(frame.error or '')}"
         self._rows += 1
-        moment = f"{time.strftime('%H:%M:%S', time.localtime(frame.ts))}.{int(frame.ts % 1 * 1000):03d}"
+        second, millisecond = divmod(round(frame.ts * 1000), 1000)
+        moment = f"{time.strftime('%H:%M:%S', time.localtime(second))}.{millisecond:03d}"
         lines.append(self._coloured(self._cut(f"{moment}  {who}  {text}"), frame))
         return "".join(f"{line}\n" for line in lines).encode()
 

@@ -16,7 +16,7 @@ from msgspec import Meta
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from pipeline.frame import DATA, FAILURE, Frame, Origin
+from pipeline.frame import FAILURE, Frame, Origin
 from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.straight import Straight
 from pipeline.units import Duration
@@ -47,7 +47,7 @@ def heartbeat(options: Heartbeat, context: Context) -> Transform:
                     failing[frame.origin] = frame
                     if known is not None and known.error == frame.error:
                         return
-                elif frame.kind is DATA and (known is not None or frame.origin not in failing):
+                elif known is not None or frame.origin not in failing:
                     failing[frame.origin] = None
                 observer.on_next(frame)
 

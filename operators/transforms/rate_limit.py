@@ -2,9 +2,10 @@
 
 So a change after a pause is not delayed, and the last state always arrives, at the latest when the period is over. The
 periods are the clock's, the same for all blocks; the frame that passes at a period's end is the first of the next one.
-Failures and heartbeats always pass at once, and so does a frame whose bad values are others than those of the block's
-last frame: one went bad, came back, or is bad for another reason. A failure or such a frame first releases the frame
-that its block has waiting: what was read before must not follow it, and a period may then pass more than one frame.
+Failures and heartbeats always pass at once, and so do a block's first data frame after a failure and a frame whose bad
+values are others than those of its last one: one went bad, came back, or is bad for another reason. Such a frame first
+releases the one that its block has waiting: what was read before must not follow it, and a period may then pass more
+than one frame.
 
 Behind `deadband` with `send: changed` the frames that are dropped take with them values that do not come again: put
 `rate_limit` before that node. `check` warns of it.
@@ -38,6 +39,10 @@ class RateLimit(Options):
     every: Annotated[Duration, Meta(description="the period in which a block passes one data frame", gt=0)]
 
 
+_ALL = {"": "the read failed"}
+"""What is bad while a block's reads fail."""
+
+
 @transform
 def rate_limit(options: RateLimit, context: Context) -> Transform:
     """Thin out data frames to one a period."""
@@ -50,16 +55,18 @@ def rate_limit(options: RateLimit, context: Context) -> Transform:
             bad: dict[Origin, Mapping[str, str]] = {}  # of each block's last frame
 
             def on_next(frame: Frame) -> None:
-                origin, data = frame.origin, frame.kind is Kind.DATA
-                news = frame.kind is Kind.FAILURE or (data and (frame.bad or {}) != bad.get(origin, {}))
-                if data and not news and origin in spent:
+                origin, failed = frame.origin, frame.kind is Kind.FAILURE
+                if frame.kind is Kind.HEARTBEAT:
+                    observer.on_next(frame)
+                    return
+                faults = _ALL if failed else frame.bad or {}
+                news = failed or faults != bad.get(origin, {})
+                if origin in spent and not news:
                     spent[origin] = frame
                     return
-                if news and (waiting := spent.get(origin)) is not None:
-                    spent[origin] = None
+                if (waiting := spent.get(origin)) is not None:
                     observer.on_next(waiting)
-                if data:
-                    spent[origin], bad[origin] = None, frame.bad or {}
+                spent[origin], bad[origin] = None, faults
                 observer.on_next(frame)
 
             def release(_: int = 0) -> None:

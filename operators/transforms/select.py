@@ -3,7 +3,8 @@
 A value stays when it matches a pattern of `keep` (without `keep`: always) and none of `drop`; then it gets its new
 name, if `rename` has one. Heartbeats and failures always pass. So does a frame that names a bad value, whichever that
 is: a fault is not selected away; a tag that is broken for good is taken out of the source. A data frame that has no
-value left is dropped. Two values of one name end the graph: the file is wrong, and one of them would be lost.
+value left is dropped; the first one after a failure becomes a heartbeat, since the block is read again. Two values of
+one name end the graph: the file is wrong, and one of them would be lost.
 
 Ordering: kept. Delivery: what is not selected is dropped on purpose. Memory: one origin per block. Disconnects: the
 failures pass.
@@ -18,10 +19,10 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pipeline.config.layouts import RESERVED
 from pipeline.errors import Finding, PartFailed, Severity
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.framewise import Origins, Step, framewise
+from pipeline.identifiers import check_name
 from pipeline.operator import Context, Flow, Forecast, Options, Scope, Transform, transform
 from pipeline.patterns import chooser, matching, unmatched
 
@@ -50,11 +51,9 @@ class Select(Options):
         taken: dict[str, str] = {}
         for old, new in self.rename.items():
             path = ("rename", old)
+            yield from check_name(new, path)
             if not new.strip():
                 yield Finding(path=path, message="the new name is empty", hint="to leave a value out, use drop")
-            elif new in RESERVED:
-                message = f"'{new}' is reserved: frames carry something else by that name"
-                yield Finding(path=path, message=message, hint="choose another name")
             elif taken.setdefault(new, old) != old:
                 message = f"'{taken[new]}' gets the name '{new}' too"
                 yield Finding(path=path, message=message, hint="give each its own")
@@ -79,15 +78,25 @@ def select(options: Select, context: Context) -> Transform:
 
     def start() -> Step:
         origins = Origins(with_units if options.rename else lambda origin: origin)
+        failing: set[Origin] = set()
 
         def step(frame: Frame) -> Frame | None:
             origin = origins[frame.origin]
             if frame.kind is not Kind.DATA:
+                if frame.kind is Kind.FAILURE:
+                    failing.add(origin)
                 return frame if origin is frame.origin else frame.replace(origin=origin)
             values = _renamed(frame.values, name_of, context.node)
+            was_failing = origin in failing
+            failing.discard(origin)
             if not values and not frame.bad:
-                return None
-            bad = frame.bad and {options.rename.get(name, name): reason for name, reason in frame.bad.items()}
+                return Frame.heartbeat(origin, frame.ts) if was_failing else None
+            # The name of a bad value that was dropped may now be another's.
+            bad = frame.bad and {
+                new: reason
+                for name, reason in frame.bad.items()
+                if (new := options.rename.get(name, name)) not in values
+            }
             return frame.replace(origin=origin, values=values, bad=bad)
 
         return step

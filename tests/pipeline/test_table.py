@@ -26,6 +26,12 @@ def test_the_table_names_values_with_units_and_keeps_its_columns():
     assert [table.render(data(PRESS, n=n)).count(b"\n") for n in range(60)].count(2) == 2
 
 
+def test_a_time_has_the_milliseconds_of_the_frame():
+    """As its JSON has them: not one less where a float is a little smaller, and no thousandth of them."""
+    shown = [Table().render(Frame.heartbeat(PRESS, (1_795_375_000_000 + n) / 1000))[9:12] for n in range(1000)]
+    assert shown == [b"%03d" % n for n in range(1000)]
+
+
 def test_the_columns_of_plcs_with_longer_and_shorter_names_stand_below_one_another():
     """A longer name moves the columns and brings the head again, once; a shorter one behind it keeps them."""
     table = Table(lambda: 200)

@@ -74,6 +74,22 @@ def test_a_failure_passes_at_once_then_repeats_each_period_until_data_comes() ->
     ]
 
 
+def test_a_heartbeat_of_the_source_ends_a_failure_too() -> None:
+    """It says that the block is read again, though no value of it comes here."""
+    seen = run(
+        lambda s, _: [
+            (1, lambda: s.on_next(Frame.failure(PRESS, 1, "timeout"))),
+            (10, lambda: s.on_next(Frame.heartbeat(PRESS, 10))),
+        ],
+        31,
+    )
+    assert [(when, kind) for when, _, kind, _ in seen] == [
+        (1, Kind.FAILURE),
+        (10, Kind.HEARTBEAT),
+        (30, Kind.HEARTBEAT),
+    ]
+
+
 @pytest.mark.parametrize("end", ["completed", "ValueError('x')"])
 def test_ends_pass_and_stop_the_beats(end: str) -> None:
     """Completion and errors of the source go through; nothing follows."""

@@ -49,7 +49,10 @@ def test_each_block_has_its_own_limit():
 
 
 def test_failures_and_heartbeats_pass_at_once_and_nothing_older_follows_a_failure():
-    """What waits is released before the failure; a heartbeat leaves it waiting; another block's is left alone."""
+    """What waits is released before the failure; a heartbeat leaves it waiting; another block's is left alone.
+
+    The first reading after the failure passes too: behind it somebody may wait to hear that it is over.
+    """
     script = [
         (1, data(PRESS, n=1)),
         (1.5, data(SAW, n=100)),
@@ -59,6 +62,7 @@ def test_failures_and_heartbeats_pass_at_once_and_nothing_older_follows_a_failur
         (4, Frame.failure(PRESS, 4, "timeout")),
         (5, Frame.failure(PRESS, 5, "timeout")),
         (6, data(PRESS, n=6)),
+        (7, data(PRESS, n=7)),
     ]
     assert limited(*script) == [
         (1, 1),
@@ -67,7 +71,8 @@ def test_failures_and_heartbeats_pass_at_once_and_nothing_older_follows_a_failur
         (4, 2),
         (4, Kind.FAILURE),
         (5, Kind.FAILURE),
-        (10, 6),
+        (6, 6),
+        (10, 7),
         (10, 200),
     ]
 

@@ -43,6 +43,20 @@ def test_a_frame_without_values_left_is_dropped():
     assert selected(Select(keep=["x*"]), data(PRESS, **VALUES)) is None
 
 
+def test_where_no_value_is_left_the_end_of_a_failure_is_told():
+    """By a heartbeat, once: else a failure is repeated behind this node for ever."""
+    frames = [Frame.failure(PRESS, 1, "timeout"), *(data(PRESS, **VALUES).replace(ts=ts) for ts in (2.0, 3.0))]
+    seen = [frame for _, frame in play(select, Select(keep=["x*"]), list(enumerate(frames)))]
+    assert [(frame.kind, frame.ts) for frame in seen] == [(Kind.FAILURE, 1), (Kind.HEARTBEAT, 2.0)]
+
+
+def test_a_name_is_good_or_bad_and_never_both():
+    """Where a dropped value is bad and another has its name now, that one is good."""
+    bad = data(PRESS, AI_a=1.5).replace(bad={"n": "NaN", "z": "not"})
+    frame = selected(Select(keep=["AI_a"], rename={"AI_a": "n"}), bad)
+    assert (frame.values, frame.bad) == ({"n": 1.5}, {"z": "not"})
+
+
 def test_heartbeats_failures_and_bad_values_are_never_selected_away():
     """Also where no value is left, and where the bad one is not among the selected."""
     for frame in (Frame.heartbeat(PRESS, 1), Frame.failure(PRESS, 1, "timeout")):
