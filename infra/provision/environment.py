@@ -1,4 +1,4 @@
-"""The file `.env`: read as Compose and a shell read it, and completed without touching what stands there."""
+"""The file `.env`: read as Compose reads it, and completed without touching what stands there."""
 
 from __future__ import annotations
 
@@ -19,12 +19,23 @@ EDGE_PASSWORD = "EDGE_MQTT_PASSWORD"  # noqa: S105 - a name
 """Stands only where MQTT_PASSWORD is that of another user than the edge."""
 _LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*")
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=~-]*")
+_VALUE = re.compile(
+    r"""'(?P<single>(?:[^'\\]|\\(?!'))*)'(?:\s+\#.*)?     # a backslash before the last quote hides it from Compose
+    |"(?P<double>[^"\\$]*)"(?:\s+\#.*)?
+    |(?!['"\#])(?P<plain>(?:(?!\s\#)[^$])*)(?:[ ]\#.*)?""",
+    re.VERBOSE,
+)
+"""A value that can be read in one way only."""
 _ALPHABET = string.ascii_letters + string.digits
 KEEP = (
     "How long an edge keeps what was acknowledged, to send it again by hand (journal resend). It costs a disk write a "
     "second; with 0s what a killed broker loses is gone"
 )
 """What people read above `KEEP_AFTER_ACK`."""
+_SESSIONS = (
+    "The secret end of client ids: whoever knows an id can empty its session at the broker, with any login. Another one "
+    "leaves the old session behind, and what waits in it"
+)
 _LENGTH = 32
 _SENSORS = "sensors"
 _HEADER = "Made by infra/setup. What you change stays. Never commit it, never send it around."
@@ -99,6 +110,10 @@ def _sections(places: Places, owner: Owner, sensors: str) -> dict[str, list[_Var
             _fixed("ANALYTICS_MQTT_USER", "analytics"),
             _made("ANALYTICS_MQTT_PASSWORD"),
             _made("HEALTH_MQTT_PASSWORD"),
+        ],
+        _SESSIONS: [
+            _made("TELEGRAF_SESSION"),
+            _made("ANALYTICS_SESSION"),
         ],
         "Names in the broker's certificate beside this machine's own, with commas; where 1883 listens without TLS": [
             _fixed("BROKER_HOSTS", ""),
@@ -223,15 +238,14 @@ def _parsed(text: str, path: Path) -> dict[str, str]:
         match = _LINE.fullmatch(line)
         if match is None:
             raise ProvisionError(f"{path}:{number}: this is not NAME=value; mend or remove the line")
-        found[match["name"]] = _unquoted(match["value"])
+        value = _VALUE.fullmatch(match["value"])
+        if value is None:
+            raise ProvisionError(
+                f"{path}:{number}: Compose would read another value of {match['name']}, because of a $, \\, # or "
+                f"quote; write {match['name']}='…', without an apostrophe inside, and comments in lines of their own"
+            )
+        found[match["name"]] = value["single"] or value["double"] or (value["plain"] or "").rstrip()
     return found
-
-
-def _unquoted(value: str) -> str:
-    if value[:1] in {"'", '"'}:
-        end = value.find(value[0], 1)
-        return value[1:end] if end > 0 else value[1:]
-    return "" if value.startswith("#") else re.split(r"\s#", value, maxsplit=1)[0].rstrip()
 
 
 def quoted(value: str) -> str:

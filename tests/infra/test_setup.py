@@ -155,6 +155,21 @@ def test_an_earlier_env_stays_as_it_is_and_is_completed(plant):
     assert plant.do("setup") == "nothing to do: all is there\n"
 
 
+@pytest.mark.parametrize(
+    ("line", "password"),
+    [
+        ("MQTT_PASSWORD='Prensa$Linha1\\n' # it's $5", "Prensa$Linha1\\n"),
+        ("MQTT_PASSWORD=\"it's # 1\"  # the press's", "it's # 1"),
+        ("MQTT_PASSWORD = a\\b`c#d'e  # $x", "a\\b`c#d'e"),
+    ],
+)
+def test_a_value_is_read_as_compose_reads_it(plant, line, password):
+    """Literally between apostrophes; up to a blank and # where there are no quotes."""
+    (plant.infra / ".env").write_text(f"{line}\n", encoding="utf-8")
+    plant.do("setup")
+    assert logs_in(passwords(plant)["edge_agent"], password)
+
+
 def test_the_edges_own_password_beside_an_earlier_users_is_told_and_rotated(plant):
     """Where there is none of its own, there is none to rotate."""
     (plant.infra / ".env").write_text(EARLIER, encoding="utf-8")
@@ -330,6 +345,18 @@ def _env(infra: Path) -> str:
         ("INFLUX_PASSWORD=secret7", (), "INFLUX_PASSWORD is shorter than 8"),
         ("this is secret7 nothing", (), ".env:1: this is not NAME=value"),
         ("PLC_ID=secret7 \xe7", (), ".env:1: this is not UTF-8 text"),
+        (
+            "#\nMQTT_PASSWORD=secret7$Line",
+            (),
+            ".env:2: Compose would read another value of MQTT_PASSWORD, because of a $",
+        ),
+        ('MQTT_PASSWORD="secret7$$Line"', (), "write MQTT_PASSWORD='…'"),
+        ('MQTT_PASSWORD="secret7\\"', (), "write MQTT_PASSWORD='…'"),
+        ("MQTT_PASSWORD='secret7\\'", (), "write MQTT_PASSWORD='…'"),
+        ("MQTT_PASSWORD='secret7'7", (), "write MQTT_PASSWORD='…'"),
+        ('MQTT_PASSWORD="secret7', (), "write MQTT_PASSWORD='…'"),
+        ("MQTT_PASSWORD=#secret7", (), "write MQTT_PASSWORD='…'"),
+        ("MQTT_PASSWORD=7\t# secret7", (), "write MQTT_PASSWORD='…'"),
         ("TELEGRAF_MQTT_USER=edge_agent", (), "'edge_agent' can't be the name"),
         ("MQTT_USERNAME=a:secret7", (), "can't be the name"),
         ("", ("--rotate", "nothing"), "there is no 'nothing' to rotate; there are: MQTT_PASSWORD"),
