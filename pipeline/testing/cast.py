@@ -14,10 +14,14 @@ from pipeline.operator import Context, Emit, NodeKind, Scope
 from pipeline.recording.format import Recording, read
 from pipeline.recording.replay import playable
 from pipeline.testing.load import Job
-from pipeline.testing.options import Fault, Given
+from pipeline.testing.options import Case, Fault, Given
 from pipeline.testing.stage import Stage
+from pipeline.units import Duration
 
 __all__ = ["Cast", "FrameStage", "check_job"]
+
+_ROUNDED = 0.1
+"""Seconds by which a moment may be after the end of a recording."""
 
 
 class _Feed:
@@ -228,6 +232,20 @@ def check_job(job: Job) -> Iterator[Finding]:
         for finding in [stage] if isinstance(stage, Finding) else stage.check(given):
             yield replace(finding, path=("given", index, *finding.path))
     yield from _check_expected(job, cast)
+    yield from _check_moments(job.case, cast.recording)
+
+
+def _check_moments(case: Case, recording: Recording | None) -> Iterator[Finding]:
+    """What is to happen, or is expected, when the test is over."""
+    if case.for_ is not None:
+        end, hint = case.for_, "make `for` longer, or leave it out"
+    elif recording is not None:  # who names its end writes a rounded one
+        end, hint = Duration(recording.end - recording.header.begin + _ROUNDED), "the test ends with its recording, or as `for` says"
+    else:
+        return
+    for path, at in case.named():
+        if at > end:
+            yield Finding(path=path, message=f"is {at}, when the test is over: it takes {end}", hint=hint)
 
 
 def _check_expected(job: Job, cast: Cast) -> Iterator[Finding]:

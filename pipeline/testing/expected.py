@@ -68,11 +68,6 @@ class Moment(Options):
             return self.at - _SLACK, self.at + self.within + _SLACK
         return (self.from_ or 0.0) - _SLACK, math.inf if self.until is None else self.until - _SLACK
 
-    @property
-    def latest(self) -> float:
-        """The last moment that is named."""
-        return max(0.0 if moment is None else moment for moment in (self.at, self.from_, self.until))
-
     def when(self) -> str:
         """In words: ` at 3s`, ` from 10s until 20s`."""
         if self.at is not None:

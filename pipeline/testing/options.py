@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from pipeline.errors import Finding
 from pipeline.operator import Options, Scope
-from pipeline.testing.expected import NODE, Expected, Moment, check_hex
+from pipeline.testing.expected import NODE, Expected, check_hex
 from pipeline.units import Duration
 
 __all__ = ["Case", "Fault", "Given", "Head", "Suite"]
@@ -128,15 +128,19 @@ class Case(Options):
         """How long it lasts where no recording says so."""
         if self.for_ is not None:
             return self.for_
-        expect = self.expect
-        moments: Iterable[Moment] = (*expect.frames, *expect.published, *expect.writes)
-        named = [
-            *(moment.latest for moment in moments),
-            *(metric.at or 0.0 for metric in expect.metrics),
-            *(state.at or 0.0 for state in expect.states),
-            *(max(given.at, given.until or 0.0) for given in self.given),
-        ]
-        return max(named, default=0.0) + _MARGIN
+        over = (given.until or 0.0 for given in self.given)
+        return max((*(at for _, at in self.named()), *over), default=0.0) + _MARGIN
+
+    def named(self) -> Iterator[tuple[tuple[str | int, ...], Duration]]:
+        """Each moment at which something happens or is expected, with its place in the case."""
+        for index, given in enumerate(self.given):
+            yield ("given", index, "at"), given.at
+        for section in ("frames", "published", "writes", "metrics", "states"):
+            for index, entry in enumerate(getattr(self.expect, section)):
+                for option in ("at", "from", "until"):
+                    at = getattr(entry, "from_" if option == "from" else option, None)
+                    if at is not None:
+                        yield ("expect", section, index, option), at
 
 
 class Head(Options):

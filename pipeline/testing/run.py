@@ -7,7 +7,7 @@ import contextlib
 import math
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -161,8 +161,8 @@ class _Performance:
             loop.staged.add((stage.host, stage.port))
             await stage.open(loop)
         runtime = Runtime(self._graph, self._clock)
-        tasks = [self._at(given.at, self._begin(given)) for given in case.given]
-        tasks += [self._at(given.until, self._over(given)) for given in case.given if given.until is not None]
+        tasks = [self._at(given.at, self._begin, given) for given in case.given]
+        tasks += [self._at(given.until, self._over, given) for given in case.given if given.until is not None]
         for index, metric in enumerate(case.expect.metrics):
             self._look(metric.at, lambda i=index, m=metric: self._measure(runtime, i, m.name))  # type: ignore[misc]
         for index, state in enumerate(case.expect.states):
@@ -186,11 +186,11 @@ class _Performance:
     async def _over(self, given: Given) -> None:
         await self._cast.stage(given).fail(given, on=False)
 
-    def _at(self, at: float, what: Any) -> asyncio.Task[None]:
+    def _at(self, at: float, what: Callable[[Given], Awaitable[None]], given: Given) -> asyncio.Task[None]:
         async def later() -> None:
             if at > 0:
                 await asyncio.sleep(self._seen.begin + at - _BEFORE - self._loop.time())
-            await what
+            await what(given)
 
         return self._loop.create_task(later())
 

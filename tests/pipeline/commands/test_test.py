@@ -248,12 +248,20 @@ cases:
     environment: {PLC_IP: "not an address"}
     expect: {frames: [{node: press}]}
   nothing: {expect: {}}
+  late:
+    for: 5s
+    given:
+      - {node: one, at: 6s, fault: timeout}
+      - {node: one, at: 5s, until: 6s, fault: timeout}
+    expect:
+      frames: [{node: press, count: 0, from: 7s}, {node: press, at: 5s}]
+      metrics: [{name: x, at: 8s, value: 1}]
 """
     code, out, err = tested(text)
     assert (code, out) == (2, "")
     lines = [int(found) for found in re.findall(r"^line\.test\.yaml:(\d+):", err, re.MULTILINE)]
     assert lines == sorted(lines)
-    assert set(lines) == {2, 5, 7, 8, 9, 10, 11, 13, 17, 18, 19, 20, 21, 22, 23, 24, 25, 28, 29, 32}
+    assert set(lines) == {2, 5, 7, 8, 9, 10, 11, 13, 17, 18, 19, 20, 21, 22, 23, 24, 25, 28, 29, 32, 36, 39, 40}
     assert lines.count(19) == 2
     assert lines.count(25) == 3
     for words in (
@@ -272,6 +280,9 @@ cases:
         "which node is meant?",
         "'press/tow' is no node of which a test sees states; did you mean 'press/two'?",
         "there is no file 'none.jsonl' beside the test file",
+        "given[0].at: is 6s, when the test is over: it takes 5s; make `for` longer, or leave it out",
+        "frames[0].from: is 7s",
+        "metrics[0].at: is 8s",
         "plcs[0].address",
         "problems, no test was run",
     ):
