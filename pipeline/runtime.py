@@ -108,6 +108,7 @@ class Runtime:
         ports: outputs of sources and transforms by node name.
         latest: the newest data frame of each block.
         failures: the failure frame of each block that fails now.
+        sources: the node that reads each block.
         recorder: told what the sources' devices say; None for nobody.
         kept: what nodes keep over a change of the graph, by node name.
     """
@@ -135,6 +136,7 @@ class Runtime:
         self.ports: dict[str, Port] = {}
         self.latest: dict[Origin, Frame] = {}
         self.failures: dict[Origin, Frame] = {}
+        self.sources: dict[Origin, str] = {}
         self.recorder: Recorder | None = None
         self._log = structlog.get_logger().bind(graph=graph.name)
         self._scheduler = AsyncIOScheduler(clock.loop)
@@ -318,7 +320,7 @@ class Runtime:
         streams: Mapping[str, Observable[Frame]] = built if isinstance(built, Mapping) else {"": built}
         self._living_parts[node.name] = len(streams)
         port = self.ports[node.name]
-        port.connect("latest", self._remember)
+        port.connect("latest", partial(self._remember, node.name))
         for part, stream in streams.items():
             child = context.part(part) if part else context
             self.actors[child.actor.name] = child.actor
@@ -341,7 +343,8 @@ class Runtime:
             else:
                 self._over.set_exception(error)
 
-    def _remember(self, frame: Frame) -> None:
+    def _remember(self, source: str, frame: Frame) -> None:
+        self.sources[frame.origin] = source
         if frame.kind is DATA:
             self.latest[frame.origin] = frame
             if self.failures:

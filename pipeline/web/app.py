@@ -42,15 +42,14 @@ from pipeline.web.sliced import Sliced
 from pipeline.web.tap import Taps
 from pipeline.web.view import (
     Running,
-    advice_for,
     described,
     details_of,
     in_order,
     is_stale,
     labels_of,
     periods,
+    reader_of,
     readiness,
-    reasons,
 )
 
 __all__ = ["LONGEST_HEAD", "make_app"]
@@ -311,14 +310,15 @@ def _lasts(running: Running) -> Iterator[str]:
     """
     now = running.clock.wall()
     latest, failures = dict(running.latest), dict(running.failures)
-    period_of, told = periods(running), reasons(running)
+    period_of = periods(running)
     for origin in in_order({**latest, **failures}):
         frame, failure = latest.get(origin), failures.get(origin)
         age = max(0.0, now - frame.ts) if frame else 0.0
         stale = frame is not None and is_stale(age, period_of(labels_of(origin)))
         extra: dict[str, object] = {"age_seconds": round(age, 3), "stale": stale, "units": origin.units}
         if failure is not None:
-            advice = advice_for(origin, told)
+            reader = reader_of(running, origin)
+            advice = reader.reason if reader else ""
             extra["failing"] = {"error": failure.error, "ts": round(failure.ts, 3), "advice": advice}
         body = CODECS["full"].encode(frame or failures[origin])
         yield f"{body[:-1].decode()},{_json(extra)[1:].decode()}"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 
 from pipeline.frame import Frame, Origin
-from pipeline.web.view import Running, advice_for, in_order, is_stale, labels_of, periods, reasons
+from pipeline.web.view import Running, in_order, is_stale, labels_of, periods, reader_of
 
 __all__ = ["Board", "Place", "State", "title"]
 
@@ -47,16 +47,15 @@ class Place:
         self._fullest = 0
         self._period = math.nan
 
-    def judge(self, now: float, frame: Frame | None, failure: Frame | None, told: Mapping[str, str]) -> None:
-        """See how it does now."""
+    def judge(self, now: float, frame: Frame | None, failure: Frame | None, advice: str) -> None:
+        """See how it does now; `advice` is what its source says of its trouble."""
         self.frame = frame
         if failure is not None:
-            self.state = ("failing", advice_for(self.origin, told) or failure.error or "")
+            self.state = ("failing", advice or failure.error or "")
         elif frame is not None and is_stale(now - frame.ts, self._period):
             self.state = _STALE
         elif frame is not None and frame.bad:
             # What a PLC's source says of one of its blocks begins with the block's name.
-            advice = advice_for(self.origin, told)
             self.state = ("bad", advice if f"{self.origin.measurement}:" in advice else "", len(frame.bad))
         else:
             self.state = _FRESH
@@ -125,14 +124,14 @@ class Board:
                 place.expect(period)
                 self.shortest = min(self.shortest, period)
         now = running.clock.wall()
-        told = reasons(running)
         for place in self.places:
             frame = latest.get(place.origin)
             if follows and frame is not place.frame and not (place.origin in failures or (frame and frame.bad)):
                 # Without a look into the frame: of a hundred PLCs that is most of what a look costs.
                 place.frame, place.state = frame, _FRESH
             else:
-                place.judge(now, frame, failures.get(place.origin), told)
+                reader = reader_of(running, place.origin)
+                place.judge(now, frame, failures.get(place.origin), reader.reason if reader else "")
 
     def _arrange(self, origins: Mapping[Origin, Frame]) -> None:
         self.version += 1

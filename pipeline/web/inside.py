@@ -12,15 +12,13 @@ from typing import Any, cast
 import msgspec
 
 from pipeline import log
-from pipeline.actor import Actor
 from pipeline.config import load_text
 from pipeline.config.document import decode, read
 from pipeline.config.predict import forecast
 from pipeline.errors import ConfigurationError, Problem
 from pipeline.graph import Graph, Node
-from pipeline.operator import NodeKind
 from pipeline.units import Duration, Secret, Size
-from pipeline.web.view import Running, actors_of, describe_actor, details_of
+from pipeline.web.view import Running, actors_of, describe_actor, details_of, labels_of
 
 __all__ = ["checked", "described_node", "moving"]
 
@@ -72,16 +70,17 @@ def moving(running: Running, node: Node) -> dict[str, object]:
     return {
         "actors": [{key: actor[key] for key in _PART} for actor in told],
         "errors": sorted(errors, key=itemgetter("ts"), reverse=True)[:_ERRORS],
-        "counters": {**_reading(running, actors), **details},
+        "counters": {**_reading(running, node), **details},
     }
 
 
-def _reading(running: Running, actors: list[Actor]) -> dict[str, float]:
-    """Reads, failures and the slowest latest answer of a source's PLCs."""
-    parts = {actor.name.rpartition("/")[2] for actor in actors if actor.kind is NodeKind.SOURCE}
+def _reading(running: Running, node: Node) -> dict[str, float]:
+    """Reads, failures and the slowest latest answer of a source's blocks."""
+    blocks = {frozenset(labels_of(origin).items()) for origin, source in running.sources.items() if source == node.name}
     found = {}
     for key, (name, together) in _READING.items():
-        values = [value for labels, value in running.metrics.samples(name) if labels.get("plc") in parts]
+        samples = running.metrics.samples(name)
+        values = [value for labels, value in samples if frozenset(filter(itemgetter(1), labels.items())) in blocks]
         if values:
             found[key] = round(together(values), 2)
     return found

@@ -31,7 +31,7 @@ from pipeline.web.board import Board, Place, title
 from pipeline.web.history import History
 from pipeline.web.inside import described_node, moving
 from pipeline.web.portuguese import Say
-from pipeline.web.view import Running, actors_of, details_of, is_of, ports_of, troubles
+from pipeline.web.view import Running, actors_of, details_of, ports_of, reader_of, troubles
 
 __all__ = ["SHOWN", "Live"]
 
@@ -373,9 +373,11 @@ def _passed(frame: Frame) -> dict[str, object]:
 
 def _wanting(running: Running, board: Board) -> Iterator[object]:
     """What needs attention beside blocks: part, state, reason, the blocks of its PLC; sinks that have dead letters."""
-    for actor in troubles(running):
-        part = actor.name.rpartition("/")[2] if actor.kind is NodeKind.SOURCE else ""
-        blocks = [place.number for place in board.places if is_of(place.origin, part)] if part else []
+    ailing: dict[str, tuple[Actor, list[int]]] = {actor.name: (actor, []) for actor in troubles(running)}
+    for place in board.places if ailing else ():
+        if (reader := reader_of(running, place.origin)) and reader.name in ailing:
+            ailing[reader.name][1].append(place.number)
+    for actor, blocks in ailing.values():
         yield (actor.name, actor.state.value, actor.reason, blocks)
     for sink in running.letters:
         if dead := details_of(running.details, sink).get("dead_letters"):

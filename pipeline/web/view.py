@@ -20,18 +20,16 @@ __all__ = [
     "Details",
     "Running",
     "actors_of",
-    "advice_for",
     "describe_actor",
     "described",
     "details_of",
     "in_order",
-    "is_of",
     "is_stale",
     "labels_of",
     "periods",
     "ports_of",
+    "reader_of",
     "readiness",
-    "reasons",
     "troubles",
 ]
 
@@ -157,23 +155,10 @@ def periods(running: Running) -> Callable[[Mapping[str, str]], float]:
     return lambda labels: declared.get(frozenset(labels.items()), _UNKNOWN_PERIOD)
 
 
-def reasons(running: Running) -> dict[str, str]:
-    """What source actors say of their trouble, by the name of the part, which is its PLC's."""
-    return {
-        actor.name.rpartition("/")[2]: actor.reason
-        for actor in running.actors.values()
-        if actor.kind is NodeKind.SOURCE and actor.reason
-    }
-
-
-def advice_for(origin: Origin, told: Mapping[str, str]) -> str:
-    """What the source says of a block's trouble, from `reasons`; may be empty."""
-    return next((told[name] for name in _names(origin) if name in told), "")
-
-
-def is_of(origin: Origin, part: str) -> bool:
-    """Whether a block is read by the part of a source that has this name."""
-    return part in _names(origin)
+def reader_of(running: Running, origin: Origin) -> Actor | None:
+    """The part of a source that reads a block; its reason says what the block's trouble is, and what to do."""
+    node = running.sources.get(origin)
+    return running.actors.get(f"{node}/{origin.plc_id or origin.ip}")
 
 
 def ports_of(running: Running, name: str) -> list[Port]:
@@ -181,10 +166,6 @@ def ports_of(running: Running, name: str) -> list[Port]:
     node = running.graph.nodes.get(name)
     names = [name] if node is None or node.kind is not NodeKind.SINK else node.inputs
     return [running.ports[each] for each in names if each in running.ports]
-
-
-def _names(origin: Origin) -> tuple[str, ...]:
-    return (origin.plc_id, f"{origin.tenant_id}/{origin.plc_id}", origin.ip)
 
 
 def _order(origin: Origin) -> list[tuple[int, int, str]]:

@@ -55,6 +55,7 @@ class Watched:
             self.press: data(self.press, NOW - 0.5, AI_Corrente=4.25, contador_bom=5014, maquina_ligada=True)
         }
         self.failures: dict[Origin, Frame] = {}
+        self.sources = {self.press: "press"}
         self.recorder: Recorder | None = None
         self.letters: dict[str, Any] = {}
         self.details: Mapping[str, Callable[[], Mapping[str, object]]] = {}

@@ -48,6 +48,7 @@ def test_frames_flow_from_source_to_every_sink_and_all_stop_in_order() -> None:
     assert sorted(numbers(second)) == sorted([*range(11), *range(11)])
     assert states(runtime) == {"press": "running", "same": "running", "a": "stopped", "b": "stopped"}
     assert runtime.latest[PRESS] is first[-1]
+    assert runtime.sources == {PRESS: "press"}
 
 
 def test_a_raising_transform_loses_one_frame_and_starts_afresh() -> None:

@@ -14,7 +14,7 @@ from pipeline.web.app import make_app
 from pipeline.web.board import Board
 from pipeline.web.history import History
 from pipeline.web.live import _Page
-from tests.parts.engine import data, origin
+from tests.parts.engine import data, node, origin
 from tests.parts.web import LOOPBACK, NOW, Watched, ask
 
 
@@ -124,7 +124,7 @@ def test_the_inside_and_the_frames_of_a_node_come_with_the_stream_while_its_pane
     """Its counters, at most six frames an event with at most a dozen values; nothing is connected afterwards."""
     look = Looking()
     for name, value in (("plc_read_ok", 7), ("plc_read_fail", 2)):
-        look.view.metrics.counter(name, "", plc="press1").n = value
+        look.view.metrics.counter(name, "", tenant="acme", plc="press1", db="1").n = value
     look.news()
     look.show("n=press")
     port = look.view.ports["press"]
@@ -139,6 +139,25 @@ def test_the_inside_and_the_frames_of_a_node_come_with_the_stream_while_its_pane
     look.show("")
     port.push(data(look.view.press, NOW, n=1))
     assert look.news() is None
+
+
+def test_plcs_of_one_name_in_several_sources_are_told_apart():
+    """Each with what its own source says of it, its own counters, and none hidden by the trouble of another."""
+    look = Looking()
+    silent = msgspec.structs.replace(look.view.press, tenant_id="norte")
+    look.view.sources[silent] = "norte"
+    look.view.failures[silent] = Frame.failure(silent, NOW, "refused")
+    look.view.graph.nodes["norte"] = node(NodeKind.SOURCE, "norte", lambda *_: None)
+    look.view.become("norte/press1", State.BACKING_OFF, "connection refused: correct the port")
+    look.view.become("press/press1", State.DEGRADED, "s7_db7: object does not exist")
+    for tenant, value in (("acme", 57), ("norte", 0)):
+        look.view.metrics.counter("plc_read_ok", "", tenant=tenant, plc="press1", db="1").n = value
+    look.show("n=norte")
+    told = look.news()
+    assert told["states"] == [[0, "fresh", ""], [1, "failing", "connection refused: correct the port"]]
+    assert [(name, blocks) for name, _, _, blocks in told["troubles"]] == [("press/press1", [0]), ("norte/press1", [1])]
+    assert told["node"]["counters"]["reads"] == 0
+    assert ask(look.view, "/api/last").json()[1]["failing"]["advice"] == "connection refused: correct the port"
 
 
 def test_states_are_told_when_they_change():
