@@ -284,7 +284,7 @@ class Commits:
             oldest = next(iter(ledger.pending.values())).accepted
             if force or oldest + self.wait <= now:
                 puts = ledger.writable(PUT_LIMIT)
-        limits = writable and now - self._checked >= LIMITS_EVERY
+        limits = writable and self._checked + LIMITS_EVERY <= now  # as `_due` has it, to the last bit
         letters = [letter for _, letter in ledger.dying.values()] if writable else []
         # A deletion alone is not worth an fsync before its time.
         late = ledger.done_since + DONE_WITHIN <= now

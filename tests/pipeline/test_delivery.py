@@ -770,6 +770,26 @@ def test_old_frames_go_and_are_counted(tmp_path):
     run_virtual(main)
 
 
+def test_the_limits_are_applied_to_the_last_bit_of_their_time(tmp_path):
+    """A minute after 4.1 s is 64.1 s, which is less than a minute later: the rounds began again and again for nothing."""
+
+    async def main(loop):
+        before = make_delivery(loop, tmp_path / "j", max_age=Duration(600))
+        await before.open()
+        await produce(before, 1)
+        await before.close(2)
+        loop.advance(4.1 - loop.time())
+        assert loop.time() + 60 - loop.time() < 60
+        delivery = make_delivery(loop, tmp_path / "j", boot="B1", max_age=Duration(600))
+        await delivery.open()
+        assert delivery.backlog
+        await asyncio.sleep(800)
+        assert drops(delivery)["too_old"]
+        await delivery.close(2)
+
+    run_virtual(main)
+
+
 def test_kept_frames_are_written_though_acknowledged(tmp_path):
     """With keep_after_ack everything is on disk, and sent once."""
 
