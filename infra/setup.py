@@ -34,6 +34,8 @@ _AFTER = {
     "reset-admin-password --password-from-stdin'",
     "ca": "restart the broker; every edge needs the new ca.crt, and every client its new certificate",
 }
+_FORMER = """TELEGRAF_SESSION and ANALYTICS_SESSION are new: Telegraf and the analytics have other ids at the broker.
+Empty their former sessions at the broker, for which it goes on keeping messages: infra/telegraf/README.md, Sessions."""
 _LOOPBACK, _EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - asked for by --lan-1883
 _START = "docker compose -f infra/compose.yaml up -d"
 
@@ -72,6 +74,7 @@ def _run(options: argparse.Namespace, work: Work) -> int:
     fresh = not places.env.is_file()
     env = Environment(places.env)
     had = EDGE_PASSWORD in env.values
+    nameless = "TELEGRAF_MQTT_PASSWORD" in env.values and "TELEGRAF_SESSION" not in env.values
     env.complete(places, work.owner)
     env.set(_choices(options, env.values))
     rotations = [_rotation(places, work, env, name) for name in options.rotate]
@@ -92,6 +95,8 @@ def _run(options: argparse.Namespace, work: Work) -> int:
         _next_steps(options, fresh=fresh, lan=env.values["MQTT_PLAIN_BIND"] != _LOOPBACK)
         if EDGE_PASSWORD in env.values and not had:
             print(f"{EDGE_PASSWORD} is new, and {env.values['MQTT_USERNAME']}'s: every edge needs it as MQTT_PASSWORD.")
+        if nameless:
+            print(_FORMER)
     return 0
 
 

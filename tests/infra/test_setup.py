@@ -56,7 +56,7 @@ def secrets_of(plant: Plant) -> set[str]:
         value
         for file in files
         for name, value in plant.variables(file).items()
-        if name.endswith(("PASSWORD", "TOKEN")) and value
+        if name.endswith(("PASSWORD", "TOKEN", "SESSION")) and value
     }
 
 
@@ -83,7 +83,7 @@ def test_the_first_run_makes_all_and_the_second_nothing(plant):
     env = plant.env
     assert {"COMPOSE_PROFILES", "INFLUX_ORG", "INFLUX_BUCKET", "MQTT_USER", "MQTT_USERNAME"} <= env.keys()
     generated = secrets_of(plant)
-    assert len(generated) == 9
+    assert len(generated) == 11
     assert all(re.fullmatch(r"[A-Za-z0-9]{32}", each) for each in generated)
     assert Path(env["MQTT_CA_FILE"]).is_file()
 
@@ -183,6 +183,17 @@ def test_the_edges_own_password_beside_an_earlier_users_is_told_and_rotated(plan
     plant.do("setup")
     assert "EDGE_MQTT_PASSWORD" not in plant.env
     assert "there is no 'EDGE_MQTT_PASSWORD'" in plant.run("setup", "--rotate", "EDGE_MQTT_PASSWORD").stderr
+
+
+def test_names_of_sessions_are_added_to_an_older_env_and_the_former_ones_are_told(plant):
+    """Once: the broker goes on keeping messages for the sessions that nobody comes back to."""
+    assert "former sessions" not in plant.do("setup")
+    env = plant.infra / ".env"
+    lines = env.read_text(encoding="utf-8").splitlines(keepends=True)
+    env.write_text("".join(line for line in lines if "_SESSION=" not in line), encoding="utf-8")
+    assert "former sessions at the broker" in plant.do("setup")
+    assert len(plant.env["TELEGRAF_SESSION"]) == len(plant.env["ANALYTICS_SESSION"]) == 32
+    assert plant.do("setup") == "nothing to do: all is there\n"
 
 
 def test_sensors_of_an_earlier_env_keep_their_password_where_their_user_has_the_same_name(plant):

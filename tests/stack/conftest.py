@@ -71,6 +71,7 @@ class Stack:
             "TELEGRAF_MQTT_USER": self.env["TELEGRAF_MQTT_USER"],
             "TELEGRAF_MQTT_PASSWORD": self.env["TELEGRAF_MQTT_PASSWORD"],
             "TELEGRAF_CLIENT_ID": client,
+            "TELEGRAF_SESSION": self.env["TELEGRAF_SESSION"],
             "TELEGRAF_HEALTH_LISTEN": f"127.0.0.1:{free_port()}",
             "INFLUX_URL": self.influx.url,
             "EDGE_METRICS_URL": f"http://127.0.0.1:{self.edge_port}/metrics",
@@ -88,7 +89,7 @@ class Stack:
     def subscribed(self, client: str = "telegraf") -> Iterator[None]:
         """What is done within makes a Telegraf come (again): return when the broker has taken all its subscriptions."""
         last = {"frames": "plc/+/+", "sensors": "mov/dados/#"}
-        lines = [f": {client}-{name} 1 {topic}" for name, topic in last.items()]
+        lines = [f": {client}-{name}{self.env['TELEGRAF_SESSION']} 1 {topic}" for name, topic in last.items()]
         before = [self.broker.log.count(line) for line in lines]
         yield
         wait_until(
@@ -152,6 +153,13 @@ class Stack:
             "DATA_DIR": str(folder / "data"),
         }
         return Line(file, environment, folder)
+
+    def subscribe_as(self, tenant: str, client: str) -> None:
+        """Let a tenant connect under a client id, with a clean session, and go."""
+        found = self.plant.variables(self.plant.infra / "secrets" / "tenants" / tenant / ".env")
+        where = ["-h", "127.0.0.1", "-p", str(self.broker.plain_port), "-u", tenant, "-P", found["MQTT_PASSWORD"]]
+        command = ["mosquitto_sub", *where, "-i", client, "-t", f"plc/{tenant}/none", "-E"]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
 
     def frames(self, topic: str) -> list[dict[str, Any]]:
         """What has come on a topic since the last call, to a subscriber that is not ours; the first call subscribes.

@@ -162,7 +162,7 @@ def test_all_data_are_in_folders_that_setup_has_made(everything, plant):
 def test_a_service_sees_no_secret_that_is_not_its_own(everything, plant):
     """Of all that setup has made: the authority's key nobody, passwords and tokens who needs them."""
     env = plant.env
-    secrets = {name: value for name, value in env.items() if name.endswith(("PASSWORD", "TOKEN"))}
+    secrets = {name: value for name, value in env.items() if name.endswith(("PASSWORD", "TOKEN", "SESSION"))}
     assert len(secrets) >= 8
     holders = {
         name: {secret for secret, value in secrets.items() if value in str(service)}
@@ -172,9 +172,9 @@ def test_a_service_sees_no_secret_that_is_not_its_own(everything, plant):
         "mosquitto": set(),
         "influxdb": set(),
         "influx-init": {"INFLUX_PASSWORD", "INFLUX_TOKEN"},
-        "telegraf": {"TELEGRAF_MQTT_PASSWORD", "EDGE_TOKEN"},
+        "telegraf": {"TELEGRAF_MQTT_PASSWORD", "TELEGRAF_SESSION", "EDGE_TOKEN"},
         "grafana": {"GRAFANA_PASSWORD"},
-        "analytics": {"ANALYTICS_MQTT_PASSWORD", "EDGE_TOKEN"},
+        "analytics": {"ANALYTICS_MQTT_PASSWORD", "ANALYTICS_SESSION", "EDGE_TOKEN"},
         "backup": {"INFLUX_TOKEN"},
         "edge": {"MQTT_PASSWORD", "EDGE_TOKEN"},
         "demo-edge": {"MQTT_PASSWORD", "EDGE_TOKEN"},

@@ -371,6 +371,18 @@ def test_a_line_without_a_tenant_is_filed_by_what_its_frames_say(stack, telegraf
     }
 
 
+def test_nobody_else_takes_or_empties_a_session(stack):
+    """Whoever has a login may use any client id; those of Telegraf have an end that no one knows."""
+    with stack.telegraf("shy") as telegraf:
+        telegraf.stop()
+        stack.publish("plc/beta/shy", frame("shy"), user="beta")
+        for name in ("frames", "sensors"):
+            stack.subscribe_as("acme", f"shy-{name}")
+        with stack.subscribed("shy"):
+            telegraf.start()
+        wait_until(lambda: stack.points("processo_raw", "shy"), "what has waited")
+
+
 QUERIES = {
     "contadores": """from(bucket: "processo")
 	|> range(start: -15m)
