@@ -239,8 +239,9 @@ def _check_moments(case: Case, recording: Recording | None) -> Iterator[Finding]
     """What is to happen, or is expected, when the test is over."""
     if case.for_ is not None:
         end, hint = case.for_, "make `for` longer, or leave it out"
-    elif recording is not None:  # who names its end writes a rounded one
-        end, hint = Duration(recording.end - recording.header.begin + _ROUNDED), "the test ends with its recording, or as `for` says"
+    elif recording is not None:
+        end = Duration(recording.end - recording.header.begin + _ROUNDED)
+        hint = "the test ends with its recording, or as `for` says"
     else:
         return
     for path, at in case.named():

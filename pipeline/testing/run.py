@@ -7,7 +7,7 @@ import contextlib
 import math
 import random
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.frame import Frame
 from pipeline.graph import Graph, Node
 from pipeline.journal.options import JournalOptions
-from pipeline.operator import Context, NodeKind, RunSink, Scope
+from pipeline.operator import Context, NodeKind, Options, RunSink, Scope
 from pipeline.recording.replay import TapeLoop, collecting, outlets, synthetic, taking, tell
 from pipeline.runtime import Runtime
 from pipeline.testing.cast import Cast
@@ -29,6 +29,7 @@ from pipeline.testing.load import Job
 from pipeline.testing.options import Given
 from pipeline.testing.stage import Message, Write
 from pipeline.tls import TlsOptions
+from pipeline.units import Secret
 from pipeline.web.exposition import Exposition
 
 __all__ = ["Seen", "SeenFrame", "perform"]
@@ -102,13 +103,13 @@ def perform(job: Job) -> Seen:
         UsageError: it would write outside of that folder, or its recording does not fit.
     """
     cast = Cast(job)
+    inside = _inside(cast.graph)
     with tempfile.TemporaryDirectory(prefix="pipeline-test-") as folder, contextlib.chdir(folder):
-        graph = _inside(cast.graph)
-        _require_inside(graph, Path(folder))
+        _require_inside(inside, Path(folder))
         state = random.getstate()
         random.seed(job.name)  # pauses before new attempts have a random part
         try:
-            return _Performance(job, cast, graph).run()
+            return _Performance(job, cast, inside).run()
         finally:
             random.setstate(state)
 
@@ -241,7 +242,7 @@ class _Performance:
 
 
 def _inside(graph: Graph) -> Graph:
-    """The graph with its journals in the working folder, and without the files of TLS, which nobody plays."""
+    """The graph with its journals in the working folder, without files of TLS, which nobody plays, and of secrets."""
     nodes: dict[str, Node] = {}
     for node in graph.nodes.values():
         changes: dict[str, Any] = {}
@@ -250,8 +251,24 @@ def _inside(graph: Graph) -> Graph:
             changes["journal"] = msgspec.structs.replace(journal, path=f"journals/{node.name}")
         if isinstance(tls, TlsOptions):
             changes["tls"] = msgspec.structs.replace(tls, ca_file="", cert_file="", key_file="")
-        nodes[node.name] = replace(node, options=msgspec.structs.replace(node.options, **changes))
+        options = msgspec.structs.replace(node.options, **changes)
+        nodes[node.name] = replace(node, options=_without_files(options))
     return replace(graph, nodes=nodes)
+
+
+def _without_files(value: Any) -> Any:
+    """Options whose secrets are known: their files' paths lead elsewhere from the working folder, or are of a plant."""
+    if isinstance(value, Secret) and value.in_file:
+        with contextlib.suppress(OSError):
+            return Secret(value.reveal())
+        return Secret("secret")
+    if isinstance(value, Options):
+        return msgspec.structs.replace(
+            value, **{name: _without_files(getattr(value, name)) for name in value.__struct_fields__}
+        )
+    if isinstance(value, Mapping):
+        return {key: _without_files(item) for key, item in value.items()}
+    return [_without_files(item) for item in value] if isinstance(value, list) else value
 
 
 def _require_inside(graph: Graph, folder: Path) -> None:

@@ -397,6 +397,17 @@ def test_a_file_outside_is_refused_and_a_journal_is_moved(tested, tmp_path):
     assert not (tmp_path / "state.json").exists()
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_graph_whose_password_stands_in_a_file_can_be_tested(there, tested, tmp_path):
+    """Beside that file, and where only the plant has it."""
+    login = "username: edge, password: {file: pw.txt}"
+    (tmp_path / "line.yaml").write_text(GRAPH.replace("host: broker,", f"host: broker, {login},"))
+    if there:
+        (tmp_path / "pw.txt").write_text("sesame\n")
+    code, out, _ = tested(case("", "published: [{node: broker, at: 1s, payload: {plc_id: one, db: 1}}], states: [{node: broker, state: running}]", for_="5s"))
+    assert code == 0, out
+
+
 def test_the_example_of_the_help_and_of_the_readme_pass(tested, tmp_path):
     """What the documents show is what runs."""
     page = (ROOT / "pipeline" / "README.md").read_text(encoding="utf-8")
