@@ -92,7 +92,7 @@ def _origin(row: Row) -> str:
     run = row.run
     if run is None:
         return ""
-    command = f"python -m tests.benchmarks {row.name}" + (" --quick" if run.quick else "")
+    command = f"python -m tests.benchmarks {row.name} --rounds {row.rounds}" + (" --quick" if run.quick else "")
     return f"| `{row.name}` | `{command}` | {run.commit} | {run.when} | {row.rounds} |\n"
 
 
