@@ -404,7 +404,8 @@ def test_a_graph_whose_password_stands_in_a_file_can_be_tested(there, tested, tm
     (tmp_path / "line.yaml").write_text(GRAPH.replace("host: broker,", f"host: broker, {login},"))
     if there:
         (tmp_path / "pw.txt").write_text("sesame\n")
-    code, out, _ = tested(case("", "published: [{node: broker, at: 1s, payload: {plc_id: one, db: 1}}], states: [{node: broker, state: running}]", for_="5s"))
+    expect = "published: [{node: broker, at: 1s, payload: {plc_id: one}}], states: [{node: broker, state: running}]"
+    code, out, _ = tested(case("", expect, for_="5s"))
     assert code == 0, out
 
 
