@@ -8,11 +8,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pipeline.config.layouts import RESERVED
 from pipeline.errors import Finding
 from pipeline.frame import Frame, Kind, Origin, Scalar
 from pipeline.framewise import Origins
-from pipeline.identifiers import MEASUREMENT
+from pipeline.identifiers import MEASUREMENT, check_name
 
 __all__ = ["Into", "Measurement", "Verdicts", "check_results", "why_bad"]
 
@@ -58,9 +57,7 @@ def check_results(results: Iterable[str], path: tuple[str | int, ...], *, keyed:
         place = (*path, name) if keyed else path
         if not name.strip():
             yield Finding(path=place, message="the name is empty", hint="give the result a name")
-        elif name in RESERVED:
-            message = f"'{name}' is reserved: frames carry something else by that name"
-            yield Finding(path=place, message=message, hint="choose another name")
+        yield from check_name(name, place)
 
 
 def why_bad(value: Scalar) -> str:

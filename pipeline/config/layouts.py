@@ -13,16 +13,12 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.errors import Finding, nearest
+from pipeline.identifiers import check_name, is_readable
 from pipeline.operator import Options
 from pipeline.s7.decode import Leaf
 from pipeline.s7.types import ALIASES, BLOCK_LIMIT, TYPES, S7Type, enum_mistake, parse_type, split_type
 
-__all__ = ["RESERVED", "Field", "FieldOptions", "Layout", "LayoutOptions", "Naming", "build_layouts", "is_readable"]
-
-RESERVED = frozenset(
-    {"error", "seq", "boot", "bad", "heartbeat", "read_failed", "topic", "db", "ip", "tenant_id", "plc_id"}
-)
-"""Names that mean something else where frames are ingested: as a value they would overwrite or be overwritten."""
+__all__ = ["Field", "FieldOptions", "Layout", "LayoutOptions", "Naming", "build_layouts"]
 
 _AT = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
 _LAST_BIT = 7
@@ -194,31 +190,25 @@ class Layout:
                 yield from field.leaves(naming, base)
 
     def clashes(self, naming: Naming) -> list[Finding]:
-        """Fields with flat names that another scalar has too, or that mean something else where frames are ingested.
+        """Fields with flat names that another scalar has too, or that the platform's ingest reserves or does not store.
 
         It matters for layouts of whole blocks, with the naming used there. Blanks count as underscores, since the
         ingest makes them so.
         """
-        findings = []
+        findings: list[Finding] = []
         owners: dict[str, str] = {}
         for field in self.fields if self.sound else ():
-            reason = ""
+            path = (self.name, "fields", field.name)
+            found: list[Finding] = []
             for leaf in field.leaves(naming, 0):
                 name = leaf.name.replace(" ", "_")
-                if name in RESERVED:
-                    reason = f"'{name}' is reserved: frames carry something else by that name; choose another"
-                elif name in owners:
+                found += check_name(leaf.name, path)
+                if name in owners:
                     reason = f"'{name}' would name two values of '{self.name}': rename this or '{owners[name]}'"
+                    found.append(Finding(path=path, message=reason))
                 owners.setdefault(name, field.name)
-            if reason:
-                path = (self.name, "fields", field.name)
-                findings.append(Finding(path=path, message=reason))
+            findings += sorted(found, key=lambda each: each.severity)[:1]  # a mistake before a warning
         return findings
-
-
-def is_readable(name: str) -> bool:
-    """Whether people can read a name: it has letters, and nothing that a screen hides or turns round."""
-    return bool(name.strip()) and name.isprintable()
 
 
 def build_layouts(

@@ -264,7 +264,7 @@ def key(name: str) -> str:
 
 def flat(name: str) -> str:
     """A name that a value may have: without dots, which mean a level below where frames are ingested."""
-    return plain(name).replace(".", "_").replace("${", "_{") or "unnamed"
+    return plain(name).replace(".", "_").replace("${", "$_{") or "unnamed"
 
 
 def plain(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from pipeline.config.layouts import FieldOptions, LayoutOptions, Naming, build_layouts
+from pipeline.errors import Severity
 from pipeline.importing.placement import PlacedLayout, Places
 from pipeline.importing.program import Program, Tag, flat, plain
 from pipeline.s7.wanted import TagOptions, check_tags
@@ -14,6 +15,7 @@ from pipeline.s7.wanted import TagOptions, check_tags
 __all__ = ["settle_layouts", "settle_tags"]
 
 _ROUNDS = 32
+_NOT_STORED = "the platform would not store it by this name; rename it here (`check` says what a name may be)"
 
 
 def settle_layouts(places: Places, program: Program) -> None:
@@ -30,8 +32,11 @@ def settle_layouts(places: Places, program: Program) -> None:
         }
         built, findings = build_layouts(options)
         findings += [clash for block in places.blocks for clash in built[block.layout].clashes(naming)]
-        wrong = {finding.path: finding.message for finding in findings}
+        wrong = {finding.path: finding.message for finding in findings if finding.severity is Severity.ERROR}
         if not wrong:
+            for path in dict.fromkeys(finding.path for finding in findings):
+                field = next(each for each in places.layouts[str(path[0])].fields if each.name == path[2])
+                program.tell(field.file, field.line, f"{field.name}: {_NOT_STORED}")
             return
         messages: dict[str, dict[str, str]] = {}
         for (layout, _, field, *_), message in wrong.items():
@@ -77,7 +82,8 @@ def settle_tags(tags: Sequence[Tag], naming: Naming, program: Program) -> dict[s
         options = {
             name: TagOptions(address=tag.address, scale=tag.scale, offset=tag.offset) for name, tag in taken.items()
         }
-        wrong = {str(finding.path[1]): finding.message for finding in check_tags(options, naming)}
+        findings = list(check_tags(options, naming))
+        wrong = {str(each.path[1]): each.message for each in findings if each.severity is Severity.ERROR}
         for name, message in wrong.items():
             tag = taken.pop(name)
             other = f"{name}_"
@@ -87,6 +93,8 @@ def settle_tags(tags: Sequence[Tag], naming: Naming, program: Program) -> dict[s
             else:
                 program.tell(tag.file, tag.line, f"{tag.name}: left out, since {message}")
         if not wrong:
+            for name in dict.fromkeys(str(each.path[1]) for each in findings):
+                program.tell(taken[name].file, taken[name].line, f"{taken[name].name}: {_NOT_STORED}")
             break
     return taken
 

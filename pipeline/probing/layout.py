@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.config.layouts import RESERVED
 from pipeline.frame import Scalar
+from pipeline.identifiers import RESERVED
 from pipeline.probing.analysis import Analysis, Candidate
 from pipeline.probing.readings import Reading, values_of
 from pipeline.probing.samples import Sample

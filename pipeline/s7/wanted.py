@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 from msgspec import Meta
 
-from pipeline.config.layouts import RESERVED, Layout, Naming, is_readable
+from pipeline.config.layouts import Layout, Naming
 from pipeline.errors import Finding, nearest
 from pipeline.hosts import check_host
-from pipeline.identifiers import check_measurement
+from pipeline.identifiers import check_measurement, check_name, check_tag, is_readable
 from pipeline.operator import Options
 from pipeline.s7.address import ADDRESS_SCHEMA, Address, Area, parse_address
 from pipeline.s7.decode import Leaf, leaves_of
@@ -238,10 +238,8 @@ def check_tags(tags: Mapping[str, TagOptions | str], naming: Naming) -> Iterator
         yield from _check_tag(tag, options, address)
         for leaf in leaves_of(tag, address, naming.separator, naming.first_index):
             name = leaf.name.replace(" ", "_")
-            if name in RESERVED:
-                message = f"'{name}' is reserved: frames carry something else by that name"
-                yield Finding(path=path, message=message, hint="choose another name")
-            elif owners.setdefault(name, tag) != tag:
+            yield from check_name(leaf.name, path)
+            if owners.setdefault(name, tag) != tag:
                 yield Finding(path=path, message=f"'{name}' is also a value of tag '{owners[name]}'", hint="rename one")
 
 
@@ -281,10 +279,8 @@ def check_cpu(options: CpuOptions) -> Iterator[Finding]:
             path=("cpu", "clock"), message=f"'{options.clock}' is also the name of the state", hint="choose another"
         )
     for option, name in (("state", options.state), ("clock", options.clock)):
-        if name in RESERVED:
-            message = f"'{name}' is reserved: frames carry something else by that name"
-            yield Finding(path=("cpu", option), message=message, hint="choose another name")
-        elif name and not is_readable(name):
+        yield from check_name(name, ("cpu", option))
+        if name and not is_readable(name):
             hint = "name it by letters and digits"
             yield Finding(path=("cpu", option), message=f"{name!r} is no name for a value", hint=hint)
 
@@ -301,11 +297,10 @@ def check_timezone(timezone: str) -> Iterator[Finding]:
 
 def check_fixed(tags: Mapping[str, str], path: tuple[str | int, ...], names: Sequence[str] = ()) -> Iterator[Finding]:
     """Mistakes in fixed tags of frames that have values of these names."""
-    for name in tags:
-        if name in RESERVED:
-            message = f"'{name}' is reserved: frames carry something else by that name"
-            yield Finding(path=(*path, name), message=message, hint="choose another name")
-        elif name in names:
+    for name, value in tags.items():
+        yield from check_name(name, (*path, name))
+        yield from check_tag(value, (*path, name))
+        if name in names:
             message = f"'{name}' is also the name of a value, and a query could not tell them apart"
             yield Finding(path=(*path, name), message=message, hint="rename the tag")
         elif not is_readable(name):

@@ -8,8 +8,8 @@ import msgspec
 from s7commplus.client import _build_explore_request
 from s7commplus.protocol import FunctionCode, Ids
 
-from pipeline.config.layouts import RESERVED
 from pipeline.errors import ReadError
+from pipeline.identifiers import RESERVED
 from pipeline.s7.browse_graph import quoted
 from pipeline.s7plus.comments import comments_of
 from pipeline.s7plus.link import Door, Link, connect

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from pipeline.config.layouts import RESERVED
 from pipeline.errors import Refused
 from pipeline.frame import Scalar
+from pipeline.identifiers import RESERVED
 from pipeline.s7.decode import Decoder, Leaf, compile_decoder
 from pipeline.s7plus.link import Address
 from pipeline.s7plus.program import Program, Symbol

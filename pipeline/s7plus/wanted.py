@@ -11,9 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from pipeline.config.layouts import RESERVED, is_readable
 from pipeline.errors import Finding
-from pipeline.identifiers import check_measurement
+from pipeline.identifiers import check_measurement, check_name, is_readable
 from pipeline.operator import Options
 from pipeline.s7.types import S7Type, enum_mistake
 from pipeline.s7.wanted import EVERY, As, Description, FixedTags, Offset, Scale, Texts, Unit, check_fixed
@@ -167,11 +166,9 @@ def check_symbol_tags(tags: Mapping[str, SymbolOptions | str]) -> Iterator[Findi
         path = ("tags", tag)
         yield from _check_path(options.symbol, path if isinstance(value, str) else (*path, "symbol"))
         name = tag.replace(" ", "_")
+        yield from check_name(tag, path)
         if not is_readable(tag):
             yield Finding(path=path, message=f"{tag!r} is no name for a value", hint="name it by letters and digits")
-        elif name in RESERVED:
-            message = f"'{name}' is reserved: frames carry something else by that name"
-            yield Finding(path=path, message=message, hint="choose another name")
         elif owners.setdefault(name, tag) != tag:
             yield Finding(path=path, message=f"'{name}' is also a value of tag '{owners[name]}'", hint="rename one")
         if not (isfinite(options.scale) and isfinite(options.offset) and options.scale):

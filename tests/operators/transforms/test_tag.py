@@ -55,6 +55,7 @@ def test_the_forecast_counts_the_bytes_and_warns_of_a_value_of_that_name():
         ("{type: tag, from: press, tags: {}}", "tags: must have at least 1 entries, has 0"),
         ("{type: tag, from: press, tags: {plc_id: x}}", "tags.plc_id: 'plc_id' is reserved"),
         ("{type: tag, from: press, tags: {topic: x}}", "tags.topic: 'topic' is reserved"),
+        ("{type: tag, from: press, tags: {host: x}}", "tags.host: 'host' is reserved"),
         ('{type: tag, from: press, tags: {hall: "${HALL:-}"}}', "tags.hall: a tag needs a name and a value"),
         ("{type: tag, from: press, tags: {hall: [1]}}", "tags.hall: must be text, found a list"),
         ("{type: tag, from: press, tag: {hall: x}}", "tag: unknown option; did you mean 'tags'?"),

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.layouts import RESERVED, FieldOptions, LayoutOptions, Naming, build_layouts
+from pipeline.config.layouts import FieldOptions, LayoutOptions, Naming, build_layouts
+from pipeline.identifiers import RESERVED
 from pipeline.s7.decode import Leaf, compile_decoder
 from pipeline.s7.encode import write
 from pipeline.s7.types import TYPES

@@ -123,10 +123,10 @@ def test_names_of_tags_that_change_are_told(capsys: pytest.CaptureFixture[str]) 
     assert err.splitlines() == [
         "t.sdf:1: a.b: is called a_b, since a dot means a level below",
         "t.sdf:2: a_b: is called a_b_, since a_b is there already",
-        "t.sdf:4: ${d: is called _{d, since '${' begins a variable",
+        "t.sdf:4: ${d: is called $_{d, since '${' begins a variable",
         "t.sdf:5: : is called unnamed, since it has no name",
     ]
-    assert list(graph(out).nodes["plc"].options.tags) == ["a_b", "a_b_", "c", "_{d", "unnamed"]
+    assert list(graph(out).nodes["plc"].options.tags) == ["a_b", "a_b_", "c", "$_{d", "unnamed"]
 
 
 def test_a_tag_that_stands_in_two_tables_is_taken_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -233,6 +233,7 @@ END_DATA_BLOCK
         (block("a : Int;\nb : Array[3..1] of Int;"), r"1\.db:7: b: an array's last index"),
         (block("a : Int;\nb : String[300];"), r"1\.db:7: b: STRING\[300\]: the length must be 1 to 254"),
         (block("a : Int;\nerror : Int;"), r"1\.db:7: error: is called error_: 'error' is reserved"),
+        (block("a : Int;\n_b : Int;"), r"1\.db:7: _b: the platform would not store it by this name; rename it here"),
         (block("a : Array[0..1] of Int;\na_0 : Int;"), r"1\.db:7: a_0: is called a_0_: 'a_0' would name two"),
         (block('"x.y" : Int;'), r"1\.db:6: x\.y: is called x_y, since a dot means a level below"),
         (block('x_y : Int;\n"x.y" : Int;'), r"1\.db:7: x\.y: is called x_y_, since x_y is there already"),
