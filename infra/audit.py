@@ -24,7 +24,7 @@ from auditing.source import Source
 from diagnosis.platform import Platform
 from influx.api import InfluxError
 from provision.places import Places
-from provision.work import ProvisionError, to_its_end
+from provision.work import ProvisionError, shown, to_its_end
 
 HOME = Path(__file__).resolve().parent
 
@@ -33,7 +33,7 @@ def main() -> int:
     """Run the command; the exit code."""
     options = _parser().parse_args()
     told = _audit(Platform(Places(HOME)), options.day)
-    print(json.dumps(told, indent=1) if options.json else "\n".join(_text(told)))
+    print(json.dumps(told, indent=1) if options.json else "\n".join(map(shown, _text(told))))
     return 1 if any(each["missing"] for each in told["plcs"]) else 0
 
 

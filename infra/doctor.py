@@ -22,7 +22,7 @@ from diagnosis.finding import PROBLEM, WARNING, Finding
 from diagnosis.platform import Platform
 from influx.api import InfluxError
 from provision.places import Places
-from provision.work import ProvisionError, to_its_end
+from provision.work import ProvisionError, shown, to_its_end
 
 HOME = Path(__file__).resolve().parent
 _MOMENT = 0.001
@@ -65,7 +65,7 @@ def _shown(findings: Iterator[Finding]) -> Iterator[Finding]:
             part = each.part
             print(part)
         taken = f" ({each.seconds:.3f} s)" if each.seconds and each.seconds >= _MOMENT else ""
-        print(f"  {each.mark:<8} {each.what:<10} {each.found}{taken}")
+        print(f"  {each.mark:<8} {each.what:<10} {shown(each.found)}{taken}")
         if each.advice:
             print(f"           {'':<10} → {each.advice}", flush=True)
         yield each

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from diagnosis.finding import GOOD, PROBLEM, WARNING, Finding
 from diagnosis.platform import Platform
-from influx.api import InfluxError
+from influx.api import InfluxError, Refused
 
 __all__ = ["examine"]
 
@@ -18,6 +18,11 @@ _SLOW = 250.0
 _ANY = 'filter(fn: (r) => r._measurement =~ /^s7_/ and (not exists r.tenant_id or r.tenant_id != "doctor"))'
 _TRUE = 'filter(fn: (r) => r._field != "heartbeat" or string(v: r._value) != "0")'
 """Without the heartbeat 0 that an edge's doctor sends, whether its graph runs or not."""
+_IS_ON = 'filter(fn: (r) => string(v: r._value) == "true")'
+"""Of a state that is a switch: elsewhere it may be a number or a text, with which a query would fail for all."""
+_NUMBERS = " |> ".join(
+    (*(f'filter(fn: (r) => not types.isType(v: r._value, type: "{kind}"))' for kind in ("string", "bool")), "toFloat()")
+)
 _BY_PLC = 'group(columns: ["tenant_id", "plc_id", "ip", "db"])'
 _MOMENTS = f'keep(columns: ["tenant_id", "plc_id", "ip", "db", "_time"]) |> {_BY_PLC}'
 
@@ -30,7 +35,7 @@ class _Asker:
     def frames(self, since: str, rest: str, stop: str = "1s") -> Rows:
         """Frames of real PLCs, of all times from `since` on."""
         return self._api.query(
-            f'from(bucket: "{self._raw}") |> range(start: {since}, stop: {stop}) |> {_ANY} |> {rest}',
+            f'import "types" from(bucket: "{self._raw}") |> range(start: {since}, stop: {stop}) |> {_ANY} |> {rest}',
             self._org,
             60,
         )
@@ -41,7 +46,7 @@ class _Asker:
 
 
 def examine(platform: Platform) -> Iterator[Finding]:
-    """Each question once; one that can't be asked is a finding too."""
+    """Each question once; one that can't be answered is a finding too, and no reason not to ask the others."""
     asker = _Asker(platform)
     questions: tuple[Callable[[_Asker], Iterator[Finding]], ...] = (
         _silence,
@@ -55,11 +60,19 @@ def examine(platform: Platform) -> Iterator[Finding]:
         _latency,
         _backlog,
     )
-    try:
-        for question in questions:
+    told: set[str] = set()
+    for question in questions:
+        try:
             yield from question(asker)
-    except InfluxError as error:
-        yield Finding("data", "query", PROBLEM, str(error), "see the findings of influxdb")
+        except InfluxError as error:  # noqa: PERF203 - one question is no reason to leave the others
+            if str(error) not in told:
+                told.add(str(error))
+                advice = (
+                    "see the findings of influxdb; where those are good, the fields' types are what it stumbles over"
+                )
+                yield Finding("data", "query", PROBLEM, str(error), advice)
+            if not isinstance(error, Refused):
+                return
 
 
 def _silence(asker: _Asker) -> Iterator[Finding]:
@@ -128,9 +141,9 @@ def _heartbeats_only(asker: _Asker) -> Iterator[Finding]:
 
 def _standing(asker: _Asker) -> Iterator[Finding]:
     """Counters that have not moved for an hour though the machine says that it runs."""
-    on = "filter(fn: (r) => r._field =~ /(maquina_ligada|status_maquina)$/) |> last() |> filter(fn: (r) => r._value)"
+    on = f"filter(fn: (r) => r._field =~ /(maquina_ligada|status_maquina)$/) |> last() |> {_IS_ON}"
     each = 'group(columns: ["tenant_id", "plc_id", "ip", "db", "_field"])'
-    counters = f"filter(fn: (r) => r._field =~ /contador_(bom|ruim)$/) |> {each}"
+    counters = f"filter(fn: (r) => r._field =~ /contador_(bom|ruim)$/) |> {_NUMBERS} |> {each}"
     spread = asker.frames("-1h", f"{counters} |> spread() |> filter(fn: (r) => r._value == 0.0)")
     enough = asker.frames(
         "-1h", f'{counters} |> elapsed(unit: 1s) |> sum(column: "elapsed") |> filter(fn: (r) => r.elapsed > 300)'

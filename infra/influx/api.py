@@ -20,6 +20,8 @@ _SHOWN = 300
 _PAGE = 100
 """As many as InfluxDB gives at once."""
 _CHUNK = 1 << 18
+_LONGEST = 1 << 24
+"""Characters of one value: InfluxDB takes texts of 1 MiB, of which Python's reader would make an error."""
 _LONG = 600.0
 """Seconds that a large file may keep silent; the server prepares a shard before it sends the first byte."""
 
@@ -172,12 +174,10 @@ class Api:
         headers = {"Content-Type": "application/json", "Accept": "application/csv"}
         with self._open("POST", f"/api/v2/query?org={quote(org, safe='')}", body, headers, timeout) as answer:
             text = self._read(answer).decode()
-        rows: list[dict[str, str]] = []
-        for block in text.replace("\r\n", "\n").split("\n\n"):
-            found = list(csv.DictReader(io.StringIO(block)))
-            if found and {"error", "reference"} <= set(found[0]):  # a query that fails late answers 200
-                raise Refused(200, "a query", str(found[0]["error"])[:_SHOWN])
-            rows += found
+        rows = _rows(text)
+        for row in rows:
+            if {"error", "reference"} <= set(row):  # a query that fails late answers 200
+                raise Refused(200, "a query", row["error"][:_SHOWN])
         return rows
 
     def _open(
@@ -206,6 +206,20 @@ class Api:
             return answer.read(size)
         except (OSError, http.client.HTTPException) as error:
             raise InfluxError(f"the answer of {self.url} broke off: {error or type(error).__name__}") from None
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    """Tables with a line of names each, and an empty line between two; texts may have line ends, too."""
+    csv.field_size_limit(_LONGEST)
+    rows: list[dict[str, str]] = []
+    names: list[str] = []
+    plain = text.replace("\r\n", "\n").replace("\0", "\ufffd")  # Python 3.9 takes no byte 0
+    for cells in csv.reader(io.StringIO(plain, newline="")):
+        if cells and names:
+            rows.append(dict(zip(names, cells)))
+        else:
+            names = cells
+    return rows
 
 
 def _message(text: bytes) -> str:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from influx.api import Api, InfluxError, Refused
 from provision.environment import settings
 from provision.places import Owner, Places
-from provision.work import ProvisionError, Work
+from provision.work import ProvisionError, Work, to_its_end
 
 _DAY = 86400
 _OPERATIONAL = 30 * _DAY
@@ -295,4 +295,4 @@ def _rights_of(permissions: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(to_its_end(main))

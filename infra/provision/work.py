@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from provision.places import Owner
 
-__all__ = ["PRIVATE", "SHARED", "ProvisionError", "Work", "to_its_end"]
+__all__ = ["PRIVATE", "SHARED", "ProvisionError", "Work", "shown", "to_its_end"]
 
 PRIVATE, SHARED, FOLDER = 0o600, 0o644, 0o700
 
@@ -20,7 +21,13 @@ class ProvisionError(Exception):
 
 
 def to_its_end(main: Callable[[], int], *mistakes: type[Exception]) -> int:
-    """Run a command; a mistake is one line. Its reader may go before it ends, as `| head` does; the exit code."""
+    """Run a command; a mistake is one line. Its reader may go before it ends, as `| head` does; the exit code.
+
+    What the encoding of its output lacks, as Windows' does arrows, or is no character, as in a file's name, is a `?`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = main()
         sys.stdout.flush()
@@ -31,6 +38,11 @@ def to_its_end(main: Callable[[], int], *mistakes: type[Exception]) -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     return code
+
+
+def shown(text: str) -> str:
+    """What others have written, in one line and with nothing in it that a terminal obeys."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 class Work:

@@ -115,6 +115,18 @@ def test_a_days_holes_are_told_with_time_and_reason(stack):
     assert "given up: journal_full 38" in said
 
 
+def test_any_text_may_stand_in_a_frame(stack):
+    """Line ends, empty lines, and more than Python's reader of tables takes unasked."""
+    begin = yesterday().timestamp() + 3600
+    long = "x" * 200_000
+    error = f'heartbeat=1,read_failed=true,error="no\n\nanswer, ""of {long}"'.replace('""', '\\"')
+    lines = [points("odd", "A\n\nB", [0, 1], begin), points("odd", "A\n\nB", [30], begin, error)]
+    stack.influx.write("\n".join(lines), stack.token, "processo_raw")
+    found = of(audit(stack, 1), "odd")
+    assert (found["stored"], found["failures"], found["missing"]) == (3, 1, 28)
+    assert f'the PLC did not answer: no  answer, "of {long}\n' in text(stack, 1)
+
+
 FAILED = 'heartbeat=1,read_failed=true,error="timeout"'
 QUIET = "the PLC did not answer: timeout"
 

@@ -222,6 +222,24 @@ def test_what_the_data_say(running, tmp_path):
     assert "acme/stuck: 600 more frames" in finding(found, "data", "backlog", "problem")
 
 
+def test_no_data_keep_a_question_from_being_answered(running):
+    """States and counters of any type; what was set aside with line ends in its name."""
+    now = time.time()
+    for plc, values in (
+        ("enum", '{"status_maquina": "ligada", "contador_bom": "sete"}'),
+        ("word", '{"status_maquina": 3, "contador_bom": true}'),
+    ):
+        running.publish(f"plc/acme/{plc}", frame(now, values, f', "measurement": "s7_{plc}"'))
+        wait_until(lambda plc=plc: running.points("processo_raw", plc), "stored")
+    running.publish("plc/acme/ends", frame(now, more=', "tags": {"a\\n\\nb\\nc,d": "x"}'))
+    ends = 'from(bucket: "processo") |> range(start: -1h) |> filter(fn: (r) => r.plc_id == "ends") |> count()'
+    wait_until(lambda: running.query(ends), "set aside")
+    found = doctor(running, 1)
+    assert [each for each in found if each["what"] == "query"] == []
+    assert "a tag can't be stored: a\n\nb\nc,d" in finding(found, "data", "rejected", "warning")
+    assert "acme/stands DB1: contador_bom stands still" in finding(found, "data", "counters", "warning")
+
+
 def test_points_that_influxdb_refuses_are_told(running):
     """A Telegraf that has forgotten a type, as after kill -9: the figure is its own."""
     with running.telegraf("forgetful"):
@@ -288,6 +306,10 @@ def test_people_are_shown_the_same(stack, tmp_path):
     env = {**os.environ, "MQTT_PORT": "1", "INFLUX_URL": "http://127.0.0.1:1"}
     done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
+    env["PYTHONIOENCODING"] = "cp1252"
+    other = subprocess.run([sys.executable, script], env=env, capture_output=True, check=False)
+    assert (other.returncode, other.stderr) == (1, b"")
+    assert b"? does it run?" in other.stdout
     assert "  problem  TCP        localhost:1: Connection refused\n" in done.stdout
     assert "→ does it run?" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("2 problems")
