@@ -92,6 +92,8 @@ ADVICE: Mapping[str, Mapping[str, str]] = {
     "PartFailed": {
         "sink '…': … frames are lost, since it took none before the stop…": "mend what the reason says: a sink "
         "that can't open its journal has nowhere to keep them",
+        "sink '…' has not got all: …": "mend what the log says of the sink, and replay again: what waits on disk is "
+        "sent first",
         "sink '…': …": "mend what the reason says, and start the graph again",
         "sink '…': … frames are neither acknowledged nor on disk": _DISK + "; those frames are lost",
         "topic '…' can't be filled for …, it would be too long": "shorten the topic, or the tags in it",

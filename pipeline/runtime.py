@@ -165,6 +165,11 @@ class Runtime:
         """Frames that wait in a journal, by the name of the sink."""
         return {name: letters.backlog for name, letters in self.letters.items()}
 
+    def waiting(self, sink: str) -> int:
+        """Frames on their way to a sink's receiver: in its mailbox, or taken and not acknowledged."""
+        letters = self._contexts[sink].letters
+        return len(self._mailboxes[sink]) + (letters.unacknowledged if letters is not None else 0)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set or every source has completed, then stop in order.
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.cli import graph_file
 from pipeline.clock import Clock
 from pipeline.codecs import CODECS
 from pipeline.config import load
-from pipeline.errors import PipelineError, UsageError, nearest
+from pipeline.errors import PartFailed, PipelineError, UsageError, nearest
 from pipeline.frame import Frame
 from pipeline.graph import Graph, Node
 from pipeline.operator import Context, Emit, NodeKind
@@ -38,7 +39,10 @@ Play = Callable[[Take], list[str]]
 
 _AHEAD = 100
 """Batches that the graph may be ahead of a sink."""
+_WAITING = 5000
+"""Frames that may wait for a sink's receiver before the graph waits too."""
 _PATIENCE = 0.1
+_SOON = 2.0
 
 
 @click.command(name="replay")
@@ -146,7 +150,7 @@ def _give(graph: Graph, sink: Node, play: Play) -> None:
     """Run the sink in real time, and the rest of the graph in the time of the recording, on a thread.
 
     Raises:
-        PipelineError: the sink failed for good, or the recording can't be played.
+        PipelineError: the sink failed for good, has not got all, or the recording can't be played.
     """
     frames: queue.Queue[list[Frame] | None] = queue.Queue(_AHEAD)
     over = threading.Event()
@@ -167,20 +171,17 @@ def _give(graph: Graph, sink: Node, play: Play) -> None:
                 click.echo(f"warning: {line}", err=True)
         except PipelineError as error:
             failures.append(error)
-        with contextlib.suppress(Enough):
-            take(None)
+        finally:
+            with contextlib.suppress(Enough):
+                take(None)
 
-    source = synthetic(NodeKind.SOURCE, "replay", _source(frames), *())
     # Another name gives another client and status topic: the pipeline that runs at the machine is left alone.
-    target = replace(sink, inputs=(source.name,))
-    given = replace(
-        graph, name=f"{graph.name}-replay", http=None, recorder=None, nodes={source.name: source, target.name: target}
-    )
+    given = replace(graph, name=f"{graph.name}-replay", http=None, recorder=None)
     thread = threading.Thread(target=body, name="replay")
     thread.start()
     try:
         with asyncio.Runner(loop_factory=new_loop()) as runner:
-            runner.run(_run(given))
+            runner.run(_Delivered(sink, frames).run(given))
     finally:
         over.set()
         thread.join()
@@ -188,29 +189,61 @@ def _give(graph: Graph, sink: Node, play: Play) -> None:
         raise failures[0]
 
 
-async def _run(graph: Graph) -> None:
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    stop_on_signals(loop, stop)
-    await Runtime(graph, Clock(loop)).run(stop)
+class _Delivered:
+    """One run of a sink on what a queue holds, until its receiver has all of it."""
 
+    def __init__(self, sink: Node, frames: queue.Queue[list[Frame] | None]) -> None:
+        self._name = sink.name
+        self._queue = frames
+        source = synthetic(NodeKind.SOURCE, "replay", self._source)
+        self._nodes = {source.name: source, sink.name: replace(sink, inputs=(source.name,))}
+        self._played = False
 
-def _source(frames: queue.Queue[list[Frame] | None]) -> Callable[[Any, Context], Observable[Frame]]:
-    """The factory of a source that gives what the queue holds, as fast as the sink permits."""
+    async def run(self, graph: Graph) -> None:
+        """Run to the end, or until a signal.
 
-    def get() -> list[Frame] | None:
-        try:
-            return frames.get(timeout=_PATIENCE)
-        except queue.Empty:
-            return []
+        Raises:
+            PipelineError: the sink failed for good, or has not got all.
+        """
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        stop_on_signals(loop, stop)
+        self._runtime = runtime = Runtime(replace(graph, nodes=self._nodes), Clock(loop))
+        await runtime.run(stop)
+        lacks = [] if self._played else ["the recording was not played to its end"]
+        if count := runtime.waiting(self._name):
+            lacks.append(f"{count} frames wait{self._where()}; the next replay into it sends them first")
+        if drops := runtime.actors[self._name].drops:
+            lacks.append("given up: " + ", ".join(f"{count} ({reason})" for reason, count in drops.items()))
+        if lacks:
+            raise PartFailed(f"sink '{self._name}' has not got all: {'; '.join(lacks)}")
 
-    def build(_: Any, context: Context) -> Observable[Frame]:
+    def _where(self) -> str:
+        letters = self._runtime.letters.get(self._name)
+        return f" in '{letters.folder}'" if letters is not None else ""
+
+    def _source(self, _: Any, context: Context) -> Observable[Frame]:
+        """A source that gives what the queue holds, as fast as the sink's receiver takes it."""
+
+        def get() -> list[Frame] | None:
+            try:
+                return self._queue.get(timeout=_PATIENCE)
+            except queue.Empty:
+                return []
+
         async def run(emit: Emit) -> None:
+            waiting, actor = partial(self._runtime.waiting, self._name), self._runtime.actors[self._name]
             while (batch := await context.blocking(get)) is not None:
                 for frame in batch:
                     emit(frame)
-                while context.paused:  # noqa: ASYNC110 - a flag of the engine's, which tells nobody when it changes
+                while context.paused or waiting() > _WAITING:  # noqa: ASYNC110 - flags, which tell nobody
                     await asyncio.sleep(_PATIENCE)
+            self._played = True
+            tell = asyncio.get_running_loop().time() + _SOON
+            while count := waiting():
+                if tell <= asyncio.get_running_loop().time():
+                    tell = math.inf
+                    reason = f" ({actor.reason})" if actor.reason else ""
+                    click.echo(f"{count} frames still wait for sink '{self._name}'{reason}; Ctrl-C ends", err=True)
+                await asyncio.sleep(_PATIENCE)
 
         return context.observable(run)
-
-    return build

@@ -39,6 +39,16 @@ class Letters:
         """Frames of the same sink that wait on disk; those on their first flight may yet be acknowledged."""
         return min(self._delivery.backlog, self._delivery.commits.state.frames)
 
+    @property
+    def unacknowledged(self) -> int:
+        """All frames of the same sink that its receiver does not have yet."""
+        return self._delivery.unacknowledged
+
+    @property
+    def folder(self) -> str:
+        """The journal's."""
+        return self._delivery.options.path
+
     async def dead(self, limit: int) -> list[Entry]:
         """The oldest dead letters, so many at most.
 

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.recording.format import read
 from tests.parts.line import ROOT, Line
+from tests.parts.receiver import receiver_thread
 from tests.parts.waiting import free_port, wait_until
 
 PAIR = ROOT / "tests" / "recordings" / "bad_day"
@@ -173,6 +174,36 @@ def test_a_replay_gives_a_named_sink_its_frames_and_no_other(plc, file, tmp_path
     assert (code, out) == (1, "")
     assert err.startswith("error: sink 'copy' writes into a PLC")
     assert plc.reads == reads
+
+
+def test_a_replay_ends_when_the_receiver_has_all_of_it(file, run, monkeypatch):
+    """One that is slow gets all; what one that is away did not get is told, and comes with the next replay."""
+    monkeypatch.setenv("PLC_PORT", "102")
+    frame = '{{"ts":{},"ip":"127.0.0.1","measurement":"press","values":{{"n":{}}},"node":"press"}}\n'
+    Path("f.jsonl").write_text("".join(frame.format(1_731_800_000 + n / 100, n) for n in range(200)))
+    file.write_text(TEXT + "  web: {type: http, from: press, url: 'http://127.0.0.1:${WEB}/in', batch: 10}\n")
+    command = ("replay", "f.jsonl", str(file), "--sink", "web")
+    with receiver_thread() as server:
+        monkeypatch.setenv("WEB", str(server.port))
+        server.answer = lambda _: 503
+        away = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *command],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert away.stderr is not None
+        told = next((line for line in away.stderr if "still wait" in line), "")
+        assert told.startswith("200 frames still wait for sink 'web' (")
+        away.send_signal(signal.SIGINT)
+        assert (
+            "error: sink 'web' has not got all: 200 frames wait in 'data/line-replay/web'; "
+            "the next replay into it sends them first\n" in away.communicate(timeout=30)[1]
+        )
+        assert away.returncode == 2
+        server.answer, server.delay = (lambda _: 204), 0.02
+        assert run(*command) == (0, "", "")
+        assert server.numbers == [*range(200), *range(200)]
 
 
 @pytest.mark.parametrize(
