@@ -35,8 +35,8 @@ def settle_layouts(places: Places, program: Program) -> None:
         wrong = {finding.path: finding.message for finding in findings if finding.severity is Severity.ERROR}
         if not wrong:
             for path in dict.fromkeys(finding.path for finding in findings):
-                field = next(each for each in places.layouts[str(path[0])].fields if each.name == path[2])
-                program.tell(field.file, field.line, f"{field.name}: {_NOT_STORED}")
+                placed = next(each for each in places.layouts[str(path[0])].fields if each.name == path[2])
+                program.tell(placed.file, placed.line, f"{placed.name}: {_NOT_STORED}")
             return
         messages: dict[str, dict[str, str]] = {}
         for (layout, _, field, *_), message in wrong.items():
