@@ -18,6 +18,8 @@ _TIME = 12
 """Characters of the time of a row."""
 _ROWS = 30
 """Rows after which the head is repeated."""
+_SIX_DIGITS = 999_999.5
+_LONG = 1e12
 
 
 class Table:
@@ -103,7 +105,10 @@ def cell(value: object) -> str:
     """A value as people read it."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
+    if isinstance(value, float):
+        # A meter's reading is read to its last unit, not as 1.23457e+08.
+        return f"{value:.0f}" if _SIX_DIGITS <= abs(value) < _LONG else f"{value:.6g}"
+    return printable(str(value))
 
 
 def printable(text: str) -> str:

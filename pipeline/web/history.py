@@ -50,6 +50,14 @@ class _Layout:
             self.readers[name] = (struct.Struct("<" + code), offset)
             offset += self.readers[name][0].size
         self.pick = _picker(tuple(self.codes))
+        floats = tuple(name for name, code in self.codes.items() if code == "f")
+        self._floats = struct.Struct(f"<{len(floats)}f")
+        self._pick_floats = _picker(floats)
+
+    def holds(self, values: Mapping[str, Scalar]) -> bool:
+        """Whether floats have all digits of the values that are packed so."""
+        picked = self._pick_floats(values)
+        return self._floats.unpack(self._floats.pack(*picked)) == picked
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Scalar]], tuple[Any, ...]]:
@@ -92,7 +100,7 @@ class _Ring:
         row = None
         if len(values) == layout.count:
             with contextlib.suppress(KeyError, struct.error, OverflowError):
-                row = layout.pack(layout.number, frame.ts, *layout.pick(values))
+                row = layout.pack(layout.number, frame.ts, *layout.pick(values)) if layout.holds(values) else None
         if row is None:
             row = self._unlike(frame)
         self.fine.append(row)
@@ -110,8 +118,10 @@ class _Ring:
         layout = self.layouts[-1]
         codes = dict(layout.codes)
         for name, value in frame.values.items():
-            if (code := _code(value)) and not _fits(value, codes.get(name)):
+            if (code := _code(value)) and not _fits(value, codes.get(name), exactly=True):
                 codes[name] = code if name not in codes else "d"
+        if len(self.layouts) == _LAYOUTS // 2:  # one after another has turned out to be more than a REAL
+            codes = {name: "d" if code == "f" else code for name, code in codes.items()}
         if codes != layout.codes and len(self.layouts) < _LAYOUTS:
             layout = _Layout(len(self.layouts), codes, len(frame.values))
             self.layouts.append(layout)
@@ -232,18 +242,14 @@ def _code(value: Scalar) -> str:
         return "b"
     if isinstance(value, str):
         return ""
-    return "f" if isinstance(value, float) and _fits(value, "f") and _same(value) else "d"
+    return "f" if isinstance(value, float) and _fits(value, "f", exactly=True) else "d"
 
 
-def _same(value: float) -> bool:
-    return bool(struct.unpack("<f", struct.pack("<f", value))[0] == value)
-
-
-def _fits(value: Scalar, code: str | None) -> bool:
+def _fits(value: Scalar, code: str | None, *, exactly: bool = False) -> bool:
     if code is None or isinstance(value, str):
         return False
     try:
-        struct.pack("<" + code, value)
+        packed = struct.pack("<" + code, value)
     except (struct.error, OverflowError):
         return False
-    return True
+    return not exactly or code != "f" or math.isnan(value) or bool(struct.unpack("<f", packed)[0] == value)

@@ -2,8 +2,10 @@
 
 import re
 
+import pytest
+
 from pipeline.frame import Frame
-from pipeline.table import Table
+from pipeline.table import Table, cell
 from tests.parts.engine import data, origin
 
 PRESS = origin("press1", units={"AI_Corrente": "A"})
@@ -24,6 +26,22 @@ def test_the_table_names_values_with_units_and_keeps_its_columns():
     assert table.render(Frame.failure(PRESS, 0, "timeout")).decode().endswith(f"{who}  failed: timeout\n")
     assert table.render(data(PRESS, n=1)).count(b"\n") == 2
     assert [table.render(data(PRESS, n=n)).count(b"\n") for n in range(60)].count(2) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (4.25, "4.25"),
+        (1 / 3, "0.333333"),
+        (999_999.7, "1000000"),
+        (-1_234_574.1, "-1234574"),
+        (123_456_789.123, "123456789"),
+        (3.4e38, "3.4e+38"),
+    ],
+)
+def test_no_digit_before_the_point_is_lost(value, shown):
+    """Six digits of a measured value are enough; of a meter all that stand before the point."""
+    assert cell(value) == shown
 
 
 def test_a_time_has_the_milliseconds_of_the_frame():

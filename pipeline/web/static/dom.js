@@ -47,7 +47,7 @@ export function shown(value, digits) {
   const size = Math.abs(value);
   if (Number.isSafeInteger(value) && (digits === undefined || size >= 1e9)) return String(value);
   if (size >= 1e9 || (size && size < (digits === undefined ? 1e-4 : 10 ** -digits / 2))) return value.toExponential(4).replace(".", point);
-  return (fixed[digits] ?? decimals).format(value);
+  return (fixed[size >= 1e6 ? 0 : digits] ?? decimals).format(value);
 }
 
 /** A count or rate, with one decimal below a hundred. */

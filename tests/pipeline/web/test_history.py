@@ -48,6 +48,17 @@ def test_values_may_be_absent_new_or_of_another_type():
     assert values(history, where, "new") == [None, None, 0.5, 1e300, None]
 
 
+def test_a_number_that_looked_like_a_real_at_first_keeps_all_its_digits():
+    """Meters and scaled values begin with 0.0 too; also where more of them do than a block may change its layout."""
+    view = Watched()
+    view.latest.clear()
+    history, where = History(view), origin()
+    meters = [{f"m{n}": 123456789.123 if n < risen else 0.0 for n in range(80)} for risen in range(81)]
+    sampled(view, history, where, meters)
+    for n in (0, 40, 79):
+        assert values(history, where, f"m{n}") == [0.0] * (n + 1) + [123456789.123] * (80 - n)
+
+
 def test_a_frame_is_sampled_once():
     """A PLC that is silent leaves a gap, no straight line."""
     view = Watched()
