@@ -6,7 +6,7 @@ Three answers make a look: `/api/graph`, `/api/last`, and of `/metrics` what tel
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -74,6 +74,7 @@ class _Last(msgspec.Struct):
     tenant_id: str = ""
     plc_id: str = ""
     measurement: str = ""
+    tags: dict[str, str] = {}
     error: str | None = None
     bad: dict[str, str] = {}
     units: dict[str, str] = {}
@@ -109,7 +110,7 @@ class Watcher:
         except ValueError as error:
             raise UsageError(f"what answers at {self._remote.url} is no pipeline: {error}") from error
         self._remember(graph, series)
-        blocks = [self._block(last, graph, series) for last in lasts]
+        blocks = [self._block(last, name, graph, series) for last, name in zip(lasts, _block_names(lasts), strict=True)]
         parts = [part for node in graph.nodes for part in _parts(node, graph.now)]
         sinks = [self._sink(node, graph) for node in graph.nodes if node.section == "sinks" and node.actors]
         self._note(graph, blocks)
@@ -143,18 +144,16 @@ class Watcher:
             return max(0.0, value - before.get(name, {}).get(key, 0.0)) / (now - then)
         return value / (now - started) if now > started else None
 
-    def _block(self, last: _Last, graph: _Graph, series: Series) -> Block:
+    def _block(self, last: _Last, name: tuple[str, str], graph: _Graph, series: Series) -> Block:
         labels = {"tenant": last.tenant_id, "plc": last.plc_id or last.ip, "db": "" if last.db is None else last.db}
         key = frozenset((name, str(value)) for name, value in labels.items() if value != "")
         every = series.get("plc_expected_interval_seconds", {}).get(key)
         failing = last.failing
         told = "" if failing is None else failing.advice or failing.error or "failed"
-        plc = "/".join(filter(None, (last.tenant_id, last.plc_id or last.ip)))
-        # A measurement is told only where it is not that of its data block: two blocks of one DB differ by it.
-        block = " ".join(filter(None, ("" if last.db is None else f"DB{last.db}", last.measurement)))
+        plc, block = name
         return Block(
-            plc=plc or "-",
-            block=block or "-",
+            plc=plc,
+            block=block,
             state="failing" if failing else "stale" if last.stale else "fresh",
             age=None if last.error is not None else last.age_seconds,
             every=every,
@@ -210,6 +209,26 @@ class Watcher:
 
 
 _WELL = {"running", "stopped"}
+
+
+def _block_names(lasts: Sequence[_Last]) -> list[tuple[str, str]]:
+    """PLC and block of each, no two the same; without PLC and address a device is what its messages carry as tags."""
+    names = [
+        (
+            "/".join(filter(None, (last.tenant_id, last.plc_id or last.ip or " ".join(last.tags.values())))) or "-",
+            # A measurement is told only where it is not that of its data block: two blocks of one DB differ by it.
+            " ".join(filter(None, ("" if last.db is None else f"DB{last.db}", last.measurement))) or "-",
+        )
+        for last in lasts
+    ]
+    often, taken = Counter(names), Counter[tuple[str, str]]()
+    for index, (last, (plc, block)) in enumerate(zip(lasts, names, strict=True)):
+        if often[plc, block] > 1:
+            tags = [f"{tag}={value}" for tag, value in last.tags.items()] if last.plc_id or last.ip else []
+            apart = plc, " ".join((block, *tags))
+            taken[apart] += 1
+            names[index] = apart if taken[apart] == 1 else (plc, f"{apart[1]} ~{taken[apart]}")
+    return names
 
 
 def _parts(node: _Node, now: float) -> Iterable[Part]:

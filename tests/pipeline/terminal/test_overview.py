@@ -2,14 +2,16 @@
 
 import json
 
+import msgspec
 import pytest
 
 from pipeline.actor import State
 from pipeline.errors import UsageError
+from pipeline.frame import Origin
 from pipeline.operator import NodeKind
 from pipeline.terminal.overview import Watcher
 from pipeline.terminal.remote import Remote, find
-from tests.parts.engine import data
+from tests.parts.engine import data, origin
 from tests.parts.web import NOW
 
 READ = {"tenant": "acme", "plc": "press1", "db": "1"}
@@ -126,6 +128,22 @@ def test_a_plc_that_never_answered_has_no_latency(served):
     """The gauge is 0 before the first answer, which was no fast one."""
     served.view.metrics.gauge("plc_read_latency_ms", "", **READ)
     assert Watcher(find(served.url)).look().blocks[0].latency_ms is None
+
+
+def test_no_two_blocks_have_one_name(served):
+    """Sensors without a PLC are named by their tags, as on the page; blocks of one PLC that differ by tags, too."""
+    sensors = [Origin(measurement="sens", tags={"device": name}) for name in ("d1", "d2")]
+    lines = [origin("press9", tags={"line": name}) for name in ("a", "b")]
+    elsewhere = [msgspec.structs.replace(origin("press8"), ip=ip) for ip in ("10.0.0.1", "10.0.0.2")]
+    served.view.latest = {each: data(each, NOW, temp=1) for each in (*sensors, *lines, *elsewhere)}
+    assert {(block.plc, block.block) for block in Watcher(find(served.url)).look().blocks} == {
+        ("d1", "sens"),
+        ("d2", "sens"),
+        ("acme/press9", "DB1 line=a"),
+        ("acme/press9", "DB1 line=b"),
+        ("acme/press8", "DB1"),
+        ("acme/press8", "DB1 ~2"),
+    }
 
 
 BROKEN = "sources:\n\t press: [\n"
