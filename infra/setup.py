@@ -129,9 +129,9 @@ def _rotation(places: Places, work: Work, env: Environment, name: str) -> Callab
         return lambda: None
     if name in _KEEPERS:
         raise ProvisionError(f"{name}: {_KEEPERS[name]}")
-    if name == "ca":
+    if name == tenants.AUTHORITY:
         return authority.forget
-    if name == "broker":
+    if name == tenants.BROKER:
         return lambda: authority.reissue(places.broker, BROKER, server=broker_names(env.values))
     if name in tenants.listed(places):
         return lambda: tenants.rotate(places, work, name)

@@ -8,15 +8,17 @@ from collections.abc import Mapping
 
 from provision.broker import User, platform_users, tenant_user
 from provision.certificates import Authority
-from provision.environment import KEEP, Environment, new_secret
+from provision.environment import KEEP, ROTATABLE, Environment, new_secret
 from provision.places import Places
 from provision.work import SHARED, ProvisionError, Work
 
-__all__ = ["DOCTOR", "add", "listed", "remove", "renew", "rotate", "users"]
+__all__ = ["AUTHORITY", "BROKER", "DOCTOR", "add", "listed", "remove", "renew", "rotate", "users"]
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
 _SHARED_TOPICS = re.compile(r"db\d*|tags", re.IGNORECASE)
 """Frames without tenant and PLC go to `plc/db<n>` and `plc/tags`: nobody may own them."""
+AUTHORITY, BROKER = "ca", "broker"
+"""What `infra/setup --rotate` makes anew beside tenants."""
 DOCTOR = "doctor"
 """As this tenant `infra/doctor` publishes."""
 _ENV = """\
@@ -133,11 +135,15 @@ def _known(places: Places, name: str) -> None:
 
 def _check(places: Places, name: str, env: Mapping[str, str]) -> None:
     if not _NAME.fullmatch(name):
-        raise ProvisionError(f"'{name}' can't be a tenant's name: letters, digits, _ - and . (not first), 64 at most")
+        raise ProvisionError(
+            f"'{name}' can't be a tenant's name: letters, digits, _ - and . (not first or last), 64 at most"
+        )
     if _SHARED_TOPICS.fullmatch(name):
         raise ProvisionError(f"'{name}' can't be a tenant's name: plc/{name} is where frames without a tenant go")
     if name.lower() == DOCTOR:
         raise ProvisionError(f"'{name}' can't be a tenant's name: infra/doctor publishes its trial frames as that one")
+    if name in {AUTHORITY, BROKER, *ROTATABLE}:
+        raise ProvisionError(f"'{name}' can't be a tenant's name: infra/setup --rotate {name} makes that anew")
     if name in {user.name for user in platform_users(env)}:
         raise ProvisionError(
             f"'{name}' can't be a tenant's name: the broker has that user already (the platform's own)"

@@ -67,7 +67,7 @@ def test_a_removed_tenant_leaves_nothing_behind(plant):
 @pytest.mark.parametrize(
     "name",
     ["", "a/b", "+", "#", "..", ".x", "a b", "a:b", "a\nb", "é", "x" * 65, "db1", "DB500", "db", "tags", "telegraf",
-     "edge_agent", "sensors", "health", "ACME", "doctor", "Doctor"],
+     "edge_agent", "sensors", "health", "ACME", "doctor", "Doctor", "ca", "broker", "MQTT_PASSWORD", "acme."],
 )  # fmt: skip
 def test_names_that_would_reach_into_others_topics_are_refused(plant, name):
     """Wildcards and slashes; users of the platform; `plc/db1`, which frames without a tenant share; look-alikes."""
