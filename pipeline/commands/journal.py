@@ -262,10 +262,15 @@ def _aside(file: Path) -> bool:
 def _kept(path: str) -> Iterator[str]:
     """What could be sent again: of each PLC how many frames, from when to when."""
     times: dict[str, list[float]] = {}
+    waiting = 0
     for entry in journal_tools.records(path):
         if entry.state == "kept":
             times.setdefault(entry.plc, []).append(entry.ts)
-    if not times:
+        else:
+            waiting += 1
+    if waiting:
+        yield f"{waiting} frames of '{path}' wait to be sent already"
+    elif not times:
         yield f"'{path}' keeps no acknowledged frames: `keep_after_ack` of the sink's journal says how long it does"
     for plc, found in sorted(times.items()):
         yield f"kept of {plc}: {len(found)} frames, from {_when(min(found))} to {_when(max(found))}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def requeue(path: str, ids: Iterable[int] | None = None) -> int:
 
 
 def resend(path: str, since: float, until: float, plc: str = "") -> int:
-    """Put kept frames behind the backlog, to be sent again, marked `replayed`.
+    """Put kept frames behind the backlog, to be sent again, marked `replayed`; acknowledged, they are kept anew.
 
     Args:
         path: the journal's folder.
@@ -173,10 +173,12 @@ def resend(path: str, since: float, until: float, plc: str = "") -> int:
         JournalError: there is none.
     """
     with _changing(path) as journal, journal.write() as (store, txn):
-        kept = [key for key, _ in store.kept(txn)]
-        found = (record for key in kept for record in decode_batch(key, store.get(txn, key) or b"")[0])
-        wanted = (record for record in found if since <= record.ts < until and plc in {"", record.plc})
-        return _append(store, txn, wanted)
+        kept = list(store.kept(txn))
+        taken = (
+            _take(store, txn, key, age, lambda record: since <= record.ts < until and plc in {"", record.plc})
+            for key, age in kept
+        )
+        return _append(store, txn, chain.from_iterable(taken))
 
 
 def prune(path: str, *, older_than: float | None = None, dead: bool = False, wall: float | None = None) -> int:
@@ -270,6 +272,20 @@ def _written(value: bytes) -> float:
 def revived(letter: DeadLetter) -> Record:
     """The record to send again; its ordinal is to be given."""
     return Record(0, letter.body, letter.topic, letter.qos, letter.codec, letter.plc, letter.ts, letter.body)
+
+
+def _take(store: Store, txn: Any, key: int, age: float, wanted: Callable[[Record], bool]) -> list[Record]:
+    """Take records out of a kept batch, since none may be there twice; the others stay kept since `age`."""
+    value = store.get(txn, key) or b""
+    found = decode_batch(key, value)[0]
+    taken = [record for record in found if wanted(record)]
+    if taken:
+        store.delete(txn, key)
+    if taken and (rest := [record for record in found if not wanted(record)]):
+        header = store.header(value)
+        store.insert(txn, key, rest, header.age, header.wall, compress=header.compressed)
+        store.keep(txn, key, age)
+    return taken
 
 
 def _append(store: Store, txn: Any, records: Iterable[Record]) -> int:

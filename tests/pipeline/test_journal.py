@@ -217,6 +217,36 @@ def test_kept_batches_wait_for_resend_and_go_first(folder):
     journal.close(1.0)
 
 
+def test_what_is_resent_is_kept_once(folder):
+    """A frame that waits again is not kept beside it; sent, it is kept as before, and can be sent once more."""
+    options = {"keep_after_ack": Duration(100), "compression": Compression.ZSTD}
+    bodies = [b'{"n":%d}' % n for n in range(20)]
+    journal = opened(folder, **options)
+    write(journal, range(20), age=1.0)
+    write(journal, (), age=2.0, done=[0])
+    before = journal.state.bytes
+    journal.close(2.0)
+    for age in (3.0, 4.0):
+        assert journal_tools.resend(str(folder), WALL + 0.003, WALL + 0.006) == 3
+        assert journal_tools.resend(str(folder), WALL, WALL + 0.006) == 3
+        assert journal_tools.resend(str(folder), WALL, WALL + 0.006) == 0
+        states = [(entry.state, entry.body.encode()) for entry in journal_tools.records(str(folder))]
+        assert sorted(body for _, body in states) == sorted(bodies)
+        assert [body for state, body in states if state == "waiting"] == [bodies[n] for n in (3, 4, 5, 0, 1, 2)]
+        journal = opened(folder, **options)
+        assert journal.state.frames == 6
+        batches = [found.n for found in read(journal) if found.body in {bodies[0], bodies[3]}]
+        write(journal, (), age=age, done=batches)
+        assert (journal.state.frames, journal.state.kept_bytes) == (0, journal.state.bytes)
+        assert journal.state.bytes < 2 * before
+        journal.close(age)
+    assert not journal_check.check(folder)
+    journal = opened(folder, **options)
+    journal.round(Work(age=102.5, wall=WALL, limits=True))
+    journal.close(102.5)
+    assert sorted(entry.body.encode() for entry in journal_tools.records(str(folder))) == sorted(bodies[:6])
+
+
 def test_dead_letters_are_listed_and_requeued(folder):
     """A refused record waits with its reason, comes back once behind the backlog, and can be deleted."""
     journal = opened(folder)
