@@ -31,6 +31,7 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not 
 _EXAMPLE = "http://127.0.0.1:9108"
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _SECTION = re.compile(r"^http[ \t]*:.*(?:\n(?:[ \t#].*)?$)*", re.MULTILINE)
+_TOKEN_USER = "token"  # noqa: S105 - the name that stands for a token's bearer
 _SHOWN = 1000
 """Bytes of a refusal that are shown."""
 _STREAM_TIMEOUT = 40.0
@@ -111,10 +112,10 @@ class Remote:
         return f"start it with `pipeline run {self.file}`" if self.file else "is this its http.listen?"
 
     def _login(self) -> dict[str, str]:
+        # A token, too, goes as a password, which may have any letters; a header itself has only a few.
+        logins = {_TOKEN_USER: self._token} if self._token else self._users
         try:
-            if self._token:
-                return {"Authorization": f"Bearer {self._token.reveal()}"}
-            for user, password in self._users.items():
+            for user, password in logins.items():
                 pair = base64.b64encode(f"{user}:{password.reveal()}".encode()).decode()
                 return {"Authorization": f"Basic {pair}"}
         except OSError as error:

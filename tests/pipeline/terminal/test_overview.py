@@ -13,6 +13,7 @@ from pipeline.terminal.overview import Watcher
 from pipeline.terminal.remote import Remote, find
 from tests.parts.engine import data, origin
 from tests.parts.web import NOW
+from tests.pipeline.conftest import Served
 
 READ = {"tenant": "acme", "plc": "press1", "db": "1"}
 
@@ -71,6 +72,18 @@ def test_a_look_for_scripts(protected, run, monkeypatch, tmp_path):
     assert (code, out) == (1, "")
     assert "answers 401: log in as one of http.users" in err
     assert "wrong-guess" not in err
+
+
+@pytest.mark.parametrize("token", ["tok€n", "tokén", "a\rb", "a: b"])
+def test_a_token_may_have_any_letters(token, run):
+    """Those that no header has, too; a wrong one is refused by the pipeline, not by what asks."""
+    served = Served(token)
+    try:
+        assert run("top", served.url, "--once", "--every", "200ms", "--token", token)[0] == 0
+        code, _, err = run("top", served.url, "--once", "--token", f"{token}€\r")
+        assert (code, "answers 401: log in as one of http.users" in err) == (1, True)
+    finally:
+        served.stop()
 
 
 @pytest.mark.parametrize(
