@@ -8,6 +8,7 @@ attributes, no loops and no assignments. Whatever stands in a frame, it takes ne
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -37,6 +38,14 @@ _REFUSED: dict[type[ast.AST], str] = {
     ast.NamedExpr: "assignments",
 }
 """What Python has and an expression has not, as people call it."""
+_KINDS = {
+    "str": "a text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "a boolean",
+    "dict": "values",
+    "list": "a list",
+}
 _PARTS = (ast.boolop, ast.expr_context)
 """Nodes without a meaning of their own."""
 
@@ -126,7 +135,9 @@ class Expression:
         self._evaluator.names = names
         try:
             return self._evaluator.eval(self.text, previously_parsed=part)
-        except (InvalidExpression, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        except TypeError as error:
+            raise ValueError(f"'{self.text}': {_mismatch(error, part)}") from error
+        except (InvalidExpression, LookupError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"'{self.text}': {error}") from error
 
     def matches(self, frame: Frame) -> bool:
@@ -135,6 +146,16 @@ class Expression:
             return bool(self.evaluate(names_of(frame)))
         except ValueError:
             return False
+
+
+def _mismatch(error: TypeError, part: ast.expr) -> str:
+    """Which types don't fit, as people call them; what may be meant where a text stands in the expression."""
+    kinds = [_KINDS[name] for name in re.findall(r"'(\w+)'", str(error)) if name in _KINDS]
+    if len(kinds) != 2:  # noqa: PLR2004 - what an operator takes
+        return str(error)
+    names = [node.value for node in ast.walk(part) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    meant = f"; the value of that name is values[{json.dumps(names[0], ensure_ascii=False)}]" if names else ""
+    return f"{kinds[0]} and {kinds[1]} don't go together{meant}"
 
 
 def _is_text(node: ast.expr) -> bool:

@@ -62,6 +62,10 @@ def test_a_failure_can_be_looked_for():
         ("AI_Corrente @ 2", "there are no MatMult"),
         ("9**9**9**9", "^'9"),
         ("maquina_ligada and AI_Corrente > 1 / 0", "division by zero"),
+        (
+            "'energia|kWh' > 5",
+            r"a text and a number don't go together; the value of that name is values\[\"energia\|kWh\"\]",
+        ),
         ("(1, 2)", "gives neither number, text nor boolean"),
         ("'%1000000000d' % 5", "% is the remainder of two numbers"),
         ("'%d' % contador_bom", "% is the remainder of two numbers"),
