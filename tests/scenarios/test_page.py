@@ -29,6 +29,23 @@ FIELDS = {
 }
 
 
+# The page is told what the test says by `tell`, and answered by the beginning of the path it asks for.
+TOLD = """
+const asked = window.fetch;
+window.answers = ANSWERS;
+window.fetch = (path, options) => {
+  const known = Object.keys(answers).find((each) => String(path).startsWith(each));
+  if (known) return Promise.resolve(Response.json(answers[known]));
+  if (path !== "/api/live") return asked(path, options);
+  const encoder = new TextEncoder();
+  const start = (to) => (window.tell = (told) => to.enqueue(encoder.encode(`data: ${JSON.stringify(told)}\n\n`)));
+  return Promise.resolve(new Response(new ReadableStream({ start })));
+};
+"""
+NOW = 1_795_375_000.0
+SERIES = {"id": "acme/p/DB1|n", "block": "acme/p/DB1", "name": "n", "unit": ""}
+
+
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[ThreadedReceiver]:
     """A server that takes nothing until a test says so."""
@@ -98,7 +115,7 @@ def visit(browser, pipeline):
     """Open pages by `visit("/#graph", locale="pt-BR")`; at the end none may have had an error or broken the policy."""
     contexts, wrong = [], []
 
-    def start(path="/", *, unanswered="", refused=None, **options):
+    def start(path="/", *, unanswered="", refused=None, answers=None, **options):
         credentials = {"username": "token", "password": TOKEN}
         context = browser.new_context(http_credentials=credentials, **{"locale": "en-US", **options})
         contexts.append(context)
@@ -107,6 +124,8 @@ def visit(browser, pipeline):
         page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.add_init_script("addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.blockedURI))")
+        if answers:
+            page.add_init_script(TOLD.replace("ANSWERS", json.dumps(answers)))
         if unanswered:
             page.route(unanswered, lambda _: None)
         if refused:
@@ -244,6 +263,36 @@ def test_charts_show_picked_tags_live_and_zoom_and_give_csv(visit, pipeline):
     until(page, "document.querySelectorAll('.panels figure').length === 1")
     page.reload()
     page.wait_for_selector(".panels .u-over")
+
+
+def charted(visit, values, **others):
+    """A page with a chart of these values, one a second until now, that is told what happens by the test."""
+    samples = [[NOW - len(values) + n, value] for n, value in enumerate(values, 1)]
+    series = {"series": [SERIES], "more": False, "period": 1, "dense": 28800}
+    answers = {
+        "/api/live/": {"found": None},
+        "/api/series": series,
+        "/api/history": [{"series": SERIES, "samples": samples}],
+    }
+    page = visit(f"/#charts?s={SERIES['id']}", answers=answers | others)
+    until(page, "!!window.tell")
+    hello = page.evaluate("JSON.parse(document.getElementById('first').textContent).hello") | {"id": "x"}
+    page.evaluate("told => tell(told)", {"hello": hello, "t": NOW, "blocks": [], "states": []})
+    page.wait_for_selector(".panels .u-over")
+    return page
+
+
+def test_an_open_chart_follows_its_values_and_changes_how_it_draws_them(visit):
+    """The legend tells the latest value without a mouse; what looked like a bit may turn out to be more."""
+    page = charted(visit, [1, 0, 1])
+    legend = page.locator(".chip.series output")
+    page.wait_for_selector("figcaption:has-text('0/1')")
+    assert legend.text_content() == "1"
+    page.evaluate("told => tell(told)", {"t": NOW + 1, "lines": [[SERIES["id"], [[NOW + 1, 37.5]]]]})
+    page.wait_for_selector("figcaption:has-text('no unit')")
+    assert legend.text_content() == "37.5"
+    page.evaluate("told => tell(told)", {"t": NOW + 2, "lines": [[SERIES["id"], [[NOW + 2, 123456789.123]]]]})
+    wait_until(lambda: legend.text_content() == "123456789", "the legend follows")
 
 
 def test_what_a_server_refused_is_listed_with_its_reason_and_sent_again(visit, receiver, pipeline):

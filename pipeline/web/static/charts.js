@@ -211,14 +211,21 @@ export function show(place, rest) {
     const units = new Map();
     for (const each of picked.values()) {
       if (!each.samples) continue;
-      const bits = each.samples.length && each.samples.every(([, value]) => value === 0 || value === 1 || value === null);
-      const key = each.unit || (bits ? "0/1" : "");
+      each.form = form(each);
+      const key = each.unit || (each.form.startsWith("bits") ? "0/1" : "");
       if (!units.has(key)) units.set(key, []);
       units.get(key).push(each);
     }
     panels = [...units].map(([unit, series]) => panel(unit, series));
     fit();
     drawn.children[held]?.focus({ preventScroll: true });
+  }
+
+  /** How a line is drawn, by what it holds: a REAL may begin with whole numbers, a counter with 0. */
+  function form({ samples }) {
+    const values = samples.map(([, value]) => value).filter((value) => value !== null);
+    const steps = values.length && values.every((value) => value === 0 || value === 1) ? "bits" : "steps";
+    return (values.every(Number.isInteger) ? steps : "line") + (samples.length < 2 ? " dots" : "");
   }
 
   function panel(unit, series) {
@@ -229,6 +236,12 @@ export function show(place, rest) {
     const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
     const two = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", hour12: false });
     const times = (_, splits) => splits.map((ts) => (splits[1] - splits[0] < 60 ? clock : two).format(ts * 1000));
+    /** The values under the cursor, else the latest. */
+    function legend({ cursor: { idx }, data }) {
+      const ts = data[0][idx];
+      put(at, ts ? clock.format(ts * 1000) : "");
+      series.forEach(({ mark }, n) => put(mark, shown(ts ? data[n + 1][idx] : data[n + 1].findLast((value) => value !== null && value !== undefined))));
+    }
     const plot = new Plot(
       {
         width: 600,
@@ -240,22 +253,16 @@ export function show(place, rest) {
         legend: { show: false },
         series: [
           {},
-          ...series.map(({ color, samples }) => ({
+          ...series.map(({ color, form }) => ({
             stroke: css(`--c${color % COLORS}`),
             dash: color < COLORS ? undefined : [7, 4],
             width: 1.75,
-            points: { show: samples.length < 2 },
-            paths: bits || samples.every(([, value]) => Number.isInteger(value) || value === null) ? Plot.paths.stepped({ align: 1 }) : undefined,
+            points: { show: form.endsWith("dots") },
+            paths: bits || !form.startsWith("line") ? Plot.paths.stepped({ align: 1 }) : undefined,
           })),
         ],
         hooks: {
-          setCursor: [
-            ({ cursor: { idx }, data }) => {
-              const over = Number.isInteger(idx);
-              put(at, over ? clock.format(data[0][idx] * 1000) : "");
-              series.forEach(({ mark }, n) => put(mark, shown(over ? data[n + 1][idx] : data[n + 1].findLast((value) => value !== null && value !== undefined))));
-            },
-          ],
+          setCursor: [legend],
           setSelect: [
             (self) => {
               if (self.select.width < 8) return;
@@ -278,7 +285,7 @@ export function show(place, rest) {
         like(as);
       }, { passive: true });
     }
-    return { plot, series, bits, figure };
+    return { plot, series, bits, figure, legend };
   }
 
   /** Zoom and move by keyboard. */
@@ -315,12 +322,14 @@ export function show(place, rest) {
   function advance() {
     if (zoom || document.hidden) return;
     const from = now() - range - 30;
-    for (const { plot, series } of panels) {
+    if ([...picked.values()].some((each) => each.samples && each.form !== form(each))) render();
+    for (const { plot, series, legend } of panels) {
       for (const each of series) {
         const keep = each.samples.findIndex(([ts]) => ts >= from);
         if (keep > 60) each.samples.splice(0, keep);
       }
       plot.setData(data(series));
+      legend(plot);
     }
   }
 
