@@ -137,7 +137,7 @@ class Writer:
         """Add the manifest."""
         made = datetime.fromtimestamp(self._made, timezone.utc).isoformat().replace("+00:00", "Z")
         manifest = {"format": _FORMAT, "kind": kind, "made": made, **about, "files": self._files}
-        text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+        text = json.dumps(manifest, indent=1).encode()  # in ASCII: a file's name may be no text
         self._put(MANIFEST, io.BytesIO(text), len(text), PRIVATE)
 
     def _put(self, name: str, data: IO[bytes], size: int, mode: int) -> None:

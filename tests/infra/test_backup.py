@@ -282,6 +282,21 @@ def test_grafana_unpacked_by_hand_is_backed_up_again(plant):
         assert restored.execute("SELECT count(*) FROM dashboard").fetchone() == (0,)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file's name is text")
+def test_a_file_of_grafana_may_have_a_name_that_is_no_text(plant):
+    """It is saved, read back, and put back under its name."""
+    data = plant.infra / "data" / "grafana"
+    data.mkdir(parents=True)
+    with closing(sqlite3.connect(data / "grafana.db")) as made:
+        made.execute("CREATE TABLE dashboard (id)")
+    picture = data / os.fsdecode(b"relat\xf3rio.png")
+    picture.write_bytes(b"picture")
+    backup(plant, {}, "now", "grafana")
+    picture.unlink()
+    backup(plant, {}, "restore", "grafana", "--yes", GRAFANA_URL="http://127.0.0.1:1")
+    assert picture.read_bytes() == b"picture"
+
+
 def test_where_backups_can_not_be_written_the_folder_is_told(plant, tmp_path):
     """A file is in its way."""
     place = tmp_path / "place"
