@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -34,7 +35,13 @@ _LAST_BLOCK = 65535
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The graph file; it must not be there yet.")
 @click.option("--layouts", is_flag=True, help="The layouts alone, of all types and blocks.")
 @click.option("--address", default="", help="Of the PLC; left out, PLC_IP has to be set.")
-@click.option("--db", "numbers", multiple=True, metavar="NAME=N", help="A block's number, where no file says it.")
+@click.option(
+    "--db",
+    "numbers",
+    multiple=True,
+    metavar="NAME=N",
+    help="A block's number, where no file says it or another counts.",
+)
 def command(
     files: tuple[Path, ...], output: Path | None, layouts: bool, address: str, numbers: tuple[str, ...]
 ) -> None:
@@ -112,6 +119,10 @@ def _set_number(option: str, program: Program) -> None:
         hint = f"did you mean {likely}?" if likely else f"there are: {', '.join(known) or 'none'}"
         raise UsageError(f"--db '{option}': no block has this name; {hint}")
     program.symbols[key(name)] = f"db{int(number)}"
+    # Before the number that the file says, or the name: who gives another one knows better.
+    program.blocks = [
+        replace(block, number=int(number)) if key(block.name) == key(name) else block for block in program.blocks
+    ]
 
 
 def _import_configuration(files: Sequence[Path], output: Path | None) -> None:

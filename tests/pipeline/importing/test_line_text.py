@@ -89,6 +89,10 @@ def test_a_number_that_no_file_says_is_asked_for(capsys: pytest.CaptureFixture[s
     _, out, err = call(capsys, "import", "DB7.db", "Motor.udt")
     assert [each.db for each in graph(out, PLC_IP="a").nodes["plc"].options.blocks] == [7]
     assert "7 is taken from the name, look at it" in err
+    Path("DB7.db").write_text(PRESS.replace('"Press"', '"DB7"'), encoding="utf-8")
+    for more, number in (((), 7), (("--db", "DB7=99"), 99)):
+        _, out, err = call(capsys, "import", "DB7.db", "Motor.udt", *more)
+        assert [each.db for each in graph(out, PLC_IP="a").nodes["plc"].options.blocks] == [number]
 
 
 @pytest.mark.parametrize(
