@@ -17,6 +17,7 @@ import click
 import pipeline.commands
 from pipeline.errors import ConfigurationError, PipelineError, Problem, Severity, UsageError, nearest
 from pipeline.hangup import hangup
+from pipeline.lines import flush
 
 __all__ = ["cli", "graph_file", "main", "shipped_file", "shipped_graphs"]
 
@@ -119,7 +120,10 @@ def main(arguments: list[str] | None = None) -> Any:
     if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr: what its encoding lacks is an escape, not an error
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = cli.main(args=arguments, prog_name="pipeline", standalone_mode=False)
+        try:
+            code = cli.main(args=arguments, prog_name="pipeline", standalone_mode=False)
+        finally:
+            flush()
     except click.ClickException as error:
         error.show()
         sys.exit(1)

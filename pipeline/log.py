@@ -23,6 +23,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from pipeline.errors import PipelineError, UsageError, nearest
+from pipeline.lines import Lines, flush
 
 __all__ = ["LEVELS", "Event", "configure", "hide", "mask", "recent"]
 
@@ -132,36 +133,24 @@ def configure(level: str = "", json: bool | None = None, stream: TextIO | None =
     shared: list[Processor] = [structlog.stdlib.add_log_level, stamp, _errors, mask, _keep]
     last: list[Processor]
     last = [_order, structlog.processors.JSONRenderer(default=str)] if as_json else [_one_line, _readable(colours)]
+    processors = [*shared, *last]
+    flush()  # of what was set up before
+    given_up = {"event": "lines of the log given up", "hint": "whoever reads stderr stood still, or its disk is full"}
+    lines = Lines(out, lambda count: _line(processors, "warning", {**given_up, "lost": count}))
     structlog.configure(
-        processors=[*shared, *last],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[name]),
-        logger_factory=lambda *_: _Lines(out),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
-    _take_libraries(LEVELS[name], out, shared, last)
-
-
-class _Lines:
-    """Writes lines, and never fails who logs: a full disk or a closed pipe behind stderr must not stop a pipeline."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def msg(self, message: str) -> None:
-        try:
-            self._stream.write(message + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            pass
-
-    log = debug = info = warning = warn = error = critical = fatal = exception = failure = err = msg
+    _take_libraries(LEVELS[name], lines, processors)
 
 
 class _Handler(logging.Handler):
     """Gives what libraries log to the same processors, at most once a minute for each of their messages."""
 
     def __init__(
-        self, lines: _Lines, processors: list[Processor], monotonic: Callable[[], float] = time.monotonic
+        self, lines: Lines, processors: list[Processor], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__()
         self._lines = lines
@@ -182,9 +171,7 @@ class _Handler(logging.Handler):
             event["exc_info"] = record.exc_info
         if suppressed:
             event["suppressed"] = suppressed
-        for processor in self._processors:
-            event = processor(self, record.levelname.lower(), event)
-        self._lines.msg(event)
+        self._lines.msg(_line(self._processors, record.levelname.lower(), event))
 
     def _suppressed(self, record: logging.LogRecord) -> int | None:
         """How often this message was held back since it was last let through; None when it is held back now."""
@@ -197,12 +184,18 @@ class _Handler(logging.Handler):
         return None if quiet else count
 
 
-def _take_libraries(level: int, out: TextIO, shared: list[Processor], last: list[Processor]) -> None:
+def _line(processors: list[Processor], level: str, event: Any) -> str:
+    for processor in processors:
+        event = processor(None, level, event)
+    return str(event)
+
+
+def _take_libraries(level: int, lines: Lines, processors: list[Processor]) -> None:
     root = logging.getLogger()
     for handler in tuple(root.handlers):
         if isinstance(handler, _Handler):
             root.removeHandler(handler)
-    root.addHandler(_Handler(_Lines(out), [*shared, *last]))
+    root.addHandler(_Handler(lines, processors))
     root.setLevel(level)
     for name, floor in _FLOORS.items():
         logging.getLogger(name).setLevel(max(level, floor))

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from pipeline.actor import State
 from pipeline.frame import Origin
+from pipeline.lines import dropped
 from pipeline.metrics import hundreds, parts
 from pipeline.web.view import Running, labels_of
 
@@ -51,6 +52,8 @@ class Exposition(Collector):
         yield GaugeMetricFamily("edge_up", "1 while the pipeline runs", value=1)
         clock = "this machine's clock, seconds since 1970: whoever asks can compare it with its own"
         yield GaugeMetricFamily("edge_time_seconds", clock, value=self._running.clock.wall())
+        given_up = "lines of the log that nobody took in time, or that could not be written"
+        yield CounterMetricFamily("edge_log_lines_dropped", given_up, value=dropped())
         yield from self._nodes()
         yield from self._process.collect()
 

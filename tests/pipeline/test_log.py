@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 from urllib.parse import quote
 
 import pytest
@@ -10,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import log
+from pipeline import lines, log
 from pipeline.errors import ConfigurationError, Problem, ReadError, UsageError
 from pipeline.units import Secret
 
@@ -240,3 +241,46 @@ def test_the_latest_events_are_kept_for_the_page_without_secrets():
     assert (event.level, event.event, event.node) == ("warning", "login failed", "broker")
     assert event.more == {"password": "***", "attempts": 3, "of": "a\nb"}
     assert log.recent(event.n) == []
+
+
+@pytest.fixture
+def pipe():
+    """A log that goes into a pipe, with the end where it is read."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="ascii") as here:
+        with os.fdopen(reading, "rb") as there:
+            log.configure(json=True, stream=here)
+            yield there
+        lines.flush()  # the reader has gone, so whoever stood still goes on
+
+
+def test_a_reader_that_stands_still_holds_up_nobody_and_is_told_what_it_missed(pipe):
+    """What waits is bounded; the rest is counted, and told in its place when it goes on."""
+    log_ = structlog.get_logger()
+    before = lines.dropped()
+    for number in range(10_000):
+        log_.info("é", number=number, text="x" * 300)
+    lost = lines.dropped() - before
+    assert 1_000 < lost < 9_000
+    numbers = []
+    for event in map(json.loads, pipe):
+        if event["event"] != "é":
+            break
+        numbers.append(event["number"])
+    assert numbers == list(range(10_000 - lost))
+    assert (event["event"], event["lost"], event["level"]) == ("lines of the log given up", lost, "warning")
+    log_.info("on")
+    assert json.loads(pipe.readline())["event"] == "on"
+
+
+def test_at_the_end_the_last_lines_are_written_or_waited_for_only_for_a_moment(pipe, monkeypatch):
+    """In order, before other words; with a reader that stands still the end comes all the same."""
+    log_ = structlog.get_logger()
+    for number in range(3):
+        log_.info("last", number=number)
+    lines.flush()
+    assert [json.loads(line)["number"] for line in pipe.read1().splitlines()] == [0, 1, 2]
+    monkeypatch.setattr(lines, "_PATIENCE", 0.01)
+    log_.info("x" * (1 << 18))
+    lines.flush()
+    assert lines._latest[-1]._writing

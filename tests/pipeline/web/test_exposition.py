@@ -54,6 +54,7 @@ def test_names_and_kinds_are_the_contract():
         "plc_read_latency_ms": "gauge",
         "plc_last_value": "gauge",
         "edge_up": "gauge",
+        "edge_log_lines_dropped": "counter",
         "edge_time_seconds": "gauge",
         "edge_node_state": "gauge",
         "edge_node_errors": "counter",
