@@ -32,6 +32,7 @@ _OPERATIONAL = 30 * _DAY
 _SENSORS = ("mov_industria", "mov_dados")
 _TASKS = Path(__file__).resolve().parent / "tasks"
 _TENANT = "tenant_"
+_READER = "grafana_"
 _ASKED, _STARTING = 2.0, 60.0
 """Seconds for InfluxDB to answer: where it should run, and where it may be starting."""
 _TENANT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -124,7 +125,8 @@ class Platform:
         """Make what is missing.
 
         Args:
-            tenants: who get a bucket; those who have one keep it unasked.
+            tenants: who get a bucket; those who have one, or a file with its token, keep it unasked: Telegraf may
+                write it, and all that it has would wait for a bucket that is not there.
             rotate: names of tokens to replace.
             wait: seconds that InfluxDB may take to answer.
 
@@ -142,7 +144,8 @@ class Platform:
             return
         ours = (name for org, name in self._buckets if org == self._org)
         known = {name[len(_TENANT) :] for name in ours if name.startswith(_TENANT)}
-        everyone = sorted({*known, *tenants} - {_NO_TENANT})
+        handed = {path.stem[len(_READER) :] for path in self._folder.glob(f"{_READER}*.token")}
+        everyone = sorted({*known, *handed, *tenants} - {_NO_TENANT})
         for bucket in self._wanted_buckets(everyone):
             self._provide_bucket(bucket)
         self._provide_tasks()
@@ -235,7 +238,7 @@ class Platform:
             _Token("grafana_sensors", sensors_org, (sensors,), ()),
             _Token("analytics", org, frames, (main,)),
             _Token("analytics_sensors", sensors_org, (sensors,), (sensors,)),
-            *(_Token(f"grafana_{name}", org, (_TENANT + name,), ()) for name in tenants),
+            *(_Token(_READER + name, org, (_TENANT + name,), ()) for name in tenants),
         ]
 
     def _provide_tokens(self, tenants: Sequence[str], rotate: Sequence[str]) -> None:

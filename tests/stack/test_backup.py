@@ -141,6 +141,16 @@ def test_a_living_influxdb_is_replaced_only_when_that_is_meant(stack, kept):
     assert stack.points("processo_raw", "all") == before
 
 
+def test_a_tenants_bucket_of_after_the_backup_is_made_anew(stack, kept):
+    """Telegraf may write it, and would go on with what InfluxDB refuses; it is told."""
+    stack.set_up("--tenant", "late")
+    said = backup(stack, "restore", kept, "--yes")
+    for line in ("make bucket planta/tenant_late, for ever", "make token grafana_late", "up -d --force-recreate"):
+        assert line in said
+    assert stack.set_up("--check") == "all is there\n"
+    stack.influx.write("s7_db1,tenant_id=late v=1", stack.secret("telegraf"), "tenant_late")
+
+
 def test_one_bucket_is_restored_beside_the_living_one(stack, kept):
     """Value by value and type by type; a taken name and an unknown bucket are told; it drops nothing."""
     everything = '|> range(start: 0, stop: 2100-01-01T00:00:00Z) |> filter(fn: (r) => r.plc_id == "all")'
