@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.config import load
 from tests.parts.compose import compose
 from tests.parts.line import ROOT
 from tests.parts.platform import Plant, platform
@@ -76,6 +77,41 @@ def test_the_edge_has_its_own_password_where_an_earlier_user_has_the_other():
         plant.do("setup")
         edge = compose(plant.infra / "compose.yaml", "edge")["services"]["edge"]
         assert edge["environment"]["MQTT_PASSWORD"] == plant.env["EDGE_MQTT_PASSWORD"] != "earlier"
+
+
+IMAGE = {"DATA_DIR": "/data", "METRICS_HOST": "0.0.0.0", "METRICS_PORT": "9108"}  # noqa: S104
+EDGES = ["cpu", "db500", "exporter", "http", "lean", "line1", "line1-oee", "mirror", "s7plus"]
+
+
+@pytest.mark.parametrize(
+    ("service", "graph", "elsewhere"),
+    [
+        *(("edge", graph, set()) for graph in EDGES),
+        ("analytics", "analytics", {"INFLUX_TOKEN", "INFLUX_SENSORS_TOKEN", "INFLUX_CA_FILE"}),
+    ],
+)
+def test_a_shipped_graph_gets_every_variable_that_it_names(everything, service, graph, elsewhere):
+    """An empty one leaves the graph its default, and the graph starts with the image's own, which open its page."""
+    path = ROOT / "configs" / f"{graph}.yaml"
+    text = re.sub(r"(?m)(^| )#.*", "", path.read_text(encoding="utf-8"))
+    given = IMAGE | everything[service]["environment"]
+    assert set(re.findall(r"\$\{(\w+)", text)) - elsewhere <= set(given)
+    named = {"PLC_IP": "192.0.2.1", "MIRROR_IP": "192.0.2.2", "HTTP_URL": "https://server.plant"}
+    load(path, given | named | dict.fromkeys(elsewhere - {"INFLUX_CA_FILE"}, "x"))
+
+
+def test_what_env_says_reaches_the_edge_and_its_own_graph(plant):
+    """The shipped graphs' variables by `.env`, further ones by `.env.edge`; backups go where the host looks for them."""
+    own = plant.infra / ".env.edge"
+    own.write_text("MY_OVEN=192.0.2.9\nMQTT_PORT=1\n", encoding="utf-8")
+    said = {"IDEAL_RATE": "90", "TIMEZONE": "America/Manaus", "MQTT_CERT_FILE": "/data/tls.crt", "BACKUP_DIR": "/mnt/b"}
+    services = compose(plant.infra / "compose.yaml", "platform", "edge", environment=said)["services"]
+    own.unlink()
+    folder = said.pop("BACKUP_DIR")
+    said |= {"MY_OVEN": "192.0.2.9", "MQTT_PORT": "8883"}
+    assert said.items() <= services["edge"]["environment"].items()
+    (mount,) = (each for each in services["backup"]["volumes"] if each["target"] == "/infra/backups")
+    assert (mount["source"], "create_host_path" in mount["bind"]) == (folder, False)
 
 
 def test_lan_1883_opens_that_port_and_no_other():
