@@ -190,11 +190,11 @@ class Cpu:
         self._ask(self._session)
         return True
 
-    def failed(self, error: ReadError) -> None:
-        """Nothing can be asked: one frame when that begins or its reason changes."""
+    def failed(self, error: ReadError, moment: float) -> None:
+        """Nothing can be asked since `moment` (wall clock, seconds): one frame when that begins or is another error."""
         if self._failing != error.reason:
             self._failing = error.reason
-            self.emit(Frame.failure(self.origin, self.origin.moments.at(self._clock.wall()), error.reason))
+            self.emit(Frame.failure(self.origin, self.origin.moments.at(moment), error.reason))
 
     def _ask(self, session: Session) -> None:
         """One question after the other, so that silence can be laid to the right one."""
@@ -214,14 +214,15 @@ class Cpu:
                 query.retry_at = now + min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(query.attempts, 16))
                 query.attempts += 1
         self._tell()
+        moment = self._session.moment if self._session is not None else self._clock.wall()
         refusals = {query.name: query.error for query in self._queries if query.error is not None}
         values = {query.name: query.value for query in self._queries if query.error is None}
         if values:
             self._failing = ""
             bad = {name: error.reason for name, error in refusals.items()} or None
-            self.emit(Frame(Kind.DATA, self.origin.moments.at(self._clock.wall()), self.origin, values, bad))
+            self.emit(Frame(Kind.DATA, self.origin.moments.at(moment), self.origin, values, bad))
         else:
-            self.failed(next(iter(refusals.values())))
+            self.failed(next(iter(refusals.values())), moment)
         self._finished(self)
 
     def _tell(self) -> None:

@@ -164,7 +164,7 @@ class Poller:
         """
         self._context = context
         self._clock = context.clock
-        self._monotonic, self._wall = context.clock.monotonic, context.clock.wall
+        self._monotonic = context.clock.monotonic
         self._actor = context.actor
         self._target = target
         block_groups = [Group([each.block for each in blocks], every, self._clock, self) for every, blocks in groups]
@@ -270,12 +270,13 @@ class Poller:
         self._due = {group for group in (*self._due, *self._reading) if self._is_far(group)}
         self._reading = set()
         self._actor.become(State.BACKING_OFF, str(error))
+        moment = self._clock.wall()
         if self._context.witness is not None:
-            self._context.witness.lost(self._clock.wall(), error)
+            self._context.witness.lost(moment, error)
         for block in self._reads:
-            self.failed(block, error)
+            self._failed(block, error, moment)
         for cpu in self._cpu:
-            cpu.failed(error)
+            cpu.failed(error, moment)
 
     # ticks
 
@@ -314,10 +315,16 @@ class Poller:
         if polled.failing:
             polled.failing = ""
             self._settled = False
-        ts = polled.origin.moments.at(self._wall())
+        session = self._session
+        ts = polled.origin.moments.at(session.moment if session is not None else self._clock.wall())
         self._emit(Frame(DATA, ts, polled.origin, values, wrong, data if complete else None))
 
-    def failed(self, block: Block, error: ReadError) -> None:
+    def failed(self, block: Block, error: Refused) -> None:
+        """The PLC refuses a block."""
+        session = self._session
+        self._failed(block, error, session.moment if session is not None else self._clock.wall())
+
+    def _failed(self, block: Block, error: ReadError, moment: float) -> None:
         """A block can't be read: one frame when that begins or its reason changes."""
         polled, meters, _ = self._reads[block]
         meters.fail.n += 1
@@ -329,7 +336,7 @@ class Poller:
                 polled.trouble = str(error)
         if polled.failing != error.reason:
             polled.failing = error.reason
-            self._emit(Frame.failure(polled.origin, polled.origin.moments.at(self._clock.wall()), error.reason))
+            self._emit(Frame.failure(polled.origin, polled.origin.moments.at(moment), error.reason))
 
     def isolated(self, block: Block, bad: Mapping[int, int]) -> None:
         """Name what can't be read, once."""

@@ -117,6 +117,7 @@ class Session(asyncio.Protocol):
         grant: what the PLC granted; meaningful once `ready`.
         stage: what was being waited for, for messages.
         stale: answers that belonged to no open request.
+        moment: wall clock of the latest answer, seconds: what the witness is told, and what the answer's frames bear.
     """
 
     def __init__(self, clock: Clock, tsaps: Tsaps, patience: float, witness: Witness | None = None) -> None:
@@ -127,6 +128,7 @@ class Session(asyncio.Protocol):
         self.advice = "check that the PLC is on, and cable, network and `address`"
         self.stale = 0
         self.is_open = False
+        self.moment = 0.0
         self._wall = clock.wall
         self._loop = clock.loop
         self._time = clock.loop.time
@@ -247,8 +249,9 @@ class Session(asyncio.Protocol):
         before, after, length = request.usual
         if len(data) != length or data[:SEQUENCE_AT] != before or data[SEQUENCE_AT + 2 : USUAL_DATA_AT] != after:
             return False
+        self.moment = self._wall()
         if self._witness is not None:
-            self._witness.answered(self._wall(), request.frame, data[_PDU_AT:])
+            self._witness.answered(self.moment, request.frame, data[_PDU_AT:])
         del self._pending[number]
         if reader is not None:
             reader.answered(request, [data[USUAL_DATA_AT:]])
@@ -283,8 +286,9 @@ class Session(asyncio.Protocol):
                 reader.answered(request, [pdu])
 
     def _record(self, request: Request, pdu: bytes) -> None:
+        self.moment = self._wall()
         if self._witness is not None:
-            self._witness.answered(self._wall(), request.frame, pdu)
+            self._witness.answered(self.moment, request.frame, pdu)
 
     def _handshake(self, code: int, pdu: bytes) -> None:
         if code == DR:

@@ -56,8 +56,7 @@ def test_a_line_is_recorded_and_replayed(file, run):
     code, out, err = run("replay", "x.rec", file)
     again = [json.loads(line) for line in out.splitlines()]
     assert (code, err) == (0, "")
-    assert [frame["values"] for frame in again] == [frame["values"] for frame in live]
-    assert all(abs(a["ts"] - b["ts"]) <= 0.002 for a, b in zip(again, live, strict=True))
+    assert [(frame["ts"], frame["values"]) for frame in again] == [(frame["ts"], frame["values"]) for frame in live]
     code, out, _ = run("replay", "f.jsonl", file, "--node", "press", "--speed", "10")
     assert [json.loads(line) for line in out.splitlines()] == live
     assert not Path("out").exists()
