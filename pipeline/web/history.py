@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
@@ -103,15 +103,35 @@ class _Ring:
                 row = layout.pack(layout.number, frame.ts, *layout.pick(values)) if layout.holds(values) else None
         if row is None:
             row = self._unlike(frame)
-        self.fine.append(row)
+        self._put(row)
         if self._step:
             self._thin(row)
 
+    def _put(self, row: bytes) -> None:
+        """In its place: messages may overtake one another."""
+        fine = self.fine
+        if not fine or _time(fine[-1]) <= _time(row):
+            fine.append(row)
+        elif at := bisect_right(fine, _time(row), key=_time):
+            if len(fine) == fine.maxlen:
+                fine.popleft()
+                at -= 1
+            fine.insert(at, row)
+        elif len(fine) != fine.maxlen:
+            fine.appendleft(row)
+
     def _thin(self, row: bytes) -> None:
-        ts = _HEAD.unpack_from(row)[1]
-        if not self._next - self._step <= ts < self._next:  # also when the clock was set back
+        ts = _time(row)
+        if ts >= self._next:
             self.coarse.append(row)
             self._next = ts + self._step
+
+    def forget(self, now: float) -> None:
+        """What is later than now is of a clock that was ahead."""
+        for rows in (self.fine, self.coarse):
+            while rows and _time(rows[-1]) > now:
+                rows.pop()
+        self._next = -math.inf
 
     def _unlike(self, frame: Frame) -> bytes:
         """Pack a frame that is not like those before: values are absent, new, or of another type."""
@@ -171,11 +191,16 @@ class History:
         self._memory = memory
         self._span = span
         self._turn = 0
+        self._wall = -math.inf
         self._rings: dict[Origin, _Ring] = {}
 
     def sample(self, _: int = 0) -> None:
         """Look at the newest frames of those blocks whose turn it is."""
         self._turn += 1
+        wall, self._wall = self._wall, self._running.clock.wall()
+        if self._wall < wall:
+            for each in self._rings.values():
+                each.forget(self._wall)
         rings, turn, period = self._rings, self._turn, self.period
         before = len(rings)
         for number, (origin, frame) in enumerate(self._running.latest.items()):

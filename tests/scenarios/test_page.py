@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -42,7 +43,7 @@ window.fetch = (path, options) => {
   return Promise.resolve(new Response(new ReadableStream({ start })));
 };
 """
-NOW = 1_795_375_000.0
+NOW = float(int(time.time()))
 SERIES = {"id": "acme/p/DB1|n", "block": "acme/p/DB1", "name": "n", "unit": ""}
 
 
@@ -282,17 +283,34 @@ def charted(visit, values, **others):
     return page
 
 
+def sampled(page, ts, value):
+    """A new sample comes, and is in the history too."""
+    page.evaluate("sample => answers['/api/history'][0].samples.push(sample)", [ts, value])
+    page.evaluate("told => tell(told)", {"t": ts, "lines": [[SERIES["id"], [[ts, value]]]]})
+
+
 def test_an_open_chart_follows_its_values_and_changes_how_it_draws_them(visit):
     """The legend tells the latest value without a mouse; what looked like a bit may turn out to be more."""
     page = charted(visit, [1, 0, 1])
     legend = page.locator(".chip.series output")
     page.wait_for_selector("figcaption:has-text('0/1')")
-    assert legend.text_content() == "1"
-    page.evaluate("told => tell(told)", {"t": NOW + 1, "lines": [[SERIES["id"], [[NOW + 1, 37.5]]]]})
+    wait_until(lambda: legend.text_content() == "1", "the latest value")
+    sampled(page, NOW + 1, 37.5)
     page.wait_for_selector("figcaption:has-text('no unit')")
-    assert legend.text_content() == "37.5"
-    page.evaluate("told => tell(told)", {"t": NOW + 2, "lines": [[SERIES["id"], [[NOW + 2, 123456789.123]]]]})
+    wait_until(lambda: legend.text_content() == "37.5", "the latest value")
+    sampled(page, NOW + 2, 123456789.123)
     wait_until(lambda: legend.text_content() == "123456789", "the legend follows")
+
+
+def test_a_chart_goes_on_after_the_clock_was_set_back(visit):
+    """What it has of the future is gone; what comes now is shown."""
+    page = charted(visit, [7, 8, 9])
+    legend = page.locator(".chip.series output")
+    wait_until(lambda: legend.text_content() == "9", "the latest value")
+    page.evaluate("told => tell(told)", {"t": NOW - 120})
+    wait_until(lambda: not legend.text_content().isdigit(), "the future is forgotten")
+    sampled(page, NOW - 118, 42)
+    wait_until(lambda: legend.text_content() == "42", "the chart goes on")
 
 
 def test_what_a_server_refused_is_listed_with_its_reason_and_sent_again(visit, receiver, pipeline):

@@ -68,6 +68,29 @@ def test_a_frame_is_sampled_once():
     assert len(values(history, view.press, "contador_bom")) == 1
 
 
+def test_messages_that_overtake_one_another_are_in_the_order_of_their_times():
+    """Whatever room is left; none is lost that is not older than all that is kept."""
+    view = Watched()
+    view.latest.clear()
+    history, where = History(view, span=4.0), origin()
+    for n in (0, 5, 2, 4, 3, 1, 6):
+        view.latest[where] = data(where, NOW + n, n=n)
+        history.sample()
+    assert values(history, where, "n") == [3, 4, 5, 6]
+
+
+def test_a_clock_that_is_set_back_takes_what_it_was_ahead_with_it():
+    """What comes now is the latest, and is found by its time."""
+    view = Watched()
+    view.latest.clear()
+    history, where = History(view, memory=20_000, span=800.0), origin()
+    sampled(view, history, where, [{"n": n} for n in range(100)])
+    view.wall = NOW + 49.5
+    sampled(view, history, where, [{"n": n} for n in range(1000, 1003)])
+    assert values(history, where, "n")[-4:] == [49, 1000, 1001, 1002]
+    assert values(history, where, "n", since=NOW + 50, latest=60) == [1000, 1001, 1002]
+
+
 def test_the_time_asked_for_is_what_comes():
     """After `since`, before `until`, or the newest."""
     view = Watched()
