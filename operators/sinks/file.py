@@ -1,8 +1,9 @@
 """Writes frames to files: JSON lines in one file, or CSV in one file a block. They rotate by size and by time.
 
-The file that is written to is `frames.jsonl`, or `<tenant>_<plc>_<measurement>.csv`; finished ones are numbered, the
-highest is the newest: `frames-000007.jsonl`. A file that somebody takes away is made anew. CSV columns are stable: a
-file's first frame gives them, values that are absent or bad are empty, a frame with a further name begins a new file.
+The file that is written to is `frames.jsonl`, or `<tenant>_<plc>_<measurement>.csv`, with eight digits behind where two
+blocks could get one name (letters beyond a to z, long names, names that end as numbers do); finished ones are numbered,
+the highest is the newest: `frames-000007.jsonl`. A file that somebody takes away is made anew. CSV columns are stable:
+a file's first frame gives them, values that are absent or bad are empty, a frame with a further name begins a new file.
 
 Ordering: kept, in CSV within a block. Delivery: what is written survives a power cut as `sync` says; a kill loses what
 waits in memory. Lines are whole: one that an end tore is cut off at the next start. Memory: 10,000 frames wait beside
@@ -12,6 +13,7 @@ or away: the sink says so, tries again with back-off, and goes on by itself.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -31,6 +33,10 @@ from pipeline.rotation import RotatingFile, Rotation, Sync
 from pipeline.units import Duration, Size
 
 __all__ = ["File", "Format", "file"]
+
+_LONGEST = 200
+"""Characters of a name; file systems take 255 bytes."""
+_FINISHED = re.compile(r"-\d{6,}$")
 
 
 class Format(StrEnum):
@@ -107,6 +113,9 @@ async def _written(frames: list[Frame], writer: _Writer, options: File, context:
         last = mailbox.closed
         try:
             await context.blocking(writer.write, frames)
+        except (FileExistsError, NotADirectoryError):
+            text = "a file is in the way of that folder; frames wait; move it away, it goes on by itself"
+            actor.become(State.DEGRADED, f"'{options.folder}' can't be written: {text}")
         except OSError as error:
             advice = "frames wait; free space or mend the disk, it goes on by itself"
             actor.become(State.DEGRADED, f"'{options.folder}' can't be written: {error.strerror}; {advice}")
@@ -156,9 +165,7 @@ class _Writer:
     def _path(self, origin: Origin) -> Path:
         path = self._paths.get(origin)
         if path is None:
-            parts = filter(None, (origin.tenant_id, origin.plc_id or origin.ip, origin.measurement))
-            name = "frames.jsonl" if self._json else f"{re.sub(r'[^A-Za-z0-9_.-]', '_', '_'.join(parts))}.csv"
-            path = self._paths[origin] = self._folder / name
+            path = self._paths[origin] = self._folder / ("frames.jsonl" if self._json else f"{_series(origin)}.csv")
         return path
 
     def _append(self, path: Path, frames: list[Frame]) -> int:
@@ -178,3 +185,12 @@ class _Writer:
                 break
             rows.append(columns.row(frame))
         return target.append(rows, columns.head())
+
+
+def _series(origin: Origin) -> str:
+    """The name of a block's files: no two blocks have one, and it is no name of a finished file of another block."""
+    whole = "_".join(filter(None, (origin.tenant_id, origin.plc_id or origin.ip, origin.measurement)))
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", whole)
+    if plain == whole and len(plain) <= _LONGEST and not _FINISHED.search(plain):
+        return plain
+    return f"{plain[:_LONGEST]}~{hashlib.blake2s(whole.encode(), digest_size=4).hexdigest()}"

@@ -5,6 +5,7 @@ import csv
 import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from operators.sinks.file import File, Format, file
 from pipeline import rotation
 from pipeline.actor import Mailbox, State
 from pipeline.clock import VirtualLoop, run_virtual
-from pipeline.frame import Frame
+from pipeline.frame import Frame, Origin
 from pipeline.operator import Context, Flow, NodeKind, Overflow, Scope
 from pipeline.retry import Retry
 from pipeline.units import Duration, Size
@@ -101,8 +102,8 @@ def test_csv_has_a_file_for_each_block_with_stable_columns(tmp_path):
     odd = origin("a b/../c")
     write(options, data(PRESS, n=1, AI=0.5), data(SAW, ok=True), data(PRESS, AI=1.5, n=2), data(odd, n=1))
     write(options, data(PRESS, n=3, AI=2.5), Frame.failure(PRESS, 9, "timeout"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "acme_a_b_.._c_s7_db1.csv",
+    assert sorted(re.sub("~[0-9a-f]{8}", "~", path.name) for path in tmp_path.iterdir()) == [
+        "acme_a_b_.._c_s7_db1~.csv",
         "acme_press1_s7_db1.csv",
         "acme_saw_s7_db2.csv",
     ]
@@ -205,7 +206,10 @@ def test_a_folder_that_cannot_be_made_is_a_state_not_a_crash(tmp_path):
     async def script(mailbox: Mailbox, context: Context) -> None:
         mailbox.put(data(PRESS, n=1))
         await eventually(lambda: context.actor.state is State.DEGRADED)
-        assert "taken' can't be written: File exists" in context.actor.reason
+        assert (
+            "taken' can't be written: a file is in the way of that folder; frames wait; move it away"
+            in context.actor.reason
+        )
         assert not context.actor.was_running
         blocking.unlink()
         await eventually(lambda: context.actor.state is State.RUNNING)
@@ -294,3 +298,21 @@ def test_good_options_from_text():
     """What the documentation shows loads without a word."""
     node = "{type: file, from: press, folder: data/x, format: csv, max_size: 16MiB, every: 1h, keep: 48, sync: batch}"
     assert mistakes(NodeKind.SINK, node) == []
+
+
+def test_each_block_has_a_csv_file_of_its_own(tmp_path: Path) -> None:
+    """Whatever its name: letters beyond ASCII, a length that no file may have, an end like that of a finished file."""
+    names = ["ordem", "ordem-202411", "prensa-á", "prensa-é", "m" * 200]
+    blocks = [Origin(measurement=name, tenant_id="t" * 64, plc_id="p" * 64) for name in names]
+    for value in range(40):
+        write(
+            File(folder=tmp_path, format=Format.CSV, max_size=Size(4096), keep=2),
+            *[data(block, value, text="x" * 500) for block in blocks],
+        )
+    files = [path.name for path in tmp_path.iterdir()]
+    assert len([name for name in files if "ordem-202411" in name]) == 3
+    current = [name for name in files if not re.search(r"-\d{6}\.csv", name)]
+    assert len(current) == len(names)
+    for name in current:
+        with (tmp_path / name).open(encoding="utf-8", newline="") as opened:
+            assert list(csv.DictReader(opened))[-1]["ts"].startswith("39")
