@@ -28,6 +28,8 @@ _POINTS = 3000
 """Points of one line, at most."""
 
 Sample = tuple[float, float | None]
+_Chosen = tuple[str, str, Place | None]
+"""Key of a block, name of a number, the block where it is known."""
 
 
 class Charts:
@@ -45,7 +47,7 @@ class Charts:
         words = request.query_params.get("q", "").lower().split()
         history = self._history
         matching = (
-            _facts(place, name)
+            _facts(place.key, name, place)
             for place in self._board.places
             for name in history.names(place.origin)
             if all(word in f"{place.key} {name}".lower() for word in words)
@@ -58,7 +60,7 @@ class Charts:
         """Samples of each `s=key|name` after `from` and before `to` (seconds since 1970).
 
         JSON is thinned out to what a screen shows, keeping the least and the greatest of what is left out;
-        `format=csv` gives all of them, a line each.
+        `format=csv` gives all of them, a line each. Of a block that is not known, or not yet, there are none.
         """
         asked = request.query_params
         try:
@@ -69,10 +71,7 @@ class Charts:
         chosen = []
         for series in asked.getlist("s")[:_SERIES]:
             key, _, name = series.partition("|")
-            place = self._board.find(key)
-            if place is None:
-                return PlainTextResponse(f"there is no block '{key}'\n", 404)
-            chosen.append((place, name))
+            chosen.append((key, name, self._board.find(key)))
         if asked.get("format") == "csv":
             answer = Sliced(self._csv(chosen, since, until), "text/csv; charset=utf-8", self._turn)
             name = time.strftime("%Y%m%d-%H%M%S", time.gmtime(self._running.clock.wall()))
@@ -80,14 +79,14 @@ class Charts:
             return answer
         return Sliced(self._json(chosen, since, until), "application/json", self._turn)
 
-    def _json(self, chosen: list[tuple[Place, str]], since: float, until: float) -> Iterator[str]:
+    def _json(self, chosen: list[_Chosen], since: float, until: float) -> Iterator[str]:
         yield "["
-        for number, (place, name) in enumerate(chosen):
+        for number, (key, name, place) in enumerate(chosen):
             yield "," if number else ""
-            yield f'{{"series":{msgspec.json.encode(_facts(place, name)).decode()},"samples":['
+            yield f'{{"series":{msgspec.json.encode(_facts(key, name, place)).decode()},"samples":['
             comma = ""
             samples: list[Sample] = []
-            for sample in self._history.samples(place.origin, name, since, until):
+            for sample in self._history.samples(place.origin, name, since, until) if place else ():
                 samples.append(sample)
                 yield ""  # here too the loop may have its turn
             for ts, value in _thinned(samples):
@@ -96,16 +95,18 @@ class Charts:
             yield "]}"
         yield "]\n"
 
-    def _csv(self, chosen: list[tuple[Place, str]], since: float, until: float) -> Iterator[str]:
+    def _csv(self, chosen: list[_Chosen], since: float, until: float) -> Iterator[str]:
         line = io.StringIO()
         writer = csv.writer(line, lineterminator="\n")
         writer.writerow(("time", "block", "name", "value", "unit"))
-        for place, name in chosen:
+        for key, name, place in chosen:
+            if place is None:
+                continue
             unit = place.origin.units.get(name, "")
             for ts, value in self._history.samples(place.origin, name, since, until):
                 moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ts)) + f".{int(ts % 1 * 1000):03d}Z"
                 shown = "" if value is None else f"{value:.15g}"
-                writer.writerow((moment, _harmless(place.key), _harmless(name), shown, _harmless(unit)))
+                writer.writerow((moment, _harmless(key), _harmless(name), shown, _harmless(unit)))
                 yield line.getvalue()
                 line.seek(0)
                 line.truncate()
@@ -137,5 +138,6 @@ def _value(sample: Sample) -> float:
     return sample[1] or 0.0
 
 
-def _facts(place: Place, name: str) -> dict[str, str]:
-    return {"id": f"{place.key}|{name}", "block": place.key, "name": name, "unit": place.origin.units.get(name, "")}
+def _facts(key: str, name: str, place: Place | None) -> dict[str, str]:
+    unit = place.origin.units.get(name, "") if place else ""
+    return {"id": f"{key}|{name}", "block": key, "name": name, "unit": unit}

@@ -313,6 +313,15 @@ def test_a_chart_goes_on_after_the_clock_was_set_back(visit):
     wait_until(lambda: legend.text_content() == "42", "the chart goes on")
 
 
+def test_a_chart_shows_a_block_that_comes_after_the_page(visit):
+    """As after a restart: its tag stays picked meanwhile."""
+    page = charted(visit, [])
+    block = {"k": SERIES["block"], "n": "acme/p", "s": "", "b": "DB1", "r": 1}
+    page.evaluate("sample => answers['/api/history'][0].samples.push(sample)", [NOW, 42])
+    page.evaluate("told => tell(told)", {"t": NOW, "blocks": [block], "states": [[0, "fresh", ""]]})
+    wait_until(lambda: page.locator(".chip.series output").text_content() == "42", "the chart goes on")
+
+
 def test_what_a_server_refused_is_listed_with_its_reason_and_sent_again(visit, receiver, pipeline):
     """Dead letters, one click, and they arrive; that somebody asked is in the log."""
     page = visit("/#journal")

@@ -143,7 +143,6 @@ export function show(place, rest) {
     } catch (error) {
       if (mine !== asking) return undefined;
       failed(error);
-      for (const [id, each] of picked) if (!each.samples) picked.delete(id);
     }
     controls();
     render();
@@ -365,6 +364,8 @@ export function show(place, rest) {
       advance();
     },
     hello: (before) => before && load(),
+    // A block that was not there yet: after a restart it comes with its first reading.
+    blocks: () => [...picked.values()].some(({ samples }) => !samples?.length) && load(),
   });
   const resized = new ResizeObserver(fit);
   resized.observe(drawn);

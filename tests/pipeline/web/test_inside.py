@@ -143,8 +143,19 @@ def test_samples_come_as_json_and_as_csv_that_no_spreadsheet_runs():
         "time,block,name,value,unit",
         "2024-11-16T23:33:30.000Z,acme/press1/DB1,'=cmd,0,",
     ]
-    assert ask(app, "/api/history?s=nobody|x").status_code == 404
+    assert ask(app, "/api/history?s=nobody|x&format=csv").text == "time,block,name,value,unit\n"
     assert ask(app, "/api/history?from=x").status_code == 400
+
+
+def test_a_block_that_is_not_there_yet_keeps_no_other_from_being_shown():
+    """After a restart a block comes with its first reading; a chart that remembers an old name shows the others."""
+    app = charted(Watched())
+    there, gone = ask(app, f"/api/history?s=acme/press1/DB1|AI_Corrente&s=acme/gone/DB9|x&from={NOW + 8}").json()
+    assert there["samples"] == [[NOW + 9, 4.5]]
+    assert gone == {
+        "series": {"id": "acme/gone/DB9|x", "block": "acme/gone/DB9", "name": "x", "unit": ""},
+        "samples": [],
+    }
 
 
 def test_long_lines_are_thinned_out_without_losing_a_peak():
