@@ -11,14 +11,13 @@ Run it as often as you like: what is there stays. No secret is ever shown. It ne
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Mapping
 
 from provision import tenants
 from provision.broker import RELOAD
 from provision.certificates import Authority
-from provision.command import BROKER, CLIENTS, HOME, broker_names, provide, tell
+from provision.command import BROKER, CLIENTS, HOME, broker_names, host, provide, tell
 from provision.environment import EDGE_PASSWORD, ROTATABLE, Environment, new_secret
 from provision.places import Places
 from provision.work import ProvisionError, Work, to_its_end
@@ -105,16 +104,10 @@ def _choices(options: argparse.Namespace, env: Mapping[str, str]) -> dict[str, s
     chosen = {}
     if options.host:
         hosts = [each for each in env["BROKER_HOSTS"].split(",") if each]
-        chosen["BROKER_HOSTS"] = ",".join(dict.fromkeys([*hosts, *map(_host, options.host)]))
+        chosen["BROKER_HOSTS"] = ",".join(dict.fromkeys([*hosts, *(host(each) for each in options.host)]))
     if options.lan_1883 is not None:
         chosen["MQTT_PLAIN_BIND"] = _EVERYWHERE if options.lan_1883 else _LOOPBACK
     return chosen
-
-
-def _host(text: str) -> str:
-    if not re.fullmatch(r"[\w.:-]+", text):
-        raise ProvisionError(f"--host {text}: this is neither a host name nor an address")
-    return text
 
 
 def _rotation(places: Places, work: Work, env: Environment, name: str) -> Callable[[], object]:

@@ -32,6 +32,7 @@ _CONFIG = """
 [req]
 distinguished_name = dn
 prompt = no
+utf8 = yes
 [dn]
 CN = {name}
 [authority]

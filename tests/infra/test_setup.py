@@ -372,7 +372,13 @@ def _env(infra: Path) -> str:
         ("MQTT_USERNAME=a:secret7", (), "can't be the name"),
         ("", ("--rotate", "nothing"), "there is no 'nothing' to rotate; there are: MQTT_PASSWORD"),
         ("", ("--rotate", "INFLUX_TOKEN"), "in InfluxDB first"),
-        ("", ("--host", "a b"), "neither a host name nor an address"),
+        ("MQTT_USERNAME=", (), "'' (MQTT_USERNAME) can't be the name"),
+        (f"TELEGRAF_MQTT_USER={'x' * 65}", (), "(TELEGRAF_MQTT_USER) can't be the name"),
+        ("MQTT_USER='a#b'", (), "(MQTT_USER) can't be the name"),
+        *(
+            ("", ("--host", host), f"'{host}' (--host, or BROKER_HOSTS in .env) is neither a host name nor an address")
+            for host in ("a b", "broker.plant:8883", "fábrica.local", "999.1.1.1", "a..b", "x" * 64, "x." * 127)
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_no_env(plant, line, arguments, told):
@@ -386,6 +392,26 @@ def test_a_mistake_is_one_line_and_changes_no_env(plant, line, arguments, told):
     assert not done.stderr.startswith("Traceback")
     assert env.read_text(encoding="latin-1") == f"{line}\n" or "can't be the name" in told
     assert "secret7" not in done.stdout + done.stderr or ":secret7" in line
+
+
+def test_a_name_beyond_ascii_is_the_certificates_too(plant):
+    """Mosquitto compares it with the access list, byte by byte."""
+    (plant.infra / ".env").write_text("MQTT_USERNAME=líder\n", encoding="utf-8")
+    plant.do("setup")
+    cert = plant.infra / "secrets" / "clients" / "líder" / "tls.crt"
+    command = ["openssl", "x509", "-noout", "-subject", "-nameopt", "utf8,-esc_msb", "-in", cert]
+    assert "CN=líder\n" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_tenants_name_is_no_other_users(plant):
+    """Two users of one name would have each other's rights."""
+    plant.do("setup")
+    plant.do("tenant", "add", "acme", "--host", "localhost")
+    users = passwords(plant)
+    (plant.infra / ".env").write_text(_env(plant.infra).replace("MQTT_USER=edge_agent", "MQTT_USER=acme"))
+    done = plant.run("setup")
+    assert (done.returncode, "'acme' can't be the name" in done.stderr) == (1, True), done.stderr
+    assert passwords(plant) == users
 
 
 @pytest.mark.parametrize("command", [("setup",), ("setup", "--check"), ("doctor",), ("tenant", "list")], ids="-".join)
