@@ -39,7 +39,7 @@ __all__ = ["command", "record"]
 @click.argument("file")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The recording; it must not be there yet.")
 @click.option("--for", "span", metavar="DURATION", help="How long, such as 10m; without it until Ctrl-C.")
-@click.option("--frames", type=click.Path(path_type=Path), help="Also write the sources' frames, as JSON lines.")
+@click.option("--frames", type=click.Path(path_type=Path), help="The sources' frames too, JSON lines, in a new file.")
 @click.option(
     "--as-test",
     type=click.Path(path_type=Path),
@@ -106,6 +106,8 @@ def _make_test(
     """Record, or take what was recorded, and write the test of it."""
     text, hidden = without_secrets(graph)
     answers = folder / "answers.rec"
+    if frames is not None and frames.resolve().parent == folder.resolve():
+        raise UsageError(f"'{folder}' gets the frames that are expected by itself: leave --frames out")
     if recording is not None:
         playable(graph, read(recording))
     for name in ("graph.test.yaml", "graph.yaml"):
@@ -137,26 +139,40 @@ def record(graph: Graph, output: Path, seconds: float = math.inf, frames: Path |
     """Record until a signal, or for so long; the number of answers.
 
     Raises:
-        UsageError: the file is there already, or the graph has no source that can be recorded.
-        PipelineError: a part failed for good, or the file can't be written.
+        UsageError: a file is there already, or the graph has no source that can be recorded.
+        PipelineError: a part failed for good, the file can't be written, or nothing came.
     """
     if output.exists():
         raise UsageError(f"'{output}' is there already; a recording is never written over")
+    if frames is not None:
+        _check_new(frames, output)
     sources = graph.of(NodeKind.SOURCE)
     if not any(node.operator.is_playable for node in sources):
         types = ", ".join(dict.fromkeys(node.operator.name for node in sources)) or "none"
         raise UsageError(f"graph '{graph.name}' has no source whose answers can be recorded (its types: {types})")
     nodes = {node.name: node for node in (*graph.of(NodeKind.SERVICE), *sources)}
     if frames is not None:
-        try:
-            frames.unlink(missing_ok=True)
-        except OSError as error:
-            raise UsageError(f"'{frames}' can't be written: {error.strerror}; name a file that can be") from error
         for source in sources:
             name = f"frames of {source.name}"
             nodes[name] = synthetic(NodeKind.SINK, name, _lines(frames, source.name), source.name)
     with asyncio.Runner(loop_factory=new_loop()) as runner:
-        return runner.run(_record(replace(graph, http=None, nodes=nodes), output, seconds))
+        answers = runner.run(_record(replace(graph, http=None, nodes=nodes), output, seconds))
+    if not output.exists():
+        raise PartFailed(f"nothing came in that time, so there is no '{output}'; record for longer")
+    return answers
+
+
+def _check_new(frames: Path, output: Path) -> None:
+    """Make sure, before anything starts, that the file of the frames is a new one and can be made."""
+    if frames.resolve() == output.resolve():
+        raise UsageError(f"-o and --frames both name '{output}'; give each a file of its own")
+    try:
+        with frames.open("xb"):
+            frames.unlink()
+    except FileExistsError as error:
+        raise UsageError(f"'{frames}' is there already, and is not written over; name another file") from error
+    except OSError as error:
+        raise UsageError(f"'{frames}' can't be written: {error.strerror}; name a file that can be") from error
 
 
 async def _record(graph: Graph, output: Path, seconds: float) -> int:

@@ -211,7 +211,10 @@ def test_a_replay_ends_when_the_receiver_has_all_of_it(file, run, monkeypatch):
         (["record", "{file}"], "where to? Name the recording: -o line.rec"),
         (["record", "{file}", "-o", "{file}"], "is there already; a recording is never written over"),
         (["record", "{file}", "-o", "x.rec", "--for", "soon"], "--for: 'soon' is not a duration"),
-        (["record", "{file}", "-o", "x.rec", "--frames", "/proc"], "'/proc' can't be written: Is a directory; name a"),
+        (["record", "{file}", "-o", "x.rec", "--frames", "{file}"], "' is there already, and is not written over"),
+        (["record", "{file}", "-o", "x.rec", "--frames", "./x.rec"], "-o and --frames both name 'x.rec'; give each a"),
+        (["record", "{file}", "-o", "x.rec", "--frames", "no/f"], "'no/f' can't be written: No such file or directory"),
+        (["record", "{file}", "--as-test", "y", "--frames", "y/frames.jsonl"], "'y' gets the frames that are expected"),
         (["record", "{file}", "-o", "x.rec", "--as-test", "y"], "--as-test names the recording itself"),
         (
             ["record", "{file}", "--as-test", "{file}/x", "--for", "1s"],
@@ -242,6 +245,14 @@ def test_mistakes_are_told_in_a_line(arguments, words, file, run, monkeypatch):
     assert words in err
     assert err.count("\n") == 1
     assert [path.name for path in file.parent.iterdir()] == ["line.yaml"]
+
+
+@pytest.mark.usefixtures("plc")
+def test_a_recording_of_no_time_is_none(file, run):
+    """It does not say that it has made a file."""
+    code, out, err = run("record", file, "-o", "x.rec", "--for", "0s")
+    assert (code, out, err) == (2, "", "error: nothing came in that time, so there is no 'x.rec'; record for longer\n")
+    assert not Path("x.rec").exists()
 
 
 def test_a_plc_that_is_off_is_recorded_too(file, monkeypatch, run):
