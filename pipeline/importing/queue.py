@@ -2,13 +2,16 @@
 
 Its payloads are what it could not publish: `ts`, `values`, `tenant_id` and `plc_id` where they were set, and in some of
 its versions `ip` and `db`. They become journal records as they are, byte for byte; `seq` and `boot` they never had.
-Only a payload without its own time is written anew, with that of its row.
+Only these are written anew: a payload without its own time, with that of its row, and one with numbers that are none,
+which are absent and named in `bad`, as in frames that are made here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
+import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,6 +29,7 @@ __all__ = ["Dated", "Malformed", "read_queue"]
 
 _FALLBACK = "plc/db1"
 _LONGEST = 65_535
+_NO_NUMBER = re.compile(rb"\b(?:NaN|Infinity)\b")
 
 
 class Malformed(msgspec.Struct, frozen=True):
@@ -77,6 +81,7 @@ def read_queue(file: Path, topic: Topic) -> Iterator[Record | Dated | Malformed]
 def _event(row: int, queued: object, payload: object, topic: Topic) -> Record | Dated | Malformed:
     body = payload.strip() if isinstance(payload, bytes) else b""
     try:
+        body = _finite(body)
         event: Any = msgspec.json.decode(body)
     except (ValueError, RecursionError) as error:
         return Malformed(row, f"no JSON: {error}")
@@ -91,12 +96,42 @@ def _event(row: int, queued: object, payload: object, topic: Topic) -> Record | 
     if own is None:
         body = msgspec.json.encode({**msgspec.json.decode(body, type=dict[str, msgspec.Raw]), "ts": ts})
     known = {name: _text(event.get(name)) for name in ("tenant_id", "plc_id", "db", "ip")}
-    path, missing = fill(topic, known)
+    # A slash in a name would make levels that the template has not.
+    path, missing = fill(topic, {name: "" if "/" in text else text for name, text in known.items()})
     if missing or len(path.encode()) > _LONGEST:
         path = _FALLBACK
     plc = f"{known['tenant_id']}/{known['plc_id'] or known['ip']}"
     record = Record(0, body, path, 1, "full", plc, ts, body)
     return Dated(record) if own is None else record
+
+
+def _finite(body: bytes) -> bytes:
+    """The payload without NaN and infinities, which Python's writer takes for JSON; most have none and stay as is."""
+    if _NO_NUMBER.search(body) is None:
+        return body
+    event: Any = json.loads(body)
+    values = event.get("values") if isinstance(event, dict) else None
+    if not isinstance(values, dict):
+        return body
+    bad: dict[str, str] = {}
+    event["values"] = _without(values, "", bad)
+    if bad:
+        event["bad"] = bad
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _without(value: Any, name: str, bad: dict[str, str]) -> Any:
+    """A value without the numbers within it that are none; those are named in `bad`."""
+    below = f"{name}_" if name else ""
+    if isinstance(value, dict):
+        inner: dict[str, Any] = {key: _without(item, f"{below}{key}", bad) for key, item in value.items()}
+        return {key: item for key, item in inner.items() if f"{below}{key}" not in bad}
+    if isinstance(value, list):
+        return [_without(item, f"{below}{index}", bad) for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        bad[name] = "NaN" if math.isnan(value) else "infinite"
+        return None
+    return value
 
 
 def _number(value: object) -> float | None:

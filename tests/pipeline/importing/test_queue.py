@@ -118,7 +118,7 @@ def test_events_go_behind_what_waits_and_a_second_import_doubles_them(
 
 
 def test_malformed_rows_are_listed_and_the_others_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each with its id and its reason; a NaN is no JSON, whatever Python's writer thinks."""
+    """Each with its id and its reason."""
     rows = [event(0), "{", "[1]", '{"ts": 1}', '{"values": {}}', 5, b"\xff\xfe", event(1, x=float("nan")), event(2)]
     queue = make_queue(tmp_path / "queue.sqlite", rows, ts="yesterday")
     code, out, err = call(capsys, str(queue), str(tmp_path / "broker"), "--receiver", BROKER)
@@ -155,6 +155,7 @@ def test_a_payload_without_a_usable_time_has_that_of_its_row(
         ({}, Topic.parse("plc/${TENANT_ID}/${PLC_ID}"), "plc/acme/press1"),
         ({"tenant_id": None}, TOPIC, "plc/db1"),
         ({"plc_id": "a+b"}, TOPIC, "plc/db1"),
+        ({"plc_id": "../../x"}, TOPIC, "plc/db1"),
         ({"db": 500}, Topic("plc/db{db}"), "plc/db500"),
         ({}, Topic("/ingest"), "/ingest"),
     ],
@@ -254,3 +255,18 @@ def test_a_payload_that_is_no_json_is_malformed(payload: Any, tmp_path: Path) ->
     assert isinstance(second, Malformed)
     assert second.reason.startswith("no JSON: ")
     assert isinstance(third, Record)
+
+
+def test_numbers_that_are_none_are_absent_and_named(tmp_path: Path) -> None:
+    """As Python's writer puts them into JSON; the other values of the event, and texts of such words, stay."""
+    none = float("nan")
+    values = {"temp": none, "rpm": -float("inf"), "n": 7, "text": "NaN", "maquinas": [{"valor": none, "ok": True}]}
+    file = make_queue(tmp_path / "queue.sqlite", [event(0, values=values), event(1, note="NaN Infinity")])
+    first, second = read_queue(file, TOPIC)
+    assert isinstance(first, Record)
+    assert isinstance(second, Record)
+    found = json.loads(first.body)
+    assert found["values"] == {"n": 7, "text": "NaN", "maquinas": [{"ok": True}]}
+    assert found["bad"] == {"temp": "NaN", "rpm": "infinite", "maquinas_0_valor": "NaN"}
+    assert (found["ts"], first.topic) == (1731800000.123, "plc/acme/press1")
+    assert json.loads(second.body) == json.loads(event(1, note="NaN Infinity"))
