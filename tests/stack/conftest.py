@@ -105,8 +105,8 @@ class Stack:
             name, password = user, found["MQTT_PASSWORD"]
         where = ["-h", self.broker.host, "-p", str(self.broker.port), "--cafile", str(self.broker.ca_file)]
         command = ["mosquitto_pub", *where, "-u", name, "-P", password, "-q", "1", "-t", topic]
-        command += ["-l"] if len(bodies) != 1 else ["-m", bodies[0]]
-        lines = "".join(f"{body}\n" for body in bodies)
+        command += ["-l"] if len(bodies) != 1 else ["-s"] if bodies[0] else ["-n"]
+        lines = "".join(f"{body}\n" for body in bodies) if len(bodies) != 1 else bodies[0]
         done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr
 

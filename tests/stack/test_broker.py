@@ -385,6 +385,19 @@ def test_a_broker_whose_memory_is_full_acknowledges_nothing_that_it_drops():
             broker.close()
 
 
+@pytest.mark.parametrize("version", ["311", "5"])
+def test_a_message_that_telegraf_could_not_hold_is_not_taken(plant, broker, tmp_path, version):
+    """Half a megabyte is: all of a large block. More is never acknowledged, whoever asks."""
+    session, body = f"large-{version}", tmp_path / "body"
+    assert waiting(broker, plant, "telegraf", session) == []
+    for size, good in ((524_000, True), (525_000, False)):
+        body.write_bytes(b"x" * size)
+        message = [*login(plant, "acme"), "-V", version, "-q", 1, "-t", "plc/acme/press1", "-f", body, "-d"]
+        done = tool("pub", *by_tls(broker), *message)
+        assert ("PUBACK" in done.stdout) == good, done.stdout + done.stderr
+    assert waiting(broker, plant, "telegraf", session) == ["plc/acme/press1"]
+
+
 def test_a_tenant_that_is_removed_is_out_and_the_others_stay(plant, broker):
     """Its password from the reload on, its certificate after a restart, also when its name is given away again."""
     plant.do("tenant", "add", "gone", "--host", "localhost")

@@ -81,6 +81,12 @@ STORED: dict[str, tuple[str, str, str, dict[str, str], dict[str, Any]]] = {
         frame("long_name", f'"{"x" * 300}": 1, "v": 2, "text": "{"y" * 60001}"'),
         *("s7_db1", AT, TAGS, {"v": 2.0, "left_out": f'["{"x" * 256}","text"]'}),
     ),
+    "long_texts": (
+        frame(
+            "long_texts", '"v": 1', f', "error": "{"x" * 200_000}", "boot": "{"y" * 60_001}", "bad": "{"z" * 70_000}"'
+        ),
+        *("s7_db1", AT, TAGS, {"v": 1.0, "error": "x" * 60_000, "boot": "y" * 60_000, "bad": '"' + "z" * 59_999}),
+    ),
     "byte_order_mark": ("\ufeff" + frame("byte_order_mark"), "s7_db1", AT, TAGS, {"contador_bom": 5014.0}),
     "text_db": (
         frame("text_db").replace('"db": 1', '"db": "7"'),
@@ -144,6 +150,10 @@ REJECTED = {
     "beyond_floats": (frame("beyond_floats", '"v": 1e400'), "no JSON"),
     "huge": (frame("huge", f'"n": 1{"0" * 400}'), "too large"),
     "odd_tags": (frame("odd_tags", more=', "tags": [1]'), "tags are no object"),
+    # Each level of either would cost a kilobyte of stack.
+    "abyss": ("[" * 400_000, "more than 20000 values, lists and objects"),
+    "deep": (frame("deep", '"a":{' * 15_000 + '"b":1' + "}" * 15_000), "none of its values can be stored"),
+    "many": (frame("many", f'"v": [{"1," * 20_000}1]'), "more than 20000 values, lists and objects"),
 }
 SENSORS = {
     "s1": (
@@ -268,6 +278,19 @@ def test_nothing_stays_unacknowledged(stack, stored, telegraf):
     rows = stack.query('from(bucket: "processo_raw") |> range(start: 0, stop: 2200-01-01T00:00:00Z)')
     assert len(rows) == before + 1
     assert "will be dropped" not in telegraf.log
+
+
+def test_more_conflicts_than_a_text_can_hold_are_cut(stack, telegraf):
+    """The list's name stands in each of its values' names: together they are longer than InfluxDB takes a text."""
+    name = "n" * 220
+    for number, value in enumerate(("1", '"x"')):
+        listed = f'"{name}": [{",".join([value] * 6000)}]'
+        stack.publish("plc/acme/conflicts", frame("conflicts", listed, ts=f"173190050{number}"))
+        wait_until(lambda n=number: len(stack.points("processo_raw", "conflicts")) == n + 1, "the frame")
+    told = max(stack.points("processo_raw", "conflicts").items())[1]["type_conflict"]
+    assert len(told) == 60_000
+    assert told.startswith(f"{name}_0,{name}_1,")
+    assert "partial write" not in telegraf.log
 
 
 ODD = [
