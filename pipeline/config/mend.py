@@ -103,6 +103,8 @@ def _unquoted(seen: Scan) -> Iterator[Mishap]:
         spans.setdefault(span.line, []).append(span)
     for number, found in spans.items():
         text = mended = seen.lines[number].text
+        # Inside of a quote that was left open above, what looks bare may be quoted, and quotes would turn it around.
+        doubtful = seen.lines[number].verbatim
         for span in reversed(found):  # from right to left, so that columns on the left stay true
             if _quotable(text, span):
                 mended = f'{mended[: span.start]}"{mended[span.start : span.end]}"{mended[span.end :]}'
@@ -114,7 +116,7 @@ def _unquoted(seen: Scan) -> Iterator[Mishap]:
                 column=span.start + 1,
                 message=f"{name} stands without quotes inside of {{…}} or […], where braces are YAML's own",
                 hint=f'put quotes around the whole text: "{name}"',
-                mended=mended if _quotable(text, span) else None,
+                mended=mended if _quotable(text, span) and not doubtful else None,
                 done=f"quotes put around {name}",
             )
 

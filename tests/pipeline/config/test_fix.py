@@ -83,6 +83,7 @@ def test_what_is_mended(before, after, done):
         'a: "b\nc: 1\n',
         "a: {b: 1\nc: 2\n",
         "a: {b: ${X:-'q'}}\n",  # quotes within
+        'a: {b: "${X}", c: "${Y\n  d: "${Z}/e", f: 1}\n',  # a quote left open turns those below around
         "a: 1\na: 2\n",
         "- a:b\n",  # may be a text
         "a: b: c\n",
