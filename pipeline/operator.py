@@ -28,6 +28,7 @@ from reactivex.disposable import Disposable
 
 from pipeline.errors import Finding, ReadError, UsageError
 from pipeline.frame import Extent, Frame, Origin
+from pipeline.numbering import Numbering
 from pipeline.straight import Straight
 
 if TYPE_CHECKING:
@@ -526,6 +527,7 @@ class Context:
         stop: ends the graph in order, as SIGTERM does, when there is nobody left to work for.
         tasks: the running tasks of `observable`.
         kept: what the node of this name remembers while its process lives, though the graph is loaded anew.
+        numbering: the `seq` of the sinks.
         witness: told what a source's device says; None where nobody records.
         details: set it to a function that gives what page and API show beside state and counters (JSON-able).
         checkpoint: a source calls it right after it has given frames; what it gets says, now or later, whether they are
@@ -552,6 +554,7 @@ class Context:
     details: Callable[[], Mapping[str, object]] | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     kept: dict[str, Any] = field(default_factory=dict)
+    numbering: Numbering = field(default_factory=Numbering)
     witness: Witness | None = None
     checkpoint: Callable[[], Callable[[], bool]] = lambda: lambda: True
     keeper: Keeper | None = None

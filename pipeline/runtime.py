@@ -24,6 +24,7 @@ from pipeline.errors import PartFailed, PipelineError
 from pipeline.frame import DATA, FAILURE, Frame, Origin
 from pipeline.graph import Graph, Node
 from pipeline.metrics import Metrics
+from pipeline.numbering import Numbering
 from pipeline.operator import Context, NodeKind, RunService, RunSink, Transform
 from pipeline.port import Port
 from pipeline.recording.recorder import Recorder
@@ -111,6 +112,7 @@ class Runtime:
         sources: the node that reads each block.
         recorder: told what the sources' devices say; None for nobody.
         kept: what nodes keep over a change of the graph, by node name.
+        numbering: the numbers of the sinks' frames, which go on over a change.
     """
 
     def __init__(self, graph: Graph, clock: Clock, before: Runtime | None = None) -> None:
@@ -127,6 +129,7 @@ class Runtime:
         self.boot: str = before.boot if before else str(ULID())
         self.started: float = before.started if before else clock.wall()
         self.kept: dict[str, dict[str, Any]] = before.kept if before else {}
+        self.numbering: Numbering = Numbering(before.numbering if before else None)
         self._is_first = before is None
         self.metrics = Metrics()
         clock.late = self.metrics.histogram(
@@ -229,6 +232,7 @@ class Runtime:
             actor=actor,
             stop=self._end,
             kept=self.kept.setdefault(name, {}),
+            numbering=self.numbering,
             witness=self.recorder.witness(name) if self.recorder and node.kind is NodeKind.SOURCE else None,
         )
         self._contexts[name] = context

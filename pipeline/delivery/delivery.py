@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from pipeline.actor import State
 from pipeline.codecs import Codec
@@ -28,6 +29,7 @@ from pipeline.frame import Frame, Origin
 from pipeline.journal.options import JournalOptions
 from pipeline.journal.records import Record
 from pipeline.journal.work import Outcome
+from pipeline.numbering import Stream
 from pipeline.operator import Context
 from pipeline.retry import Backoff, Retry
 
@@ -35,16 +37,6 @@ __all__ = ["Delivery", "Record"]
 
 _LATEST = 60.0
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-
-class _Stream:
-    """The numbering of one PLC."""
-
-    __slots__ = ("plc", "seq")
-
-    def __init__(self, plc: str) -> None:
-        self.plc = plc
-        self.seq = 0
 
 
 class Delivery:
@@ -102,9 +94,8 @@ class Delivery:
             release=self.lanes.add,
             finished=self._round_ended,
         )
-        self._streams: dict[Origin, tuple[_Stream, tuple[str, int] | None]] = {}
-        # Kept over a changed graph: `boot` is the process's, so the numbers of its PLCs must go on.
-        self._plcs: dict[str, _Stream] = context.kept.setdefault("seq", {})
+        self._streams: dict[Origin, tuple[Stream, tuple[str, int] | None]] = {}
+        self._plcs = context.numbering.take(str(Path(journal.path).resolve()))
         self._open = False
         self._epoch = self._asked = 0
         self._breaker = Breaker(breaker, self._retry)
@@ -265,13 +256,13 @@ class Delivery:
         """The last `seq` given, by PLC (`tenant/plc`)."""
         return {plc: stream.seq - 1 for plc, stream in self._plcs.items()}
 
-    def _stream(self, origin: Origin) -> tuple[_Stream, tuple[str, int] | None]:
+    def _stream(self, origin: Origin) -> tuple[Stream, tuple[str, int] | None]:
         """The numbering of an origin's PLC, and its frames' address; None where asking for that fails."""
         plc = f"{origin.tenant_id}/{origin.plc_id or origin.ip}"
         address = None
         with contextlib.suppress(Exception):  # told when the frame is encoded
             address = self._address(origin)
-        found = self._streams[origin] = (self._plcs.setdefault(plc, _Stream(plc)), address)
+        found = self._streams[origin] = (self._plcs.setdefault(plc, Stream(plc)), address)
         return found
 
     def _shift(self, now: float, frames: list[Frame]) -> float:
