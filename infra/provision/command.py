@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from provision import broker, tenants
 from provision.certificates import Authority
 from provision.places import DATA, Owner, Places, own_names
 from provision.work import ProvisionError, Work
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["BROKER", "CLIENTS", "HOME", "broker_files", "broker_names", "host", "provide", "tell"]
 
@@ -101,10 +106,25 @@ def broker_files(places: Places, work: Work, env: Mapping[str, str]) -> None:
     broker.write(places, work, [*ours, *theirs])
 
 
-def tell(run: Callable[[Work], int], *, dry: bool) -> int:
-    """Run a command; its mistakes become one line on stderr and exit code 1."""
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Wait for another of these commands to end: each writes files from what it has read before."""
+    if sys.platform == "win32":  # no lock that leaves no file behind
+        yield
+        return
+    folder = os.open(HOME, os.O_RDONLY)
     try:
-        return run(Work(Owner.of(HOME), dry=dry))
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def tell(run: Callable[[Work], int], *, dry: bool) -> int:
+    """Run a command, one at a time; its mistakes become one line on stderr and exit code 1."""
+    try:
+        with _alone():
+            return run(Work(Owner.of(HOME), dry=dry))
     except ProvisionError as error:
         print(f"error: {error}", file=sys.stderr)
     except PermissionError as error:

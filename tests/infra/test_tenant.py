@@ -1,6 +1,7 @@
 """`infra/tenant`: who gets what, which names nobody gets, and that nothing of it is left behind."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -78,6 +79,17 @@ def test_names_that_would_reach_into_others_topics_are_refused(plant, name):
     assert "Traceback" not in done.stderr
     assert broker_files(plant) == before
     assert plant.do("tenant", "list").split()[0] == "acme"
+
+
+def test_several_at_once_are_all_there(plant):
+    """Each writes the broker's files with all tenants in them."""
+    names = [f"at-once-{n}" for n in range(4)]
+    with ThreadPoolExecutor() as pool:
+        said = [*pool.map(lambda name: plant.do("tenant", "add", name, "--host", "localhost"), names)]
+    assert all("Hand over" in each for each in said)
+    assert all(f"\n{name}:$7$" in broker_files(plant)[0] for name in names)
+    for name in names:
+        plant.do("tenant", "remove", name)
 
 
 def test_what_is_not_there_is_said(plant):
