@@ -33,8 +33,8 @@ KEEP = (
 )
 """What people read above `KEEP_AFTER_ACK`."""
 _SESSIONS = (
-    "The secret end of client ids: whoever knows an id can empty its session at the broker, with any login. Another one "
-    "leaves the old session behind, and what waits in it"
+    "The secret end of client ids: whoever knows an id can empty its session at the broker, with any login. Another "
+    "one leaves the old session behind, and what waits in it"
 )
 _LENGTH = 32
 _SENSORS = "sensors"
@@ -178,6 +178,9 @@ class Environment:
         Raises:
             ProvisionError: a value that its service will refuse.
         """
+        authority = self.values.get("MQTT_CA_FILE", "")
+        if authority.endswith("/secrets/ca.crt") and not Path(authority).exists():  # ours, before it was moved
+            self.set({"MQTT_CA_FILE": places.ca_cert.absolute().as_posix()})
         same = self.values.get("MQTT_USER") == (self.values.get("SENSOR_MQTT_USER") or _SENSORS)
         earlier = self.values.get("MQTT_PASSWORD", "") if same else ""
         for comment, variables in _sections(places, owner, earlier).items():

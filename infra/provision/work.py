@@ -94,7 +94,8 @@ class Work:
             self.do(what, lambda: self.put(path, text.encode(), mode))
 
     def put(self, path: Path, content: bytes, mode: int = PRIVATE) -> None:
-        """Write whole or not at all: the file is never seen half written, or with other rights."""
+        """Write whole or not at all: the file is never seen half written, or with other rights. A link stays one."""
+        path = path.resolve()
         new = path.with_name(f".{path.name}.new")
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as opened:

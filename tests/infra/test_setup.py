@@ -205,6 +205,33 @@ def test_sensors_of_an_earlier_env_keep_their_password_where_their_user_has_the_
     assert not logs_in(users["edge_agent"], "earlier")
 
 
+def test_variables_may_lie_elsewhere(plant, tmp_path):
+    """A link to them stays one, and what it leads to is completed."""
+    kept = tmp_path / "kept"
+    kept.write_text("PLC_ID=press\n", encoding="utf-8")
+    (plant.infra / ".env").symlink_to(kept)
+    plant.do("setup")
+    assert (plant.infra / ".env").is_symlink()
+    assert kept.read_text(encoding="utf-8").startswith("PLC_ID=press\n\n# ")
+    assert plant.do("setup", "--check") == "nothing to do: all is there\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"kept"}
+
+
+def test_a_folder_that_was_moved_is_told_and_mended(plant):
+    """Edges on this machine look for the authority where it is now; another file of one's own stays."""
+    plant.do("setup")
+    moved = plant.infra.parent / "moved"
+    shutil.move(plant.infra, moved)
+    plant.infra = moved
+    checked = plant.run("setup", "--check")
+    assert (checked.returncode, "MQTT_CA_FILE" in checked.stdout) == (1, True), checked.stdout
+    plant.do("setup")
+    assert plant.env["MQTT_CA_FILE"] == str(moved / "secrets" / "ca.crt")
+    env = moved / ".env"
+    env.write_text(re.sub("(?m)^MQTT_CA_FILE=.*", "MQTT_CA_FILE=/elsewhere/ca.crt", _env(moved)), encoding="utf-8")
+    assert plant.do("setup", "--check") == "nothing to do: all is there\n"
+
+
 def test_a_shell_reads_the_file_as_setup_wrote_it(plant):
     """`. infra/.env`, in a folder whose name has a blank."""
     moved = plant.infra.parent / "a b"
