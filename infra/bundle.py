@@ -1,4 +1,4 @@
-"""Makes one archive that installs the edge on a PC without Internet: wheels, graph, unit, and an install script.
+"""Makes one archive that installs the edge on a PC without Internet: wheels, graphs, unit, and an install script.
 
 infra/bundle                                    for machines like this one
 infra/bundle --python 3.12 --platform win_amd64 for others
@@ -25,7 +25,11 @@ from email import message_from_bytes
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ("infra/install.py", "infra/systemd/retrofit@.service", "configs/line1.yaml", "configs/db500.yaml", "LICENSE")
+GRAPHS = ("line1", "line1-oee", "db500", "analytics")
+SHIPPED = (
+    *("infra/install.py", "infra/systemd/retrofit@.service", "LICENSE"),
+    *(f"configs/{name}.yaml" for name in GRAPHS),
+)
 _OLDEST = 11
 """Of Python 3, what the program runs with."""
 LINUX = ("manylinux_2_28_{}", "manylinux2014_{}", "manylinux_2_17_{}")

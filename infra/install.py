@@ -1,6 +1,6 @@
 """Installs the edge from the archive that this lies in, without a network.
 
-sudo python3 install.py                         /opt/retrofit-pipeline; graph and unit, where there is systemd
+sudo python3 install.py                         /opt/retrofit-pipeline; graphs and unit, where there is systemd
 sudo python3 install.py --tenant acme/          also its variables, certificate and authority, as infra/tenant made them
 python3 install.py --to ~/retrofit --no-service for one user; the same with `py` on Windows
 
@@ -96,9 +96,10 @@ def _install(to: Path) -> Path:
 
 
 def _configure(etc: Path, tenant: Path | None) -> None:
-    """The graph, its variables, and whom it trusts. Root alone reads what is secret."""
+    """The graphs, the variables of line1, and whom it trusts. Root alone reads what is secret."""
     etc.mkdir(mode=0o755, parents=True, exist_ok=True)
-    _put(etc / "line1.yaml", (HERE / "line1.yaml").read_text(encoding="utf-8"), 0o644)
+    for graph in HERE.glob("*.yaml"):
+        _put(etc / graph.name, graph.read_text(encoding="utf-8"), 0o644)
     if tenant is None:
         _put(etc / "line1.env", "PLC_IP=\nPLC_ID=\nTENANT_ID=\nMQTT_BROKER=\nKEEP_AFTER_ACK=24h\n", 0o600)
         return

@@ -84,7 +84,8 @@ def test_it_installs_and_runs_without_a_network(installed):
 def test_secrets_are_for_root_and_the_service_alone(installed):
     """Variables and key 600; what the service itself reads 644; the unit is where systemd looks."""
     modes = {path.name: path.stat().st_mode & 0o777 for path in (installed / "etc").iterdir()}
-    assert modes == {"line1.env": 0o600, "line1.yaml": 0o644, "ca.crt": 0o644, "tls.crt": 0o644, "tls.key": 0o600}
+    graphs = dict.fromkeys(("line1.yaml", "line1-oee.yaml", "db500.yaml", "analytics.yaml"), 0o644)
+    assert modes == graphs | {"line1.env": 0o600, "ca.crt": 0o644, "tls.crt": 0o644, "tls.key": 0o600}
     assert (installed / "units" / "retrofit@.service").is_file()
 
 

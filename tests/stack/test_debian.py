@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from pipeline.config import load
 from tests.parts.platform import INFRA, platform
 
 pytestmark = [pytest.mark.real("netns", "mosquitto", "openssl"), pytest.mark.timeout(120)]
@@ -79,6 +80,30 @@ def test_telegraf_and_grafana_get_units_variables_and_rights_by_the_documented_c
         "GF_SMTP_HOST": "mail:25",
         "GF_SMTP_FROM_ADDRESS": "g@b.example",
     }
+
+
+def test_the_analytics_get_their_variables_by_the_documented_commands():
+    """As Compose gives them; its graph takes them, and nobody else can read them."""
+    before = (
+        'set -eu\nmkdir -p /etc/retrofit-pipeline && mount -t tmpfs none /etc/retrofit-pipeline\nsudo() { "$@"; }\n'
+    )
+    after = "stat -c '%a %n' /etc/retrofit-pipeline/*; cat /etc/retrofit-pipeline/analytics.env"
+    with platform() as plant:
+        plant.do("setup")
+        for name in ("analytics", "analytics_sensors"):
+            (plant.infra / "secrets" / "influx" / f"{name}.token").write_text(f"of-{name}\n", encoding="utf-8")
+        steps = (before, 'systemctl() { echo "systemctl $*"; }', block("retrofit@analytics"), after)
+        command = ["unshare", "--mount", "bash", "-c", "\n".join(steps)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=plant.infra.parent)
+        env = plant.env
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "644 /etc/retrofit-pipeline/ca.crt\n" in done.stdout
+    assert "600 /etc/retrofit-pipeline/analytics.env\n" in done.stdout
+    given = dict(line.split("=", 1) for line in done.stdout.splitlines() if re.match("[A-Z_]+=", line))
+    assert given["MQTT_PASSWORD"] == env["ANALYTICS_MQTT_PASSWORD"]
+    assert (given["INFLUX_TOKEN"], given["INFLUX_SENSORS_TOKEN"]) == ("of-analytics", "of-analytics_sensors")
+    options = load(INFRA.parent / "configs" / "analytics.yaml", given).nodes["sensors_insights"].options
+    assert (options.org, options.bucket) == ("mov_industria", "mov_dados")
 
 
 def test_the_documented_commands_start_it_and_both_clients_come_in():
