@@ -179,6 +179,15 @@ def test_the_first_look_shows_values_without_waiting_for_the_stream(visit):
     assert "attention" in page.locator("#health").text_content()
 
 
+def test_no_name_of_a_node_breaks_the_page(visit):
+    """Not even those that a language has for itself."""
+    blocks = [{"k": f"__proto__/DB{n}", "n": "__proto__", "s": "", "b": f"DB{n}", "r": 1} for n in (1, 2)]
+    wrong = [["constructor", "backing_off", "broker away", []]]
+    page = told(visit, "/", {}, blocks=blocks, states=[[1, "stale", ""]], troubles=wrong)
+    page.wait_for_selector("#health:has-text('2 need attention')")
+    assert page.locator(".attention summary a").all_text_contents() == ["__proto__ DB2", "constructor"]
+
+
 def test_a_block_opens_whole_and_is_searched_and_closed_by_keyboard(visit):
     """Every value in a dialog that lives; Escape closes it; `/` goes to the search, digits to the views."""
     page = visit()
@@ -266,19 +275,24 @@ def test_charts_show_picked_tags_live_and_zoom_and_give_csv(visit, pipeline):
     page.wait_for_selector(".panels .u-over")
 
 
-def charted(visit, values, **others):
+def told(visit, path, answers, **first):
+    """A page that is told what happens by the test, beginning with this."""
+    page = visit(path, answers={"/api/live/": {"found": None}} | answers)
+    until(page, "!!window.tell")
+    hello = page.evaluate("JSON.parse(document.getElementById('first').textContent).hello") | {"id": "x"}
+    page.evaluate("told => tell(told)", {"hello": hello, "t": NOW, "blocks": [], "states": []} | first)
+    return page
+
+
+def charted(visit, values):
     """A page with a chart of these values, one a second until now, that is told what happens by the test."""
     samples = [[NOW - len(values) + n, value] for n, value in enumerate(values, 1)]
     series = {"series": [SERIES], "more": False, "period": 1, "dense": 28800}
     answers = {
-        "/api/live/": {"found": None},
         "/api/series": series,
         "/api/history": [{"series": SERIES, "samples": samples}],
     }
-    page = visit(f"/#charts?s={SERIES['id']}", answers=answers | others)
-    until(page, "!!window.tell")
-    hello = page.evaluate("JSON.parse(document.getElementById('first').textContent).hello") | {"id": "x"}
-    page.evaluate("told => tell(told)", {"hello": hello, "t": NOW, "blocks": [], "states": []})
+    page = told(visit, f"/#charts?s={SERIES['id']}", answers)
     page.wait_for_selector(".panels .u-over")
     return page
 

@@ -145,24 +145,27 @@ function card(block, number) {
 
 /** What needs attention: blocks by how they do, then parts of the graph with why; a card's text is not said again. */
 export function wrong() {
-  const groups = {};
-  const twins = {};
-  for (const { n } of state.blocks) twins[n] = (twins[n] ?? 0) + 1;
-  const add = (how, label, why, item) => (groups[label] ??= { how, label, why, items: [] }).items.push(item);
+  const groups = new Map();
+  const twins = new Map();
+  for (const { n } of state.blocks) twins.set(n, twins.has(n));
+  const add = (how, label, why, item) => {
+    if (!groups.has(label)) groups.set(label, { how, label, why, items: [] });
+    groups.get(label).items.push(item);
+  };
   for (const wanted of ["failing", "bad", "stale"]) {
     state.states.forEach(([how, , bad], number) => {
       const { n, b } = state.blocks[number];
-      if (how === wanted) add(how, t(how), "", { name: twins[n] > 1 ? `${n} ${b}` : n, number, more: bad ? ` (${bad})` : "" });
+      if (how === wanted) add(how, t(how), "", { name: twins.get(n) ? `${n} ${b}` : n, number, more: bad ? ` (${bad})` : "" });
     });
   }
   for (const [name, how, why, blocks] of state.troubles) {
     if (blocks.some((number) => state.states[number]?.[0] !== "fresh")) continue;
-    const known = groups[name];
+    const known = groups.get(name);
     if (how !== "dead") add("failing", name, why || t(how), { name, where: `#graph?node=${encodeURIComponent(name.split("/")[0])}` });
     else if (known) known.items[0].more = ` (${t("dead letters")})`;
     else add("bad", name, t("dead letters"), { name, where: "#journal" });
   }
-  const found = Object.values(groups);
+  const found = [...groups.values()];
   const n = found.reduce((sum, { items }) => sum + items.length, 0);
   const look = found.some(({ how }) => how === "failing") ? "failing" : n ? "stale" : "fresh";
   return { found, look, text: n ? t(n === 1 ? "{n} needs attention" : "{n} need attention", { n }) : "" };
