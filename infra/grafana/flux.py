@@ -43,7 +43,7 @@ no number.
 NO_READINGS = r"/^(prometheus|internal_.*|ingest_.*|insights|backup|oee)\z/"
 """Measurements that are no readings of a machine."""
 
-ABOUT = r"/^(heartbeat|read_failed|error|seq|boot|replayed|bad|tenant_claimed|plc_claimed|type_conflict)\z/"
+ABOUT = r"/^(heartbeat|read_failed|error|seq|boot|replayed|bad|tenant_claimed|plc_claimed|type_conflict|left_out)\z/"
 """What a frame says of itself. A PLC that is away still has a heartbeat, so these tell nothing of new values."""
 
 FOREVER = "2262-04-11T00:00:00Z"

@@ -39,7 +39,8 @@ def failures(age: float) -> list[str]:
 
 def heartbeats(age: float) -> list[str]:
     """A heartbeat, which is no value."""
-    return [f'{FRAME} heartbeat=1,seq=9i,boot="A" {int((NOW - age) * 1000)}']
+    own = r'seq=9i,boot="A",left_out="[\"host\"]",type_conflict="v",plc_claimed="x"'
+    return [f"{FRAME} heartbeat=1,{own} {int((NOW - age) * 1000)}"]
 
 
 def numbered(*seqs: int, boot: str = "A", age: float = 600, measurement: str = "s7_db1") -> list[str]:
