@@ -41,6 +41,8 @@ LIMITS_EVERY = 60.0
 LOOK_EVERY = 10.0
 PUT_LIMIT = 20_000
 MEMORY_LIMIT = 64 * 1024 * 1024
+_AROUND = 400
+"""Bytes that a record takes in memory around its body."""
 _DISK_RETRY = Retry(initial=Duration(0.5), max=Duration(10))
 
 
@@ -54,6 +56,7 @@ class Commits:
         lost: frames that the journal held before it was opened and does not any more, as far as that is known.
         broken: why it must be closed and opened again, which mends it; else None.
         memory_records: how many records memory may hold while the disk fails.
+        body_size: mean bytes of their bodies.
         wait: seconds that a record may wait for its commit.
         armed: monotonic seconds of the next round that is planned; -inf while one runs.
         connected: records are being sent, so that the limits must spare batches with records in memory.
@@ -89,6 +92,7 @@ class Commits:
         self.lost = 0
         self.broken: Exception | None = None
         self.memory_records = 0
+        self.body_size = 0.0
         self.armed = math.inf
         self.connected = False
         self.room = math.inf
@@ -348,9 +352,9 @@ class Commits:
             self._write_after = later
         if outcome.unread:
             self._read_after = later
-        sample = [len(record.plain) + 400 for record in islice(self._ledger.pending.values(), 1000)]
-        average = sum(sample) / len(sample) if sample else 1000.0
-        self.memory_records = int(min(MEMORY_LIMIT, self._options.max_size) / average)
+        sample = [len(record.plain) for record in islice(self._ledger.pending.values(), 1000)]
+        self.body_size = sum(sample) / len(sample) if sample else 600.0
+        self.memory_records = int(min(MEMORY_LIMIT, self._options.max_size) / (self.body_size + _AROUND))
         room = _rounded(max(0, self.memory_records - len(self._ledger.pending)))
         reason, path = explain(error, Path(self._options.path)), self._options.path
         self.trouble = f"{reason} ({path}): frames wait in memory, room for {room} more"

@@ -42,6 +42,8 @@ class Intake:
 def _headroom(delivery: Delivery, now: float) -> float:
     """Seconds until frames are lost if the receiver stays away: by age, and by size and disk at the present intake.
 
+    While the disk fails, what memory may hold is the end.
+
     Args:
         delivery: whose; nothing is kept while its journal is not open.
         now: monotonic seconds.
@@ -53,8 +55,11 @@ def _headroom(delivery: Delivery, now: float) -> float:
     rate = delivery.intake.rate(now)
     if not rate:
         return by_age
-    state = delivery.commits.state
-    room = min(options.max_size + state.kept_bytes, delivery.commits.room) - state.bytes
+    commits, state = delivery.commits, delivery.commits.state
+    if commits.trouble:
+        room = (commits.memory_records - len(delivery.ledger.pending)) * commits.body_size
+    else:
+        room = min(options.max_size + state.kept_bytes, commits.room) - state.bytes
     return min(by_age, max(0.0, room) / rate)
 
 

@@ -641,7 +641,7 @@ def test_the_headroom_ends_where_the_disk_does(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("when_full", list(WhenFull))
 def test_a_disk_that_stays_full_ends_in_the_policy_and_an_honest_count(tmp_path, monkeypatch, when_full):
-    """Memory is bounded too: what it can't hold is counted, and what could not be made safe is the return of close."""
+    """Memory is bounded too: headroom ends with it, what it can't hold is counted, and close tells what is not safe."""
     monkeypatch.setattr("pipeline.delivery.commits.MEMORY_LIMIT", 400_000)
     monkeypatch.setattr(Store, "append", Mock(side_effect=OSError(28, "No space left on device")))
 
@@ -650,7 +650,11 @@ def test_a_disk_that_stays_full_ends_in_the_policy_and_an_honest_count(tmp_path,
         paused = []
         delivery._context.pause = paused.append
         await delivery.open()
-        await produce(delivery, 30)
+        await produce(delivery, 5)
+        left = (delivery.commits.memory_records - len(delivery.ledger.pending)) / 60
+        assert delivery.stats()["backlog_headroom_seconds"] == pytest.approx(left, abs=2)
+        await produce(delivery, 25)
+        assert delivery.stats()["backlog_headroom_seconds"] <= 5
         # The cap follows the average size of what waits, so it moves a little.
         assert 0.5 * delivery.commits.memory_records < len(delivery.ledger.pending) < 1000
         unsafe = await delivery.close(2)
