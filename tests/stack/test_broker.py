@@ -331,6 +331,16 @@ def test_nothing_waits_in_vain_nor_dies_with_the_broker(plant, broker):
     assert arrived.count("plc/acme/press1") == 5000
 
 
+def test_what_is_sent_without_asking_for_an_acknowledgement_waits_too(plant, broker):
+    """QoS 0, as the sensors' command sends: for a session that is away, over a restart, in the order of its coming."""
+    assert waiting(broker, plant, "analytics", "away0") == []
+    for number in range(3):
+        tool("pub", *by_tls(broker), *login(plant, "sensors"), "-q", number % 2, "-t", f"mov/dados/{number}", "-m", "x")
+    broker.stop()
+    broker.start()
+    assert waiting(broker, plant, "analytics", "away0") == [f"mov/dados/{number}" for number in range(3)]
+
+
 def _saved(broker: PlatformBroker) -> int:
     return broker.database.stat().st_mtime_ns if broker.database.exists() else 0
 
