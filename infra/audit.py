@@ -56,7 +56,7 @@ def _day(text: str) -> datetime:
 def _audit(platform: Platform, day: datetime | None) -> dict[str, Any]:
     chosen = day or datetime.now() - timedelta(days=1)  # noqa: DTZ005 - this machine's zone, see below
     midnight = chosen.replace(hour=0, minute=0, second=0, microsecond=0)
-    begin, end = midnight.astimezone(), (midnight + timedelta(days=1)).astimezone()
+    begin, end = _begin(midnight), _begin(midnight + timedelta(days=1))
     if begin > datetime.now().astimezone():
         raise ProvisionError(f"{midnight:%Y-%m-%d} has not begun yet")
     token = platform.token("grafana")
@@ -90,6 +90,12 @@ def _audit(platform: Platform, day: datetime | None) -> dict[str, Any]:
             }
         )
     return {"day": f"{midnight:%Y-%m-%d}", "from": begin.isoformat(), "plcs": plcs, "edges": _edges(source)}
+
+
+def _begin(midnight: datetime) -> datetime:
+    """A day's first moment: where clocks are put forward at midnight that is one o'clock."""
+    first = midnight.astimezone()
+    return first if first.date() == midnight.date() else midnight.replace(fold=1).astimezone()
 
 
 def _reasons(source: Source, edge: str, hole: Hole) -> list[str]:

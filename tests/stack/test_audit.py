@@ -204,6 +204,17 @@ def test_a_day_that_is_none_is_refused(stack, day, said):
     assert said in text(stack, 1 if day[0] == "2" else 2, "--day", day)
 
 
+def test_a_day_whose_midnight_is_skipped_begins_at_one(stack):
+    """Its hours are in no other day: clocks were put forward at midnight, or back at it."""
+    for day, begin in (
+        ("2018-11-03", "2018-11-03T00:00:00-03:00"),
+        ("2018-11-04", "2018-11-04T01:00:00-02:00"),
+        ("2018-11-05", "2018-11-05T00:00:00-02:00"),
+        ("2018-02-18", "2018-02-18T00:00:00-03:00"),
+    ):
+        assert audit(stack, 0, "--day", day)["from"] == begin
+
+
 def test_a_day_without_frames_says_who_knows_more(stack):
     """Long before the platform."""
     assert "infra/doctor says" in text(stack, 0, "--day", "2020-02-29")
