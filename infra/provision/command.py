@@ -114,7 +114,8 @@ def _alone() -> Iterator[None]:
         return
     folder = os.open(HOME, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # of a network's file system that has no such lock
+            fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
         os.close(folder)
