@@ -182,8 +182,13 @@ class Parsed:
         self.done += [(mishap.line, mishap.done) for mishap in mishaps]
 
 
-def parse(text: str) -> Parsed:
-    """Read a document; never raises. Mends in memory and goes on until nothing more can be mended."""
+def parse(text: str, *, last: bool = False) -> Parsed:
+    """Read a document; never raises. Mends in memory and goes on until nothing more can be mended.
+
+    Args:
+        text: of the document.
+        last: of keys that stand twice the last counts, as other loaders have it; else the first.
+    """
     parsed = Parsed(text)
     if len(text) > LONGEST:
         parsed.mishaps.append(_TOO_LONG)
@@ -200,7 +205,7 @@ def parse(text: str) -> Parsed:
     node = _compose(parsed)
     if node is not None:
         try:
-            parsed.root = _Converter(parsed).value(node)
+            parsed.root = _Converter(parsed, last=last).value(node)
         except RecursionError as error:
             parsed.mishaps.append(diagnose(error, scan(parsed.text)))
     return parsed
@@ -252,8 +257,9 @@ def _mechanical(parsed: Parsed, seen: Scan) -> bool:
 class _Converter:
     """From the parser's nodes to values: merges applied, doubled keys and what a graph file doesn't know told."""
 
-    def __init__(self, parsed: Parsed) -> None:
+    def __init__(self, parsed: Parsed, *, last: bool) -> None:
         self._parsed = parsed
+        self._last = last
         self._text_read = parsed.text
         self._done: dict[int, Value] = {}
         self._open: set[int] = set()
@@ -320,7 +326,8 @@ class _Converter:
             if name in entries:
                 message = f"'{name}' stands twice in one mapping, here and in line {entries[name].line}"
                 self._tell(key, message, "keep one, or give the second another name")
-                continue
+                if not self._last:
+                    continue
             entries[name] = entry
         return entries
 

@@ -22,7 +22,7 @@ __all__ = ["Agent", "read_agent"]
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
-    """The whole configuration. `output` is None for stdout; `every` is in seconds."""
+    """The whole configuration. `output` is None for stdout; `every` and `heartbeat` are in seconds."""
 
     ip: str
     port: int
@@ -35,6 +35,7 @@ class Agent:
     output: Mqtt | Server | None
     metrics_port: int
     store_path: str
+    heartbeat: float
 
 
 def read_agent(text: str, file: Path) -> tuple[Agent, list[Note]]:
@@ -51,7 +52,7 @@ def read_agent(text: str, file: Path) -> tuple[Agent, list[Note]]:
         ConfigurationError: it can't be read as YAML.
         UsageError: it is something else.
     """
-    parsed = parse(text)
+    parsed = parse(text, last=True)
     if parsed.root is None:
         problems = Problems(str(file))
         for mishap in parsed.mishaps:
@@ -78,7 +79,11 @@ def _mended(parsed: Parsed) -> list[Note]:
     notes = [
         Note(line, f"mended: {what}" + f", in {lines[what]} places" * (lines[what] > 1)) for what, line in first.items()
     ]
-    return notes + [Note(mishap.line, mishap.message) for mishap in parsed.mishaps if mishap.mended is None]
+    odd = [mishap for mishap in parsed.mishaps if mishap.mended is None]
+    return notes + [
+        Note(each.line, each.message + "; this one counts, as for the agent" * (" stands twice " in each.message))
+        for each in odd
+    ]
 
 
 def _agent(root: Section) -> Agent:
@@ -106,8 +111,17 @@ def _agent(root: Section) -> Agent:
         plc_id=root.text("plc_id"),
         output=read_output(root),
         metrics_port=root.number("metrics_port", 9108),
-        store_path=root.text("store_path", "queue.sqlite"),
+        store_path=root.text("store_path") or "queue.sqlite",
+        heartbeat=_heartbeat(root),
     )
     for section in (source, identity, root):
         section.close()
     return agent
+
+
+def _heartbeat(root: Section) -> float:
+    every = root.number("heartbeat_interval", 30.0)
+    if every < 1:
+        root.tell("heartbeat_interval", "heartbeats come each second at most, every 30 s instead")
+        return 30.0
+    return every

@@ -47,7 +47,13 @@ def graph_text(agent: Agent, name: str, origin: str, notes: Sequence[Note]) -> s
     if notes:
         lines += ["#", f"# To look at, by the line of {origin}:", *(f"#   {note.line}: {note.text}" for note in notes)]
     lines += ["", f"name: {name}", *_page(agent), "", "layouts:", *_layouts(agent.blocks), "", *_source(agent)]
-    lines += ["", "transforms:", "  frames: {type: heartbeat, from: plc, every: 30s}", "", "sinks:"]
+    lines += [
+        "",
+        "transforms:",
+        f"  frames: {{type: heartbeat, from: plc, every: {Duration(agent.heartbeat)}}}",
+        "",
+        "sinks:",
+    ]
     if isinstance(agent.output, Mqtt):
         lines += _broker(agent.output)
     elif isinstance(agent.output, Server):
@@ -168,6 +174,10 @@ def _broker(mqtt: Mqtt) -> Iterator[str]:
     yield f"    port: {_variable('MQTT_PORT', mqtt.port)}"
     yield f"    topic: {_variable('MQTT_TOPIC', Topic.parse(mqtt.topic))}"
     yield f"    qos: {1 if mqtt.qos is None else mqtt.qos}                          # 1: until the broker has it"
+    if mqtt.client_id:
+        yield f"    client_id: {quoted(mqtt.client_id)}"
+    if mqtt.keep_alive:
+        yield f"    keep_alive: {Duration(mqtt.keep_alive)}"
     yield f"    username: {_variable('MQTT_USERNAME', mqtt.username)}"
     password = _needed("MQTT_PASSWORD") if mqtt.has_password else _variable("MQTT_PASSWORD", "")
     yield f"    password: {password}     # or {{file: /run/secrets/mqtt_password}}"

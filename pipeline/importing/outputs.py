@@ -12,7 +12,7 @@ from pipeline.importing.section import Note, Section
 __all__ = ["Mqtt", "Server", "header_variable", "read_output"]
 
 _MQTT = (
-    *("broker", "port", "topic", "qos", "retain", "username", "password"),
+    *("broker", "port", "topic", "qos", "retain", "username", "password", "client_id", "keepalive", "keep_alive"),
     *("tls", "ca_file", "cert_file", "key_file", "tls_insecure"),
 )
 _MODES = ("mqtt", "http", "stdout")
@@ -24,12 +24,14 @@ _OWN_HEADERS = {"content-type", "content-length", "host", "connection"}
 
 @dataclass(frozen=True, kw_only=True)
 class Mqtt:
-    """`output.mqtt`; `qos` None where it was not said, and a password only as the fact that there is one."""
+    """`output.mqtt`; `qos` None and `keep_alive` (seconds) 0 where not said; of a password only that there is one."""
 
     broker: str
     port: int
     topic: str
     qos: int | None
+    client_id: str
+    keep_alive: int
     username: str
     has_password: bool
     tls: bool
@@ -85,11 +87,16 @@ def _mqtt(section: Section) -> Mqtt:
         section.tell("password", said)
     if section.flag("retain", default=False):
         section.tell("retain", "frames are not retained; the newest are on the page, and in the database")
+    qos = section.number("qos", 1) if section.take("qos") else None
+    if qos is not None and qos > 1:
+        section.tell("qos", f"{qos} becomes 1: the broker has each frame at least once, and frames sent twice are one")
     output = Mqtt(
         broker=section.text("broker"),
         port=section.number("port", 1883),
         topic=section.text("topic", "plc/db500"),
-        qos=max(0, min(1, section.number("qos", 1))) if section.take("qos") else None,
+        qos=None if qos is None else max(0, min(1, qos)),
+        client_id=section.text("client_id"),
+        keep_alive=max(0, section.number(section.named("keepalive", "keep_alive"), 0)),
         username=username,
         has_password=password is not None and bool(username),
         tls=section.flag("tls", default=False),

@@ -69,7 +69,8 @@ class Section:
         entry = self.take(key)
         if entry is not None and not isinstance(entry.value, Record):
             self.tell(key, "is no mapping, left out")
-        record = entry.value if entry is not None and isinstance(entry.value, Record) else Record({}, 0, 0)
+        line = self._line if entry is None else entry.line
+        record = entry.value if entry is not None and isinstance(entry.value, Record) else Record({}, line, 1)
         return Section(record, f"{self._path}{key}.", self.notes)
 
     def text(self, key: str, default: str = "") -> str:

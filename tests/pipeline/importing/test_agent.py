@@ -246,6 +246,7 @@ def test_two_lines_of_machines_have_two_layouts() -> None:
         ("output: {mode: mqtt, mqtt: {broker: b, qos: 0}}", "frames are lost when a connection breaks"),
         ("destination: {ip: 10.0.0.2}", "see configs/mirror.yaml"),
         ("identity: {plc_id: clp01}", "the agent did not read this"),
+        ("heartbeat_interval: 0", "every 30 s instead"),
     ],
 )
 def test_every_odd_line_is_told_and_the_rest_taken(line: str, said: str) -> None:
@@ -255,6 +256,35 @@ def test_every_odd_line_is_told_and_the_rest_taken(line: str, said: str) -> None
     assert len(notes) == 1
     assert notes[0].startswith("2: ")
     assert said in notes[0]
+
+
+def test_of_keys_that_stand_twice_the_last_counts() -> None:
+    """As for the agent, which would have read that PLC."""
+    text = "source:\n  ip: 10.0.0.9\n  db_number: 1\n  ip: 10.0.0.8\nsource: {ip: 10.0.0.1, ip: 10.0.0.7, db_number: 1}"
+    graph, _, notes = made(text)
+    assert graph.nodes["plc"].options.address == "10.0.0.7"
+    assert [note.partition(":")[0] for note in notes] == ["4", "5", "5"]
+    assert all(note.endswith("; this one counts, as for the agent") for note in notes)
+
+
+def test_what_the_agent_had_of_its_broker_and_heartbeats_is_taken() -> None:
+    """Client id, keep-alive and period; a level of delivery that there is none of is told."""
+    options = "broker: b, client_id: edge01, keepalive: 60, qos: 2"
+    text = (
+        f"source: {{ip: 10.0.0.1, db_number: 1}}\noutput: {{mode: mqtt, mqtt: {{{options}}}}}\nheartbeat_interval: 15"
+    )
+    graph, _, notes = made(text)
+    broker = graph.nodes["broker"].options
+    assert (broker.client_id, broker.keep_alive, broker.qos) == ("edge01", 60, 1)
+    assert graph.nodes["frames"].options.every == 15
+    assert len(notes) == 1
+    assert notes[0].startswith("2: output.mqtt.qos: 2 becomes 1")
+
+
+def test_a_section_that_is_none_is_told_by_its_line() -> None:
+    """All that is missing there, too."""
+    _, notes = read_agent("output: stdout\nsource: 192.168.0.121\nstore_path: ''", Path("config.yaml"))
+    assert {note.line for note in notes if note.text.startswith("source")} == {2}
 
 
 @pytest.mark.parametrize("size", [8, 20])
