@@ -86,10 +86,11 @@ def make_app(http: Http, running: Running, *, loopback: bool, history: History |
     """
     has_login = bool(http.token or http.users)
     turn = asyncio.Lock()
-    board, history = Board(running), history or History(running)
+    history = history or History(running)
+    board = Board(running, history)
     hello = {"graph": running.graph.name, "version": _files()[1], "login": has_login}
     live = Live(running, board, history, hello)
-    views = _Views(running, Exposition(running, http.last_values), live, turn, has_login=has_login)
+    views = _Views(running, history, Exposition(running, http.last_values), live, turn, has_login=has_login)
     charts = Charts(running, board, history, turn)
     routes = [
         Route("/", views.page),
@@ -120,9 +121,17 @@ class _Views:
     """One method a route."""
 
     def __init__(
-        self, running: Running, exposition: Exposition, live: Live, turn: asyncio.Lock, *, has_login: bool
+        self,
+        running: Running,
+        history: History,
+        exposition: Exposition,
+        live: Live,
+        turn: asyncio.Lock,
+        *,
+        has_login: bool,
     ) -> None:
         self._running = running
+        self._history = history
         self._live = live
         self._has_login = has_login
         self._exposition = exposition
@@ -197,7 +206,7 @@ class _Views:
         return Sliced(self._exposition.text(names), CONTENT_TYPE_PLAIN_0_0_4, self._turn)
 
     async def last(self, _: Request) -> Response:
-        return Sliced(_array(_lasts(self._running)), _JSON, self._turn)
+        return Sliced(_array(_lasts(self._running, self._history)), _JSON, self._turn)
 
     async def graph(self, _: Request) -> Response:
         return _answer(described(self._running))
@@ -302,18 +311,17 @@ class _Hardened:
             await self._app(scope, receive, hardened)
 
 
-def _lasts(running: Running) -> Iterator[str]:
+def _lasts(running: Running, history: History) -> Iterator[str]:
     """The newest frame of each block as on the wire, its failure where it has never been read, and what is made of it.
 
-    `age_seconds` since its answer arrived, 0 without one and never negative, whatever the wall clock does; `stale`: no
+    `age_seconds` since its answer arrived, 0 without one and never negative, whatever the clocks do; `stale`: no
     data for more than three periods; `failing`, while it does: what its source says, with what to do.
     """
-    now = running.clock.wall()
     latest, failures = dict(running.latest), dict(running.failures)
     period_of = periods(running)
     for origin in in_order({**latest, **failures}):
         frame, failure = latest.get(origin), failures.get(origin)
-        age = max(0.0, now - frame.ts) if frame else 0.0
+        age = history.age(frame) if frame else 0.0
         stale = frame is not None and is_stale(age, period_of(labels_of(origin)))
         extra: dict[str, object] = {"age_seconds": round(age, 3), "stale": stale, "units": origin.units}
         if failure is not None:

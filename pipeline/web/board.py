@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 
 from pipeline.frame import Frame, Origin
+from pipeline.web.history import History
 from pipeline.web.view import Running, in_order, is_stale, labels_of, periods, reader_of
 
 __all__ = ["Board", "Place", "State", "title"]
@@ -47,12 +48,12 @@ class Place:
         self._fullest = 0
         self._period = math.nan
 
-    def judge(self, now: float, frame: Frame | None, failure: Frame | None, advice: str) -> None:
+    def judge(self, age: float, frame: Frame | None, failure: Frame | None, advice: str) -> None:
         """See how it does now; `advice` is what its source says of its trouble."""
         self.frame = frame
         if failure is not None:
             self.state = ("failing", advice or failure.error or "")
-        elif frame is not None and is_stale(now - frame.ts, self._period):
+        elif frame is not None and is_stale(age, self._period):
             self.state = _STALE
         elif frame is not None and frame.bad:
             # What a PLC's source says of one of its blocks begins with the block's name.
@@ -91,11 +92,12 @@ class Board:
         shortest: seconds between two reads of the block that is read most often.
     """
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, history: History) -> None:
         self.version = 0
         self.places: list[Place] = []
         self.shortest = math.inf
         self._running = running
+        self._history = history
         self._known: set[Origin] = set()
         self._judged = -math.inf
         self._asked = -math.inf
@@ -123,7 +125,6 @@ class Board:
                 period = every(labels_of(place.origin))
                 place.expect(period)
                 self.shortest = min(self.shortest, period)
-        now = running.clock.wall()
         for place in self.places:
             frame = latest.get(place.origin)
             if follows and frame is not place.frame and not (place.origin in failures or (frame and frame.bad)):
@@ -131,7 +132,12 @@ class Board:
                 place.frame, place.state = frame, _FRESH
             else:
                 reader = reader_of(running, place.origin)
-                place.judge(now, frame, failures.get(place.origin), reader.reason if reader else "")
+                place.judge(
+                    self._history.age(frame) if frame else 0.0,
+                    frame,
+                    failures.get(place.origin),
+                    reader.reason if reader else "",
+                )
 
     def _arrange(self, origins: Mapping[Origin, Frame]) -> None:
         self.version += 1

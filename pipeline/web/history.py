@@ -71,6 +71,7 @@ class _Ring:
 
     def __init__(self) -> None:
         self.last: Frame | None = None
+        self.seen = 0.0
         self.layouts = [_Layout(0, {}, 0)]
         self.fine: deque[bytes] = deque(maxlen=1)
         self.coarse: deque[bytes] = deque(maxlen=0)
@@ -202,7 +203,7 @@ class History:
             for each in self._rings.values():
                 each.forget(self._wall)
         rings, turn, period = self._rings, self._turn, self.period
-        before = len(rings)
+        before, moment = len(rings), self._running.clock.monotonic()
         for number, (origin, frame) in enumerate(self._running.latest.items()):
             if (number + turn) % period:
                 continue
@@ -212,6 +213,7 @@ class History:
             if ring.last is not frame:
                 layouts = len(ring.layouts)
                 ring.take(frame)
+                ring.seen = moment
                 before -= layouts != len(ring.layouts)
         if before != len(rings):
             self._plan()
@@ -227,6 +229,12 @@ class History:
         self.dense = (rows - coarse) * self.period
         for ring in self._rings.values():
             ring.limit(rows - coarse, coarse, self._span / coarse if coarse else 0.0)
+
+    def age(self, frame: Frame) -> float:
+        """Seconds since the time of a block's newest frame; where that is still to come, since it was seen here."""
+        age = self._running.clock.wall() - frame.ts
+        ring = self._rings.get(frame.origin) if age < 0 else None
+        return self._running.clock.monotonic() - ring.seen if ring and ring.last is frame else max(0.0, age)
 
     def names(self, origin: Origin) -> list[str]:
         """The numbers of a block that are remembered."""

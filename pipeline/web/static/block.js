@@ -1,7 +1,7 @@
 // One block whole: every value with unit, quality and sparkline, in a dialog that the stream keeps alive.
-import { h, put, span, t, tool } from "./dom.js";
-import { now, on, state, want } from "./live.js";
-import { Rows, columns, tell } from "./overview.js";
+import { h, put, t, tool } from "./dom.js";
+import { on, state, want } from "./live.js";
+import { Rows, aged, columns, tell } from "./overview.js";
 
 /** Open the dialog of a block. */
 export function openBlock(number) {
@@ -39,7 +39,7 @@ export function openBlock(number) {
     tell(judged, pill, trouble);
   }
 
-  const tick = () => put(age, rows.ts ? t("{age} ago", { age: span(now() - rows.ts) }) : "");
+  const tick = () => put(age, rows.ts ? aged(rows.ts) : "");
   const off = on({
     seen(seen) {
       const mine = seen.find(({ i }) => i === number);

@@ -1,5 +1,5 @@
 // Overview: what needs attention, then a card per PLC and block. Only cards in sight are asked for.
-import { ask, exact, failed, h, put, say, shown, span, spark, svg, t } from "./dom.js";
+import { ask, exact, failed, h, moment, put, say, shown, span, spark, svg, t } from "./dom.js";
 import { now, on, state, want } from "./live.js";
 import { openBlock } from "./block.js";
 
@@ -21,6 +21,9 @@ export function tell([how, advice, bad], pill, trouble) {
   trouble.hidden = !text;
   put(trouble, text);
 }
+
+/** How long ago that was; of a device whose clock is ahead its own time. */
+export const aged = (ts) => (ts > now() + 60 ? moment(ts) : t("{age} ago", { age: span(now() - ts) }));
 
 /** A row of a card or table; `set` shows a value. */
 function row(key, name, unit, history, bit) {
@@ -138,7 +141,7 @@ function card(block, number) {
     },
     tick() {
       const [how] = state.states[number];
-      put(age, rows.ts ? t("{age} ago", { age: span(now() - rows.ts) }) : how === "failing" ? t("never read") : "");
+      put(age, rows.ts ? aged(rows.ts) : how === "failing" ? t("never read") : "");
     },
   };
 }

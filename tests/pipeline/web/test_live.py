@@ -24,7 +24,7 @@ class Looking:
     def __init__(self):
         self.view = Watched()
         self.history = History(self.view)
-        self.page = _Page(self.view, Board(self.view), self.history)
+        self.page = _Page(self.view, Board(self.view, self.history), self.history)
 
     def show(self, query):
         """The page says what it shows."""
@@ -176,6 +176,18 @@ def test_states_are_told_when_they_change():
     assert look.news()["states"] == [[0, "fresh", ""]]
     assert look.news(1) is None
     assert set(look.news(4)) == {"t"}
+
+
+def test_a_silent_device_whose_clock_is_ahead_is_stale_all_the_same():
+    """It would be fresh until its own time has come."""
+    look = Looking()
+    look.view.latest[look.view.press] = data(look.view.press, NOW + 10_800, n=1)
+    look.history.sample()
+    assert look.news()["states"] == [[0, "fresh", ""]]
+    assert look.news(60)["states"] == [[0, "stale", ""]]
+    look.view.latest[look.view.press] = data(look.view.press, NOW + 10_861, n=2)
+    look.history.sample()
+    assert look.news()["states"] == [[0, "fresh", ""]]
 
 
 def test_a_search_finds_blocks_and_shows_the_values_that_match():
