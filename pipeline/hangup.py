@@ -1,4 +1,4 @@
-"""SIGHUP while a graph is still on its way: kept until somebody can take it, for by itself it ends a process.
+"""SIGHUP and SIGUSR1 while a graph is still on its way: kept until somebody can take them, for each ends a process.
 
 Imports nothing of the project, so that it can stand before what takes its time to import.
 """
@@ -12,24 +12,29 @@ __all__ = ["hangup"]
 
 
 class _Hangup:
-    """What is known of the signal before the graph runs.
+    """What is known of the signals before the graph runs.
 
     Attributes:
-        terminal: whether a terminal was there at the start, whose end sends the same signal.
-        came: whether it came.
+        terminal: whether a terminal was there at the start, whose end sends SIGHUP too.
+        came: whether SIGHUP came.
+        asked: whether SIGUSR1 came.
     """
 
     def __init__(self) -> None:
         self.terminal = os.isatty(0)
-        self.came = False
+        self.came = self.asked = False
 
     def hold(self) -> None:
-        """Keep the signal from now on; on the main thread."""
+        """Keep the signals from now on; on the main thread."""
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, self._note)
+            signal.signal(signal.SIGUSR1, self._note)
 
-    def _note(self, *_: object) -> None:
-        self.came = True
+    def _note(self, number: int, _: object) -> None:
+        if number == signal.SIGHUP:
+            self.came = True
+        else:
+            self.asked = True
 
 
 hangup = _Hangup()

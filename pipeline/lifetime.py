@@ -92,6 +92,9 @@ class Lifetime:
         """Have the flight recorder write what it holds."""
         if self._recorder is not None:
             self._recorder.ask()
+        else:
+            hint = "its section `recorder` says `enabled: false`, or the graph is still starting: ask once more"
+            self._log.warning("nothing recorded", error="the graph has no flight recorder that runs", hint=hint)
 
     async def watch(self, file: Path) -> None:
         """Ask for a reload whenever the file's content has changed; runs until cancelled.

@@ -107,3 +107,5 @@ def _on_signals(loop: asyncio.AbstractEventLoop, lifetime: Lifetime) -> None:
         if hangup.came:
             hung_up()
         loop.add_signal_handler(signal.SIGUSR1, lifetime.snapshot)
+        if hangup.asked:
+            lifetime.snapshot()

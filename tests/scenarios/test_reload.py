@@ -128,6 +128,9 @@ def test_sighup_while_the_graph_still_starts_is_taken(demo, tmp_path):
         process.wait()
     lines = [json.loads(text) for text in log.read_text().splitlines() if text.startswith("{")]
     assert [line["graph"] for line in lines if line["event"] == "started"] == ["demo", "changed"]
+    assert [line["error"] for line in lines if line["event"] == "nothing recorded"] == [
+        "the graph has no flight recorder that runs"
+    ]
 
 
 _CHANGED_AFTER_READING = """
@@ -141,6 +144,7 @@ def load(path, environment, read=pipeline.config.load):
     if "name: demo" in text:
         path.write_text(text.replace("name: demo", "name: changed"))
         os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGUSR1)
     return graph
 
 pipeline.config.load = load
