@@ -15,7 +15,7 @@ import pytest
 from pipeline.config import load
 from tests.parts.compose import compose
 from tests.parts.line import ROOT
-from tests.parts.platform import Plant, platform
+from tests.parts.platform import INFRA, Plant, platform
 
 pytestmark = [pytest.mark.real("openssl", "compose"), pytest.mark.timeout(120)]
 
@@ -100,8 +100,16 @@ def test_a_shipped_graph_gets_every_variable_that_it_names(everything, service, 
     load(path, given | named | dict.fromkeys(elsewhere - {"INFLUX_CA_FILE"}, "x"))
 
 
+def test_telegraf_gets_every_variable_of_its_page_but_what_its_script_makes(everything):
+    """How long its bucket keeps, and its names at the broker, among them."""
+    text = (INFRA / "telegraf" / "telegraf.conf").read_text(encoding="utf-8")
+    made = {"TELEGRAF_INFLUX_TOKEN", "TELEGRAF_INFLUX_SENSORS_TOKEN", "INFLUX_TOKEN"}
+    inside = {"TELEGRAF_HEALTH_LISTEN"}
+    assert set(re.findall(r"\$\{(\w+)", text)) - made - inside <= set(everything["telegraf"]["environment"])
+
+
 def test_what_env_says_reaches_the_edge_and_its_own_graph(plant):
-    """The shipped graphs' variables by `.env`, further ones by `.env.edge`; backups go where the host looks for them."""
+    """The shipped graphs' variables by `.env`, further ones by `.env.edge`; backups go where the host looks."""
     own = plant.infra / ".env.edge"
     own.write_text("MY_OVEN=192.0.2.9\nMQTT_PORT=1\n", encoding="utf-8")
     said = {"IDEAL_RATE": "90", "TIMEZONE": "America/Manaus", "MQTT_CERT_FILE": "/data/tls.crt", "BACKUP_DIR": "/mnt/b"}
