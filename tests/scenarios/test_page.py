@@ -235,6 +235,19 @@ def test_the_graph_shows_states_and_rates_and_a_node_its_inside(visit):
     assert "server" in page.evaluate("document.activeElement.textContent")
 
 
+def test_the_panel_of_a_node_that_a_reload_removed_is_closed(visit):
+    """What it told is no longer so."""
+    node = {"name": "antes", "section": "sources", "type": "s7", "from": [], "enabled": True, "frames": 1, "actors": []}
+    graph = {"name": "g", "boot": "b", "started": NOW, "now": NOW, "edges": []}
+    page = told(visit, "/#graph?node=antes", {"/api/graph": graph | {"nodes": [node]}})
+    page.wait_for_selector(".panel h2:has-text('antes')")
+    page.evaluate("graph => answers['/api/graph'] = graph", graph | {"nodes": [node | {"name": "previa"}]})
+    hello = page.evaluate("JSON.parse(document.getElementById('first').textContent).hello") | {"id": "y"}
+    page.evaluate("told => tell(told)", {"hello": hello, "t": NOW})
+    page.wait_for_selector(".node:has-text('previa')")
+    page.wait_for_selector(".panel", state="detached")
+
+
 def test_charts_show_picked_tags_live_and_zoom_and_give_csv(visit, pipeline):
     """Tags by search and keyboard, a panel a unit, the line goes on; dragging zooms; all samples as CSV."""
     page = visit("/#charts")

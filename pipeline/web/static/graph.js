@@ -190,14 +190,16 @@ export function show(place, rest) {
     panel();
     chosen = name;
     mark();
-    panel = inspect(side, name, () => {
-      history.replaceState(null, "", "#graph");
-      panel();
-      panel = () => {};
-      chosen = "";
-      mark();
-      buttons.get(name)?.button.focus();
-    });
+    panel = inspect(side, name, close);
+  }
+
+  function close() {
+    history.replaceState(null, "", "#graph");
+    panel();
+    panel = () => {};
+    buttons.get(chosen)?.button.focus();
+    chosen = "";
+    mark();
   }
 
   const seen = new ResizeObserver(() => graph && draw());
@@ -208,14 +210,18 @@ export function show(place, rest) {
       return; // asked for again when the stream is back
     }
     drawn = "";
+    buttons.clear();
     draw();
+    if (chosen && !runs(chosen)) close(); // another graph has been loaded
     seen.observe(place);
     go(rest);
   }
 
+  const runs = (name) => graph.nodes.some((node) => node.name === name && node.enabled);
+
   function go(text) {
     const name = new URLSearchParams(text).get("node");
-    if (graph && name && name !== chosen && graph.nodes.some((node) => node.name === name)) choose(name);
+    if (graph && name && name !== chosen && runs(name)) choose(name);
   }
   const asked = ({ detail }) => go(detail);
   place.addEventListener("rest", asked);
