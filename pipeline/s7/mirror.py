@@ -169,7 +169,7 @@ class Mirror:
             self._context.actor.drop("held_back")
             return
         try:
-            result = await self._bring(session, route.target, *waiting)
+            result, differs = await self._bring(session, route.target, *waiting)
         except Refused as error:
             route.held_until = self._clock.monotonic() + route.backoff.fail()
             self._count("refused")
@@ -185,11 +185,11 @@ class Mirror:
             advice = "another program writes there too; find it, or mirror into bytes of your own"
             self._stop(route, f"the target does not keep what is written: {advice}")
         else:
-            self._start(route, result)
+            self._start(route, result, differs)
         self._count(result)
 
-    async def _bring(self, session: Session, target: Extent, data: bytes, answered: float) -> str:
-        """Compare, write, read back; what became of it.
+    async def _bring(self, session: Session, target: Extent, data: bytes, answered: float) -> tuple[str, int]:
+        """Compare, write, read back; what became of it, and of a dry run how many bytes it would write.
 
         Raises:
             Refused: by the target.
@@ -198,24 +198,24 @@ class Mirror:
         guards = self._guards
         held = await read_extent(session, target)
         if held == data:
-            return "unchanged"
+            return "unchanged", 0
         for _ in range((guards.repeats or 0) + 1):
             if self._clock.monotonic() - answered > guards.max_age:
-                return "too_old"
-            if guards.dry_run:
-                return "dry_run"
+                return "too_old", 0
             pieces = [
                 piece
                 for piece in writes(target, data, session.grant.pdu)
                 if held[piece.at : piece.at + len(piece.data)] != piece.data
             ]
+            if guards.dry_run:
+                return "dry_run", sum(len(piece.data) for piece in pieces)
             await write_extent(session, pieces)
             if guards.repeats is None:
-                return "written"
+                return "written", 0
             held = await read_extent(session, target)
             if held == data:
-                return "written"
-        return "unverified"
+                return "written", 0
+        return "unverified", 0
 
     # what is told
 
@@ -230,16 +230,23 @@ class Mirror:
             self._context.log.warning("mirror stopped", audit=True, route=str(route), reason=reason)
             self._settle()
 
-    def _start(self, route: Route, result: str) -> None:
-        """The route is in step, unless its source has failed since."""
+    def _start(self, route: Route, result: str, differs: int) -> None:
+        """The route is in step, or would be but for the dry run, unless its source has failed since."""
         route.backoff.succeed()
         if route.unread:
             self._stop(route, route.unread)
-        elif route.reason or not route.started:
+            return
+        before, route.differs = route.differs, differs
+        told: dict[str, object] = {"audit": True, "route": str(route), "device": route.target.device, "result": result}
+        if self._guards.dry_run:
+            told["would_write_bytes"] = differs
+        if route.reason or not route.started:
             event = "mirror resumed" if route.started else "mirror started"
             route.started, route.reason = True, ""
-            self._context.log.info(event, audit=True, route=str(route), device=route.target.device, result=result)
+            self._context.log.info(event, **told)
             self._settle()
+        elif bool(before) != bool(differs):
+            self._context.log.info("mirror would write" if differs else "mirror would write nothing more", **told)
 
     def _settle(self) -> None:
         if self._session is None:
@@ -261,7 +268,12 @@ class Mirror:
             "target": f"{self._partner.address}:{self._partner.port}",
             "dry_run": self._guards.dry_run,
             "pdu": self._session.grant.pdu if self._session else None,
-            "routes": {
-                str(route): route.reason or ("in step" if route.started else "waiting") for route in self._routes
-            },
+            "routes": {str(route): _told(route) for route in self._routes},
         }
+
+
+def _told(route: Route) -> str:
+    """How a route stands, in words."""
+    if route.reason or not route.started:
+        return route.reason or "waiting"
+    return f"would write {route.differs} bytes" if route.differs else "in step"

@@ -42,7 +42,8 @@ class Route:
         waiting: the latest frame's bytes, and the monotonic time of the source's answer.
         unread: why its source can't be read now, or "".
         reason: why it is not written now; "" while it is.
-        started: it has been in step once.
+        started: it has been in step once; in a dry run, compared.
+        differs: in a dry run the bytes that would have been written of the latest frame; else 0.
         held_until: monotonic seconds before which the target is not asked again.
     """
 
@@ -54,6 +55,7 @@ class Route:
         self.unread = ""
         self.reason = ""
         self.started = False
+        self.differs = 0
         self.held_until = 0.0
         self.backoff = Backoff(_HOLD)
 

@@ -380,15 +380,25 @@ def test_a_target_block_that_is_missing_is_named():
 
 
 def test_dry_run_compares_and_writes_nothing():
-    """What would have been written is counted."""
+    """What would have been written is counted, shown, and told where it begins and ends."""
 
     async def script(stage):
-        await stage.write(raw(1))
-        await stage.write(bytes(SIZE))
-        assert stage.results() == {"dry_run": 1, "unchanged": 1}
+        for data, told in (
+            (bytes(SIZE), "in step"),
+            (raw(1), f"would write {SIZE} bytes"),
+            (raw(2), f"would write {SIZE} bytes"),
+            (bytes(SIZE), "in step"),
+        ):
+            await stage.write(data)
+            assert list(stage.context.details()["routes"].values()) == [told]
+        assert stage.results() == {"dry_run": 2, "unchanged": 2}
         assert stage.target.written == []
 
-    play(script, options(dry_run=True))
+    assert [(entry["event"], entry["would_write_bytes"]) for entry in play(script, options(dry_run=True))] == [
+        ("mirror started", 0),
+        ("mirror would write", SIZE),
+        ("mirror would write nothing more", 0),
+    ]
 
 
 def test_verify_writes_again_a_bounded_number_of_times():
