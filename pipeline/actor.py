@@ -19,6 +19,10 @@ __all__ = ["Actor", "Mailbox", "State"]
 
 _DROPS_EVERY = 60.0
 """Seconds between two log lines about drops of one reason."""
+_REASONS_EVERY = 60.0
+"""Seconds between two log lines about one reason of a state that lasts."""
+_REASONS = 10
+"""Reasons of a state that lasts, which are logged within that time."""
 
 
 class State(StrEnum):
@@ -61,9 +65,14 @@ class Actor:
         self._clock = clock
         self._log = log
         self._logged: set[str] = set()
+        self._said: dict[str, float] = {}
+        self._unsaid = 0
 
     def become(self, state: State, reason: str = "") -> None:
-        """Change the state; each change is one log line, repeating the current one is nothing."""
+        """Change the state; each change is one log line, repeating the current one is nothing.
+
+        While only the reason changes, each is logged once a minute, and no more than ten of them.
+        """
         if (state, reason) == (self.state, self.reason):
             return
         previous, self.state, self.reason = self.state, state, reason
@@ -73,9 +82,23 @@ class Actor:
             self.last_errors.append((self.since, reason))
             self.errors += 1
         if state in {State.DEGRADED, State.BACKING_OFF} or (reason and state is State.STARTING):
-            self._log.warning("state changed", state=state.value, previous=previous.value, reason=reason)
+            if self._speaks(reason, state is previous):
+                suppressed, self._unsaid = {"suppressed": self._unsaid} if self._unsaid else {}, 0
+                self._log.warning(
+                    "state changed", state=state.value, previous=previous.value, reason=reason, **suppressed
+                )
         elif state is not previous:
             self._log.info("state changed", state=state.value, previous=previous.value)
+
+    def _speaks(self, reason: str, lasts: bool) -> bool:
+        """Whether the log tells a reason: a receiver that refuses now this, now that would fill it."""
+        now = self._clock.loop.time()
+        self._said = {said: at for said, at in self._said.items() if now - at < _REASONS_EVERY}
+        if lasts and (reason in self._said or len(self._said) >= _REASONS):
+            self._unsaid += 1
+            return False
+        self._said[reason] = now
+        return True
 
     def fail(self, reason: str) -> None:
         """Back off for an error. It counts also when it is the same again, and nothing was well in between."""

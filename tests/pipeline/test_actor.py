@@ -138,3 +138,27 @@ def test_drops_are_logged_at_once_and_then_once_a_minute_with_their_count() -> N
         ("mailbox_full", 2, 102),
     ]
     assert found[-1][0] >= 400
+
+
+def test_a_state_whose_reason_changes_all_the_time_is_logged_seldom_and_counted_always() -> None:
+    """Each reason once a minute, ten of them at most; how many were held back stands in the next line."""
+
+    async def main(loop: VirtualLoop) -> None:
+        with capture_logs() as logs:
+            actor = make_context(loop).actor
+            for _ in range(100):
+                for topic in "abc":
+                    actor.become(State.DEGRADED, f"the broker refuses {topic}")
+                    await asyncio.sleep(0.1)
+            assert [log["reason"][-1] for log in logs] == ["a", "b", "c"]
+            for number in range(100):
+                actor.become(State.DEGRADED, f"the broker refuses plc{number}")
+            assert (len(logs), logs[3]["suppressed"]) == (10, 297)
+            await asyncio.sleep(60)
+            actor.become(State.DEGRADED, "the broker refuses a")
+            assert (len(logs), logs[-1]["suppressed"], actor.errors) == (11, 93, 401)
+            actor.become(State.RUNNING)
+            actor.become(State.DEGRADED, "the broker refuses a")
+            assert (len(logs), "suppressed" in logs[-1]) == (13, False)
+
+    run_virtual(main)
