@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -22,6 +23,7 @@ from pipeline.lines import flush
 __all__ = ["cli", "graph_file", "main", "shipped_file", "shipped_graphs"]
 
 _GRAPH_SUFFIXES = {".yaml", ".yml"}
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class _Commands(click.Group):
@@ -115,6 +117,21 @@ def _counted(problems: Sequence[Problem]) -> str:
     return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items() if count)
 
 
+def _drop_output() -> None:
+    """What is left for standard output goes nowhere: else the interpreter would fail by it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _explained(error: OSError) -> str:
+    """What a file, or the output, has against us; a failure of neither goes on as it is."""
+    if error.filename is not None:
+        return f"'{error.filename}': {error.strerror}"
+    if error.errno not in _NO_ROOM:
+        raise error
+    _drop_output()
+    return f"the output can't be written: {error.strerror}; make room, or write it elsewhere"
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """The entry point of the command `pipeline`. Exits 0 done, 1 wrong graph or option, 2 a part failed for good."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr: what its encoding lacks is an escape, not an error
@@ -122,6 +139,8 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         try:
             code = cli.main(args=arguments, prog_name="pipeline", standalone_mode=False)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what fails is told, not left to the interpreter's end
         finally:
             flush()
     except click.ClickException as error:
@@ -138,11 +157,9 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); that is no failure.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
     except OSError as error:
-        if error.filename is None:
-            raise
-        click.echo(f"error: '{error.filename}': {error.strerror}", err=True)
+        click.echo(f"error: {_explained(error)}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

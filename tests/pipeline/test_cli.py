@@ -236,6 +236,18 @@ def test_journal_commands_show_requeue_and_prune(
     assert "were for mqtts://broker:8883 and now go to mqtts://other:8883" in out
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_finds_no_room_is_one_line(
+    journal: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is saved from a journal onto a full disk; at the end nothing is left that would fail again."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        code, _, told = run(capsys, "journal", "export", str(journal))
+    assert (code, told.count("\n")) == (1, 1)
+    assert told.startswith("error: the output can't be written: No space left on device; make room")
+
+
 def test_resend_of_nothing_says_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A PLC or a time that the journal does not keep; a journal that keeps nothing."""
     folder, ts = tmp_path / "broker", 1_767_225_600.0  # 2026-01-01T00:00:00Z
