@@ -17,6 +17,9 @@ STABLE = 10.0
 """Seconds after which a connection counts as a good one."""
 BRIEF = 1.0
 """Seconds: rivals that come back at once let each other live for less."""
+FOUGHT = 3.0
+"""Seconds: who is closed on after less is thrown out by a rival as soon as that is back; more is no fight, and a
+balancer or a firewall may be the one who ends each connection after its time."""
 TAKEN_OVER = "taken over"
 SOON = Retry(initial=Duration(0.05), max=Duration(0.05))
 """The pause behind a connection that was closed without a word."""
@@ -65,7 +68,7 @@ class Attempts:
             # Brokers of MQTT 3.1.1 can't say that another client took over; some of MQTT 5 don't.
             detail = "the broker hangs up on one connection after the other without a word"
             advice = f"does another client use the id '{client_id}'? else the broker's log may say why"
-            error = LinkError(TAKEN_OVER, detail, advice)
+            error = LinkError(TAKEN_OVER if lasted < FOUGHT else HUNG_UP, detail, advice)
         if error.reason != TAKEN_OVER:
             self._rival.succeed()
         if lasted >= STABLE:

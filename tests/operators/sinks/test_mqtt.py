@@ -382,7 +382,7 @@ def test_a_second_client_with_our_id_is_named_and_not_fought(tmp_path, said, wor
                 session.transport.close()
 
         seen = [0]
-        leave = stage.context.clock.tick(5.0, lambda _: throw_out())
+        leave = stage.context.clock.tick(2.0, lambda _: throw_out())
         await stage.feed(360, 10)
         assert stage.state[0] is State.BACKING_OFF
         assert word in stage.state[1]
@@ -391,6 +391,20 @@ def test_a_second_client_with_our_id_is_named_and_not_fought(tmp_path, said, wor
         await stage.all_arrive()
 
     play(tmp_path, script, broker, client_id="ours")
+
+
+def test_who_ends_each_connection_after_seconds_is_met_at_once(tmp_path):
+    """A balancer or a firewall may: what it could be is told, and the sink stays away for no long pause."""
+    broker = Broker()
+
+    async def script(stage: Stage) -> None:
+        for number in range(1, 13):
+            await stage.feed(50)
+            await stage.all_arrive()
+            broker.sessions[-1].transport.close()
+            await eventually(lambda number=number: len(broker.connected) == number + 1, "connected again", 2)
+
+    play(tmp_path, script, broker)
 
 
 def test_a_broker_that_dies_again_and_again_is_no_rival(tmp_path):
