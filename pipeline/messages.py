@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,7 @@ from pipeline.frame import Frame, Kind, Origin, Scalar
 from pipeline.operator import Options, Scope
 
 __all__ = [
+    "LEFT_OUT",
     "Format",
     "Malformed",
     "MessageMapping",
@@ -40,11 +41,20 @@ _NESTED = "neither number, text nor boolean"
 _TOO_LARGE = "larger than any float"
 _LONGEST = 256
 """Characters of a name that is made of several."""
-_DIGITS = 18
-"""Of the number of a data block, at most."""
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+"""Of a data block, as everybody writes it."""
 _LARGEST = sys.float_info.max
-_OWN = ("ip", "db", "tenant_id", "plc_id")
+_OWN_TEXTS = ("ip", "tenant_id", "plc_id")
+_OWN = (*_OWN_TEXTS, "db")
+LEFT_OUT = frozenset({"time", "org", "type_conflict", "left_out"})
+"""Tags of a sensor that the platform's ingest stores its reading without: InfluxDB has no tag `time`."""
+_MARK = b"\xef\xbb\xbf"
+"""Some programs write it before UTF-8."""
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _UNIT = {"unix": 1.0, "unix_ms": 1e3, "unix_us": 1e6, "unix_ns": 1e9}
+
+
+T = TypeVar("T")
 
 
 class Malformed(ValueError):
@@ -124,15 +134,15 @@ class Series(dict[object, Origin]):
         origin = self.get(key)
         if origin is None:
             db = tags.get("db", "")
-            if db and not (db.isdecimal() and len(db) <= _DIGITS):
-                raise Malformed(f"db '{db:.40}' is no number")
+            is_number = _NUMBER.fullmatch(db) is not None
+            own = _OWN if is_number else _OWN_TEXTS  # db "linha A" and "07" are tags like any other
             self[key] = origin = Origin(
                 measurement=measurement,
                 ip=tags.get("ip", ""),
-                db=int(db) if db else None,
+                db=int(db) if is_number else None,
                 tenant_id=tags.get("tenant_id", ""),
                 plc_id=tags.get("plc_id", ""),
-                tags={name: value for name, value in tags.items() if name not in _OWN},
+                tags={name: value for name, value in tags.items() if name not in own},
             )
         return origin
 
@@ -143,7 +153,7 @@ def read_ours(series: Series) -> Read:
     def read(body: bytes, now: float) -> Frame | None:
         del now
         try:
-            _, frame = decode(body, series)
+            _, frame = _forgiving(lambda text: decode(text, series), body)
         except (ValueError, RecursionError) as error:  # texts that are not UTF-8 are no errors of msgspec's own
             if _is_status(body):
                 return None
@@ -159,16 +169,16 @@ def read_ours(series: Series) -> Read:
 
 class _Mov(msgspec.Struct):
     fields: dict[str, Any]
-    tags: dict[str, Any] = {}
+    tags: dict[str, Any] | None = None
     timestamp: str | None = None
-    measurement: str | None = None
+    measurement: Any = None
 
 
 def read_mov(series: Series, measurement: str) -> Read:
     """Reads `{"timestamp": RFC 3339, "tags": {…}, "fields": {…}}`, as sensors send it.
 
-    What stands in objects and lists gets a name of all names on its way, and a tag that is one is its JSON: so does the
-    platform's ingest store it.
+    As the platform's ingest stores it: what stands in objects and lists gets a name of all names on its way, and a tag
+    that is one is its JSON; `LEFT_OUT` are left out; a measurement that is no text is none.
 
     Args:
         series: the source's.
@@ -178,11 +188,17 @@ def read_mov(series: Series, measurement: str) -> Read:
 
     def read(body: bytes, now: float) -> Frame:
         try:
-            found = decoder.decode(body)
+            found = _forgiving(decoder.decode, body)
         except (ValueError, RecursionError) as error:  # texts that are not UTF-8 are no errors of msgspec's own
             raise Malformed(str(error)) from error
-        ts = now if found.timestamp is None else _time(found.timestamp, TimeFormat.RFC3339)
-        return _frame(series.of(found.measurement or measurement, _tags(found.tags)), ts, dict(_flat(found.fields)))
+        ts = now
+        if found.timestamp is not None:
+            ts = _time(found.timestamp, TimeFormat.RFC3339)
+            if not _RFC3339.fullmatch(found.timestamp):
+                raise Malformed(f"{found.timestamp!r:.40} is no time as 2026-02-02T15:04:05.999Z")
+        tags = {name: value for name, value in _tags(found.tags or {}).items() if name not in LEFT_OUT}
+        named = found.measurement if isinstance(found.measurement, str) else ""
+        return _frame(series.of(named or measurement, tags), ts, dict(_flat(found.fields)))
 
     return read
 
@@ -201,7 +217,7 @@ def read_json(series: Series, measurement: str, mapping: MessageMapping) -> Read
 
     def read(body: bytes, now: float) -> Frame:
         try:
-            found = msgspec.json.decode(body)
+            found = _forgiving(msgspec.json.decode, body)
         except (ValueError, RecursionError) as error:  # texts that are not UTF-8 are no errors of msgspec's own
             raise Malformed(str(error)) from error
         when = now
@@ -233,6 +249,15 @@ def parse_path(text: str) -> tuple[str | int, ...]:
         steps.append(int(index) if index else quoted if name is None else name)
         position = match.end()
     return tuple(steps)
+
+
+def _forgiving(decoded: Callable[[bytes], T], body: bytes) -> T:
+    """A message without its mark; what is not UTF-8 in its texts becomes �, since the ingest stores such readings too."""
+    body = body.removeprefix(_MARK)
+    try:
+        return decoded(body)
+    except UnicodeDecodeError:
+        return decoded(body.decode(errors="replace").encode())
 
 
 def _picker(mapping: MessageMapping) -> Callable[[Any], Mapping[str, Any]]:

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import Severity
 from pipeline.identifiers import RESERVED, check_measurement, check_name, check_tag, is_stored
+from pipeline.messages import LEFT_OUT
 from pipeline.s7.wanted import check_fixed
 from tests.parts.line import ROOT
 
@@ -31,6 +32,11 @@ def script() -> dict[str, Any]:
 def test_what_the_ingest_keeps_for_itself_is_reserved(script):
     """All of it, and no more than our own beside it."""
     assert script["RESERVED"] | OURS == RESERVED
+
+
+def test_a_sensors_reading_is_read_without_the_tags_that_the_ingest_leaves_out(script):
+    """So that a verdict stands in the series of its reading."""
+    assert script["INTERNAL"] == LEFT_OUT
 
 
 @pytest.mark.parametrize(
