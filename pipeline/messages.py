@@ -252,7 +252,7 @@ def parse_path(text: str) -> tuple[str | int, ...]:
 
 
 def _forgiving(decoded: Callable[[bytes], T], body: bytes) -> T:
-    """A message without its mark; what is not UTF-8 in its texts becomes �, since the ingest stores such readings too."""
+    """A message without its mark; what is not UTF-8 in its texts becomes �, since the ingest stores those too."""
     body = body.removeprefix(_MARK)
     try:
         return decoded(body)
