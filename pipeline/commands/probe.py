@@ -18,7 +18,7 @@ import msgspec
 from pipeline import log
 from pipeline.clock import Clock
 from pipeline.commands.browse import graph_name, place_of, schema_line, write_new
-from pipeline.errors import UsageError
+from pipeline.errors import ReadError, UsageError
 from pipeline.probing.analysis import analyse
 from pipeline.probing.layout import Named, layout_lines, named
 from pipeline.probing.report import as_object, as_table
@@ -34,6 +34,8 @@ __all__ = ["command"]
 
 _RATE = 50.0
 """Requests a second at most: a block of many PDUs is not read faster."""
+_AGAIN = 1.0
+"""Seconds between two attempts to go on."""
 _USUAL = "30s"
 _LONGEST = 20_000
 """Samples that are kept: older ones say nothing new."""
@@ -114,18 +116,29 @@ class _Probe:
         self._layout_only = layout_only
 
     def collect(self, seconds: float) -> list[Sample]:
-        """Look for so long, or until Ctrl-C.
+        """Look for so long, or until Ctrl-C; what was seen before a connection was lost stays, and another is made.
 
         Raises:
-            ReadError: the PLC can't be reached, refuses, or has gone.
+            ReadError: the PLC can't be reached, or refuses, before anything was read.
         """
         samples: list[Sample] = []
 
         async def main() -> None:
             async with self._looking() as look:
-                async for sample in look():
-                    samples.append(sample)
-                    del samples[:-_LONGEST]
+                told = ""
+                while True:
+                    try:
+                        async for sample in look():
+                            samples.append(sample)
+                            del samples[:-_LONGEST]
+                            told = ""
+                    except ReadError as error:
+                        if not samples:
+                            raise
+                        if told != str(error):
+                            told = str(error)
+                            click.echo(f"warning: {told}; trying again until the time is over", err=True)
+                    await asyncio.sleep(_AGAIN)
 
         with asyncio.Runner(loop_factory=new_loop()) as runner:
             runner.run(_for(seconds, main()))

@@ -9,9 +9,11 @@ import pytest
 from pipeline.cli import main
 from pipeline.commands.probe import _Probe
 from pipeline.config import load
+from pipeline.errors import ReadError
 from pipeline.operator import NodeKind
 from pipeline.probing.layout import Named
 from pipeline.probing.readings import Reading
+from pipeline.probing.watch import watch
 from pipeline.s7.browse_place import Access, Place
 from tests.parts.plc import StrictPlc, plc_thread
 
@@ -76,6 +78,31 @@ def test_the_table_and_the_layout_alone(run, plc, tmp_path):
     with pytest.raises(SystemExit) as end:
         main(["new", "graph", "--plc", "10.0.0.1", "--db", "1", "--layout", str(file), "-o", str(line)])
     assert (end.value.code, load(line, {}).layouts["db1"].size) == (0, 12)
+
+
+def test_a_connection_that_is_lost_costs_no_samples(run, plc, tmp_path, monkeypatch):
+    """It is told once, another one is made, and what was seen before counts."""
+    calls = count()
+
+    async def flaky(*arguments):
+        call = next(calls)
+        if call == 1:
+            raise ReadError("connection lost")
+        samples = 0
+        async for sample in watch(*arguments):
+            yield sample
+            samples += 1
+            if call == 0 and samples == 20:
+                raise ReadError("connection lost")
+
+    monkeypatch.setattr("pipeline.commands.probe.watch", flaky)
+    monkeypatch.setattr("pipeline.commands.probe._AGAIN", 0.01)
+    file = tmp_path / "press.yaml"
+    code, _, err = run(f"127.0.0.1:{plc.port}", "--db", 1, "--every", "20ms", "--for", "1s", "--export", file)
+    assert (code, err.count("connection lost")) == (0, 1)
+    assert "trying again until the time is over" in err
+    assert next(calls) > 2
+    assert "counter_10" in file.read_text()
 
 
 def test_a_still_block_has_no_fields(run, plc):
