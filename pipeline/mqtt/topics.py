@@ -16,6 +16,8 @@ __all__ = ["Fallback", "Topics", "check_origins", "check_template", "fill", "lev
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FORBIDDEN = frozenset("+#\0")
+_RESERVED = frozenset({"$SYS", "$share"})
+"""First levels that belong to the broker; others with a `$` may be somebody's, as `$aws/rules` is."""
 
 
 class Fallback(StrEnum):
@@ -46,6 +48,13 @@ def check_template(template: str, option: str, known: Iterable[str] = ()) -> Ite
         yield Finding(path=(option,), message=f"unbalanced braces in '{template}'", hint="a field is written {plc_id}")
     if not _FORBIDDEN.isdisjoint(fixed):
         yield Finding(path=(option,), message=f"'{template}' has a wildcard (+, #)", hint="a topic names one place")
+    if (first := template.partition("/")[0]) in _RESERVED:
+        yield Finding(
+            path=(option,),
+            message=f"'{template}' is the broker's own: it denies each message to {first}/…",
+            hint="begin it with another name",
+            severity=Severity.WARNING,
+        )
     if len(template.encode()) > MOST // 2:
         yield Finding(path=(option,), message="is too long for a topic", hint="65,535 bytes at most")
     for name in _FIELD.findall(template):

@@ -103,6 +103,8 @@ def test_two_sinks_share_origins_but_not_topics():
         ("plc/+/{plc_id}", (), "wildcard"),
         ("plc/#", (), "wildcard"),
         ("x" * 70_000, (), "too long"),
+        ("$SYS/{plc_id}", (), "the broker's own: it denies each message to $SYS/…"),
+        ("$share/plc/{plc_id}", (), "the broker's own"),
         ("plc/{plc_id}/status", ("graph",), "unknown field {plc_id}"),
     ],
 )
@@ -111,4 +113,5 @@ def test_templates_that_can_never_work_are_found_offline(template, known, messag
     (finding,) = check_template(template, "topic", known)
     assert message in finding.message
     assert finding.path == ("topic",)
-    assert not list(check_template("plc/{tenant_id}/{anything}", "topic"))
+    for good in ("plc/{tenant_id}/{anything}", "$aws/rules/plc", "plc/$SYS"):
+        assert not list(check_template(good, "topic"))
