@@ -100,6 +100,7 @@ ADVICE: Mapping[str, Mapping[str, str]] = {
         "topic '…' can't be filled for …, which has no …": "give the source that tag, or take it out of `topic`",
         "'…' can't be written: …": _DISK,
         "recording '…' can't be written: …": _DISK,
+        "no more frames come: …": "look whether the graph still runs and has this node, then call the command again",
         "the connection to the pipeline at … was lost: …": "look whether it still runs, then call the command again",
     },
     "ReadError": {

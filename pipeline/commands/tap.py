@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ import click
 from pipeline import log
 from pipeline.codecs import decode
 from pipeline.columns import Columns
-from pipeline.errors import UsageError, nearest
+from pipeline.errors import PartFailed, UsageError, nearest
 from pipeline.expression import OF_FRAME, Expression
 from pipeline.frame import Frame, Kind, Origin
 from pipeline.table import Table
@@ -23,6 +24,10 @@ __all__ = ["command"]
 
 Write = Callable[[bytes, Frame], bytes]
 """From a line as it came, and its frame, to what is shown."""
+
+_AWAY = 30.0
+"""Seconds that a pipeline may be away, which stops its graph and starts the next."""
+_PAUSE = 0.2
 
 
 @click.command(name="tap")
@@ -48,6 +53,7 @@ def command(*, where: str, node: str, condition: str | None, form: str, count: i
     """Show the live frames of a node of a running pipeline. FILE tells its address (http.listen) and its login.
 
     Of a sink it shows what that takes. A reader that is too slow loses frames, and is told; the pipeline loses none.
+    When the graph is loaded anew, it goes on with the new one.
 
     \b
     Examples:
@@ -65,12 +71,15 @@ def command(*, where: str, node: str, condition: str | None, form: str, count: i
         _show(_frames(remote, node), expression, _writer(form), count)
     except KeyboardInterrupt:
         return
+    except BrokenPipeError:
+        # The reader has gone (`| head`). What Python flushes at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _frames(remote: Remote, node: str) -> Iterator[tuple[bytes, Frame]]:
     """The lines that come, each with the frame that it is; how many were lost is told."""
     origins: dict[object, Origin] = {}
-    for line in remote.lines(f"/api/tap/{quote(node, safe='')}"):
+    for line in _lines(remote, f"/api/tap/{quote(node, safe='')}"):
         if line.startswith(b'{"lost":'):
             lost = json.loads(line)["lost"]
             click.echo(f"warning: {lost} frames were not shown, since this reader was too slow", err=True)
@@ -79,6 +88,27 @@ def _frames(remote: Remote, node: str) -> Iterator[tuple[bytes, Frame]]:
             yield line, decode(line, origins)[1]
         except (ValueError, RecursionError) as error:
             raise UsageError(f"what answers at {remote.url} is no pipeline: {error}") from error
+
+
+def _lines(remote: Remote, path: str) -> Iterator[bytes]:
+    """The lines of a stream, and of those that follow it: it ends in order with the graph.
+
+    Raises:
+        UsageError: nothing answers there, or it doesn't let us in.
+        PartFailed: the pipeline has gone silent, or does not come back.
+    """
+    yield from remote.lines(path)
+    while True:
+        click.echo(f"warning: the graph has ended, or is loaded anew; asking again for {_AWAY:g} s", err=True)
+        until = time.monotonic() + _AWAY
+        while True:
+            try:
+                yield from remote.lines(path)
+                break
+            except UsageError as error:
+                if time.monotonic() >= until:
+                    raise PartFailed(f"no more frames come: {error}") from error
+            time.sleep(_PAUSE)
 
 
 def _show(

@@ -1,11 +1,14 @@
 """What a look makes of the pipeline's answers, for people and for scripts."""
 
+import itertools
 import json
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 
 from pipeline.actor import State
+from pipeline.commands import tap
 from pipeline.errors import UsageError
 from pipeline.frame import Origin
 from pipeline.operator import NodeKind
@@ -121,6 +124,26 @@ def test_what_tells_no_frames_is_told(served, monkeypatch, run):
     code, out, err = run("tap", served.url, "press")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert f"what answers at {served.url} is no pipeline: " in err
+
+
+def test_a_tap_goes_on_with_the_graph_that_is_loaded_anew(run, monkeypatch):
+    """The page is away meanwhile; one that does not come back is told, and is no good end."""
+    away = UsageError("no pipeline answers")
+    frame = b'{"ts":%d,"ip":"127.0.0.1","measurement":"press","values":{"n":1}}'
+    script = iter([[frame % 1], [away], [away], [frame % 2, frame % 3], *([away] for _ in range(9))])
+
+    def lines(*_):
+        for line in next(script):
+            if line is away:
+                raise away
+            yield line
+
+    monkeypatch.setattr(Remote, "lines", lines)
+    monkeypatch.setattr(tap, "time", Mock(monotonic=itertools.count(step=10).__next__))
+    code, out, err = run("tap", "http://127.0.0.1:9108", "press")
+    assert [json.loads(line)["ts"] for line in out.splitlines()] == [1, 2, 3]
+    told = "warning: the graph has ended, or is loaded anew; asking again for 30 s\n"
+    assert (code, err) == (2, f"{told}{told}error: no more frames come: no pipeline answers\n")
 
 
 def test_a_fleet_is_there_as_a_whole_and_by_plc(served):
