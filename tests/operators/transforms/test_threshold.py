@@ -245,6 +245,13 @@ def test_bad_options_are_told(node, said):
     assert said in problem
 
 
+def test_a_field_that_looks_like_a_list_is_told():
+    """As a warning: a value may have a comma in its name, too."""
+    (problem,) = mistakes(NodeKind.TRANSFORM, "{type: threshold, from: press, field: 'a,b', levels: {A: '> 1'}}")
+    assert "warning: " in problem
+    assert "field: 'a,b' is one name with a comma in it, no list; write one pattern" in problem
+
+
 @pytest.mark.parametrize(
     ("levels", "said"),
     [
