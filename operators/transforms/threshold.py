@@ -78,7 +78,7 @@ class Threshold(Options):
     ] = Duration(300)
 
     def check(self, scope: Scope) -> Iterable[Finding]:  # noqa: ARG002 - the contract's argument
-        """A field like a list, a result without a usable name, a level told from none, repeating what is no frame."""
+        """A field like a list, a result without a usable name, a level as good as none, repeating what is no frame."""
         if "," in self.field:
             hint = "write one pattern that matches them all, such as temp*, or a node for each"
             message = f"'{self.field}' is one name with a comma in it, no list"
