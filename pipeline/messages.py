@@ -19,6 +19,7 @@ from msgspec import Meta
 from pipeline.codecs import decode
 from pipeline.errors import Finding
 from pipeline.frame import Frame, Kind, Origin, Scalar
+from pipeline.identifiers import check_name
 from pipeline.operator import Options, Scope
 
 __all__ = [
@@ -96,13 +97,15 @@ class MessageMapping(Options):
     ] = ""
 
     def check(self, scope: Scope) -> Iterator[Finding]:
-        """Paths that are none."""
+        """Paths that are none, names that no value or tag can have."""
         del scope
         several = self.values if isinstance(self.values, dict) else {"": self.values}
         paths: dict[tuple[str, ...], str] = {("ts",): self.ts, ("measurement",): self.measurement}
         paths |= {("tags", name): path for name, path in self.tags.items()}
         paths |= {("values", name) if name else ("values",): path for name, path in several.items()}
         for place, path in paths.items():
+            if len(place) > 1 and place not in {("tags", own) for own in _OWN}:
+                yield from check_name(place[1], place)
             if path:
                 try:
                     parse_path(path)

@@ -765,6 +765,8 @@ def test_a_message_waits_for_the_journal_behind(tmp_path):
         ("topics: [plc/#], mapping: {ts: t}", "mapping: is only for format: json"),
         ("topics: [plc/#], format: json, mapping: {ts: 'a..b'}", "mapping.ts: 'a..b' is no path"),
         ("topics: [plc/#], format: json, mapping: {values: {a: ''}}", "mapping.values.a: has no path"),
+        ("topics: [plc/#], format: json, mapping: {values: {time: t}}", "mapping.values.time: 'time' is reserved"),
+        ("topics: [plc/#], format: json, mapping: {tags: {host: h, db: n}}", "mapping.tags.host: 'host' is reserved"),
         ("topics: [plc/#], topic_pattern: 'plc/x{a}'", "topic_pattern: 'x{a}' in 'plc/x{a}' is neither"),
         ("topics: [plc/#], format: mof", "format: must be one of frame, mov, json, found the text 'mof'"),
         ("topics: [plc/#], qos: 0", "warning: node 'in' (mqtt): qos: messages are lost"),
