@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.frame import Scalar
-from pipeline.identifiers import RESERVED
+from pipeline.identifiers import check_name, is_readable
 from pipeline.probing.analysis import Analysis, Candidate
 from pipeline.probing.readings import Reading, values_of
 from pipeline.probing.samples import Sample
+from pipeline.s7.browse_graph import quoted
 
 __all__ = ["Named", "layout_lines", "name_mistake", "named", "seen"]
 
-_NAME = re.compile(r"[^\W\d][\w-]{0,63}")
+_PLAIN = re.compile(r"[^\W\d][\w-]*")
+"""Names that need no quotes."""
 _CLOSE = 0.5
 """Score from which on another reading of the same bytes is worth a word."""
 
@@ -67,7 +69,7 @@ def seen(reading: Reading, samples: Sequence[Sample]) -> str:
 def layout_lines(fields: Sequence[Named]) -> list[str]:
     """The lines of `fields:`, by place: `contador_bom: INT @ 10   # counter; 5000 to 5014`."""
     ordered = sorted(fields, key=lambda field: (field.reading.byte, field.reading.bit))
-    heads = [f"{field.name}:" for field in ordered]
+    heads = [f"{field.name if _PLAIN.fullmatch(field.name) else quoted(field.name)}:" for field in ordered]
     width = max(map(len, heads), default=0)
     types = [f"{field.reading.type} @ {field.reading.place}" for field in ordered]
     wide = max(map(len, types), default=0)
@@ -79,11 +81,12 @@ def layout_lines(fields: Sequence[Named]) -> list[str]:
 
 def name_mistake(name: str, taken: Sequence[str]) -> str:
     """Why a name won't do, or ""."""
-    if not _NAME.fullmatch(name):
-        return "a name begins with a letter, then letters, digits, _ and -"
-    if name in RESERVED:
-        return f"'{name}' is reserved: frames carry something else by that name"
-    return f"'{name}' is another field's name" if name in taken else ""
+    if not is_readable(name):
+        return "a name has letters, and neither tabs nor line ends"
+    for finding in check_name(name, ()):
+        return f"{finding.message}; {finding.hint}"
+    others = {other.replace(" ", "_") for other in taken}
+    return f"'{name}' is another field's name" if name.replace(" ", "_") in others else ""
 
 
 def _close(candidate: Candidate, analysis: Analysis) -> list[str]:

@@ -9,9 +9,11 @@ import pytest
 from pipeline.cli import main
 from pipeline.commands.probe import _Probe
 from pipeline.config import load
+from pipeline.config.document import Record, parse
+from pipeline.config.interpolate import interpolate
 from pipeline.errors import ReadError
 from pipeline.operator import NodeKind
-from pipeline.probing.layout import Named
+from pipeline.probing.layout import Named, layout_lines, name_mistake
 from pipeline.probing.readings import Reading
 from pipeline.probing.watch import watch
 from pipeline.s7.browse_place import Access, Place
@@ -110,6 +112,21 @@ def test_a_still_block_has_no_fields(run, plc):
     code, out, _ = run(f"127.0.0.1:{plc.port}", "--db", 2, "--every", "20ms", "--for", "100ms")
     assert code == 0
     assert "nothing: all bytes are zero" in out
+
+
+def test_names_that_layouts_have_are_taken():
+    """Letters of any language, blanks, signs, digits first; what two names would be one, or reserved, is told."""
+    names = ["Temp óleo", "Posição %", "2a fase", 'a: "b" # c', "preço ${HOME}", "on"]
+    assert [name_mistake(name, names[:n]) for n, name in enumerate(names)] == [""] * len(names)
+    assert "another field's name" in name_mistake("Temp_óleo", names)
+    assert "is reserved" in name_mistake("error", [])
+    fields = [Named(name, Reading("INT", 2 * n, 2, 0.0), "x") for n, name in enumerate(names)]
+    text = "\n".join(["f:", *(f"  {line}" for line in layout_lines(fields))])
+    root = parse(text).root
+    assert isinstance(root, Record)
+    found = root.entries["f"].value
+    assert isinstance(found, Record)
+    assert [interpolate(name, {}).text for name in found.entries] == names
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,10 @@ def test_a_field_is_found_named_and_exported(press):
         await pilot.press("enter")
         box = app.query_one("#name", Input)
         assert (box.has_focus, box.value) == (True, "counter_10")
-        box.value = "1 wrong"
-        await pilot.press("enter")
-        assert app.fields == {}
+        for wrong in (" ", "plc id", "_a"):
+            box.value = wrong
+            await pilot.press("enter")
+            assert app.fields == {}
         box.value = "contador_bom"
         await pilot.press("enter")
         assert "contador_bom" in said(app, "#accepted")
