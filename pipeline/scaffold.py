@@ -103,6 +103,8 @@ def _judge_form(name: str) -> None:
         raise UsageError(f"'{name}' can't be a type: write a small letter, then small letters, digits and _")
     if len(name) > _LONGEST:
         raise UsageError(f"a type of {len(name)} characters is too long: {_LONGEST} at most")
+    if name.startswith("test_") or name.endswith("_test"):
+        raise UsageError(f"'{name}' can't be a type: pytest would take its module for tests; leave `test` out")
     if keyword.iskeyword(name):
         raise UsageError(f"'{name}' can't be a type: it is a word of Python itself; choose another, such as my_{name}")
 

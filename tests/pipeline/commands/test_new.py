@@ -86,6 +86,10 @@ def test_outside_of_the_project_it_becomes_a_package_that_registers_it(tmp_path,
     [
         (["operator", "sink", "My-Sink"], "'My-Sink' can't be a type: write a small letter"),
         (["operator", "sink", "class"], "'class' can't be a type: it is a word of Python itself; choose another"),
+        *(
+            (["operator", "sink", name], f"'{name}' can't be a type: pytest would take its module for tests")
+            for name in ("test_x", "x_test")
+        ),
         (["operator", "sink", "a" * 80], "a type of 80 characters is too long: 41 at most"),
         *(
             (["operator", "sink", name], f"Python has a module '{name}' already, and one of them would not be found")
