@@ -1,9 +1,9 @@
 """The loop's side of a journal: records that wait for their commit, batches on disk, and one round at a time.
 
 A round (one call on the journal's thread) begins when the oldest unacknowledged record has waited 0.8 of the commit
-interval, when a read is wanted, or within a second of an acknowledgement that empties a batch. While it runs, what
-comes next gathers: the natural group commit. When the disk fails, records stay in memory up to a cap, and rounds are
-repeated with back-off until it works again.
+interval, when those that wait have grown heavy, when a read is wanted, or within a second of an acknowledgement that
+empties a batch. While it runs, what comes next gathers: the natural group commit. When the disk fails, records stay in
+memory up to a cap, and rounds are repeated with back-off until it works again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ LIMITS_EVERY = 60.0
 LOOK_EVERY = 10.0
 PUT_LIMIT = 20_000
 MEMORY_LIMIT = 64 * 1024 * 1024
+WAIT_LIMIT = 16 * 1024 * 1024
+_WEIGH_EVERY = WAIT_LIMIT // 4
 _AROUND = 400
 """Bytes that a record takes in memory around its body."""
 _DISK_RETRY = Retry(initial=Duration(0.5), max=Duration(10))
@@ -112,6 +114,8 @@ class Commits:
         self._write_after = -math.inf
         self._read_after = -math.inf
         self._checked = 0.0
+        self._heavy = False
+        self._unweighed = 0
         self._oldest: float | None = None
         self._base = 0.0
         self._opened = 0.0
@@ -234,6 +238,14 @@ class Commits:
             delay = max(0.0, due - self._clock.monotonic())
             self._timer = self._clock.loop.call_later(delay, self._fire)
 
+    def took(self, records: int, size: int) -> None:
+        """Records were added, with bodies of `size` bytes in all: what waits in memory has an end before its time."""
+        self._unweighed += size + records * _AROUND
+        if self._unweighed >= _WEIGH_EVERY:
+            self._unweighed = 0
+            self._heavy = sum(len(record.plain) + _AROUND for record in self._ledger.pending.values()) >= WAIT_LIMIT
+            self.poke()
+
     def poke(self) -> None:
         """Begin a round if one is due, else plan the next."""
         if self._round is not None or self._journal is None or self._closing:
@@ -262,7 +274,7 @@ class Commits:
         ledger = self._ledger
         due = ledger.done_since + DONE_WITHIN
         if ledger.pending:
-            due = min(due, next(iter(ledger.pending.values())).accepted + self.wait)
+            due = -math.inf if self._heavy else min(due, next(iter(ledger.pending.values())).accepted + self.wait)
         if ledger.dying:
             due = now
         if self.state.frames or self.state.kept_bytes:
@@ -286,8 +298,8 @@ class Commits:
         puts: list[Record] = []
         if writable and ledger.pending:
             oldest = next(iter(ledger.pending.values())).accepted
-            if force or oldest + self.wait <= now:
-                puts = ledger.writable(PUT_LIMIT)
+            if force or self._heavy or oldest + self.wait <= now:
+                puts, self._heavy = ledger.writable(PUT_LIMIT), False
         limits = writable and self._checked + LIMITS_EVERY <= now  # as `_due` has it, to the last bit
         letters = [letter for _, letter in ledger.dying.values()] if writable else []
         # A deletion alone is not worth an fsync before its time.

@@ -209,6 +209,7 @@ class Delivery:
         commits.next = n
         self.unacknowledged += accepted
         self.intake.count(now, bytes_in)
+        commits.took(accepted, bytes_in)
         if now + commits.wait < commits.armed:
             commits.poke()
         self._sender.pump()

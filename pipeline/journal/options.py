@@ -78,7 +78,11 @@ class JournalOptions(Options):
     )
     commit_interval: Annotated[
         Duration,
-        Meta(description="a frame is acknowledged or on disk within this time; 0s: on disk before it is sent", ge=0),
+        Meta(
+            description="a frame is acknowledged or on disk within this time; 0s: on disk before it is sent",
+            ge=0,
+            le=60,
+        ),
     ] = Duration(1.0)
     order: Annotated[Order, Meta(description="new frames behind the backlog, or at once beside it")] = Order.FIFO
     drain_rate: Annotated[

@@ -183,6 +183,28 @@ def test_every_frame_is_on_disk_within_the_commit_interval(tmp_path, monkeypatch
     assert journal_tools.summary(str(tmp_path / "j")).frames == 720
 
 
+def test_what_waits_for_its_commit_is_written_sooner_when_it_grows_heavy(tmp_path, commits, monkeypatch):
+    """Memory is bounded, whatever the interval; what is acknowledged weighs nothing, and is not written for it."""
+    monkeypatch.setattr("pipeline.delivery.commits.WAIT_LIMIT", 200_000)
+    monkeypatch.setattr("pipeline.delivery.commits._WEIGH_EVERY", 50_000)
+
+    async def main(loop):
+        delivery = make_delivery(loop, tmp_path / "j", commit_interval=Duration(60))
+        receiver = Receiver(loop, window=1000)
+        await delivery.open()
+        receiver.connect(delivery)
+        await produce(delivery, 20)
+        assert not commits
+        receiver.cut()
+        await produce(delivery, 20)
+        assert len(delivery.ledger.pending) < 600
+        assert commits
+        assert await delivery.close(2) == 0
+
+    run_virtual(main)
+    assert len(commits) == 1200
+
+
 @pytest.mark.parametrize("order", list(Order))
 def test_with_interval_zero_a_frame_is_sent_after_its_commit(tmp_path, commits, order):
     """The trace: every record that reaches the socket was durable before."""
@@ -775,7 +797,7 @@ def test_old_frames_go_and_are_counted(tmp_path):
 
 
 def test_the_limits_are_applied_to_the_last_bit_of_their_time(tmp_path):
-    """A minute after 4.1 s is 64.1 s, which is less than a minute later: the rounds began again and again for nothing."""
+    """A minute after 4.1 s is 64.1 s, less than a minute later: the rounds began again and again for nothing."""
 
     async def main(loop):
         before = make_delivery(loop, tmp_path / "j", max_age=Duration(600))
