@@ -110,6 +110,17 @@ def test_a_reading_over_thirty_is_critical_and_all_else_is_normal(stack: Stack, 
     assert analytics.running
 
 
+def test_an_odd_reading_gets_its_verdict_in_its_own_series(stack: Stack, analytics: Line) -> None:
+    """A mark before the text, a `db` that is no number, a tag that InfluxDB can't have: stored, and so is judged."""
+    tags = {"dispositivo": "sensor_07", "db": "07", "linha": "A", "time": 5}
+    body = {"timestamp": stamp(float(int(datetime.now(UTC).timestamp()))), "tags": tags, "fields": {"temperatura": 35}}
+    stack.publish("mov/dados/sensor_07", "\ufeff" + json.dumps(body))
+    wait_until(lambda: of_sensor(stack, "sensor_07"), "the verdict is stored", 30)
+    (first, *_) = of_sensor(stack, "sensor_07")
+    assert (first["_value"], first["db"], first["linha"]) == ("CRITICO", "07", "A")
+    assert analytics.running
+
+
 def test_none_is_missed_through_a_kill_and_an_outage(stack: Stack, analytics: Line) -> None:
     """Readings each 10 ms of their time, while the analytics are killed and InfluxDB is away: one point each."""
     now = float(int(datetime.now(UTC).timestamp())) - 600
