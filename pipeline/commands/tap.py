@@ -28,6 +28,8 @@ Write = Callable[[bytes, Frame], bytes]
 _AWAY = 30.0
 """Seconds that a pipeline may be away, which stops its graph and starts the next."""
 _PAUSE = 0.2
+_STOP = 10.0
+"""Seconds that a graph never needs for its end: an empty stream that was there for longer is one of the next graph."""
 
 
 @click.command(name="tap")
@@ -102,12 +104,17 @@ def _lines(remote: Remote, path: str) -> Iterator[bytes]:
         click.echo(f"warning: the graph has ended, or is loaded anew; asking again for {_AWAY:g} s", err=True)
         until = time.monotonic() + _AWAY
         while True:
+            asked, why, came = time.monotonic(), "the node has ended", False
             try:
-                yield from remote.lines(path)
-                break
+                for line in remote.lines(path):
+                    came = True
+                    yield line
+                if came or time.monotonic() - asked >= _STOP:
+                    break
             except UsageError as error:
-                if time.monotonic() >= until:
-                    raise PartFailed(f"no more frames come: {error}") from error
+                why = str(error)
+            if time.monotonic() >= until:
+                raise PartFailed(f"no more frames come: {why}")
             time.sleep(_PAUSE)
 
 

@@ -127,10 +127,10 @@ def test_what_tells_no_frames_is_told(served, monkeypatch, run):
 
 
 def test_a_tap_goes_on_with_the_graph_that_is_loaded_anew(run, monkeypatch):
-    """The page is away meanwhile; one that does not come back is told, and is no good end."""
+    """The page ends, and is away meanwhile; one that does not come back is told, and is no good end."""
     away = UsageError("no pipeline answers")
     frame = b'{"ts":%d,"ip":"127.0.0.1","measurement":"press","values":{"n":1}}'
-    script = iter([[frame % 1], [away], [away], [frame % 2, frame % 3], *([away] for _ in range(9))])
+    script = iter([[frame % 1], [], [away], [frame % 2, frame % 3], *([away] for _ in range(99))])
 
     def lines(*_):
         for line in next(script):
@@ -139,7 +139,7 @@ def test_a_tap_goes_on_with_the_graph_that_is_loaded_anew(run, monkeypatch):
             yield line
 
     monkeypatch.setattr(Remote, "lines", lines)
-    monkeypatch.setattr(tap, "time", Mock(monotonic=itertools.count(step=10).__next__))
+    monkeypatch.setattr(tap, "time", Mock(monotonic=itertools.count(step=0.4).__next__))
     code, out, err = run("tap", "http://127.0.0.1:9108", "press")
     assert [json.loads(line)["ts"] for line in out.splitlines()] == [1, 2, 3]
     told = "warning: the graph has ended, or is loaded anew; asking again for 30 s\n"
