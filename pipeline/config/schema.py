@@ -33,9 +33,10 @@ from pipeline.units import Duration, Secret, Size
 __all__ = ["OptionRow", "describe", "option_rows", "schema", "schema_of", "schema_text"]
 
 _SUBSTITUTED = {"type": "string", "pattern": r"\$\{"}
-_QUANTITIES = r"^\s*(?:[0-9]+(?:\.[0-9]+)?\s*(?:{units})\s*)+$|^\s*0\s*$|\$\{{"
+_QUANTITIES = r"^\s*(?:[0-9]+(?:\.[0-9]+)?\s*(?:{units})\s*){times}$|^\s*0\s*$|\$\{{"
 _FIRST_TO_LAST = {r"\A": "^", r"\Z": "$"}
 """What Python's patterns have and those of editors (ECMA-262) don't."""
+_ZERO = {"const": 0}
 _SIMPLE: Mapping[Any, dict[str, Any]] = {
     Any: {},
     type(None): {"type": "null"},
@@ -48,20 +49,20 @@ _SIMPLE: Mapping[Any, dict[str, Any]] = {
         "anyOf": [
             {
                 "type": "string",
-                "pattern": _QUANTITIES.format(units="us|ms|s|m|min|h|d|w"),
+                "pattern": _QUANTITIES.format(units="us|ms|s|m|min|h|d|w", times="+"),
                 "patternErrorMessage": "A duration has a number and a unit: 500ms, 1s, 15m, 1h30m, 7d.",
             },
-            {"const": 0},
+            _ZERO,
         ]
     },
     Size: {
         "anyOf": [
             {
                 "type": "string",
-                "pattern": _QUANTITIES.format(units="[kMGT]?B|[KMGT]iB"),
+                "pattern": _QUANTITIES.format(units="(?:[kKmMgGtT][iI]?)?[bB]", times="{1}"),
                 "patternErrorMessage": "A size has a number and a unit: 64MiB, 1GiB, 500kB.",
             },
-            {"const": 0},
+            _ZERO,
         ]
     },
     Secret: {
@@ -277,6 +278,8 @@ def _with_meta(result: dict[str, Any], base: Any, meta: msgspec.Meta) -> dict[st
     elif base is str and meta.pattern is not None:
         pattern = re.sub(r"\\[AZ]", lambda match: _FIRST_TO_LAST[match[0]], meta.pattern)
         bounds = {"anyOf": [{"pattern": pattern, "patternErrorMessage": pattern_words(meta)}, _SUBSTITUTED]}
+    elif base in (Duration, Size) and (meta.gt is not None or (meta.ge or 0) > 0):
+        bounds = {"anyOf": [form for form in result["anyOf"] if form != _ZERO]}
     elif shapes(base) == {"list"}:
         bounds = _lengths(meta, "minItems", "maxItems")
     elif shapes(base) == {"mapping"} and not is_options(base):

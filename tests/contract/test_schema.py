@@ -35,6 +35,7 @@ transforms:
   frames: {type: heartbeat, from: [press, named], every: 30s}
 sinks:
   out: {type: stdout, from: frames, enabled: "${OUT:-true}"}
+  kept: {type: file, from: frames, folder: frames, max_size: 64mib, every: 0}
 """
 WRONG = [
     ("name: line", "name: a b", "name"),
@@ -47,6 +48,9 @@ WRONG = [
     ('"${PORT:-102}"', "70000", "sources.press.port"),
     ('"${EVERY:-1s}"', "1 parsec", "sources.press.every"),
     ('"${EVERY:-1s}"', "1", "sources.press.every"),
+    ('"${EVERY:-1s}"', "0", "sources.press.every"),
+    ("64mib", "64 mb 1 kb", "sinks.kept.max_size"),
+    ("64mib", "0", "sinks.kept.max_size"),
     ("1m30s", "1m30", "sources.press.blocks.0.every"),
     ("{db: 1, layout: press, every", "{db: 1, layuot: press, every", "sources.press.blocks.0"),
     ("[{db: 1, layout: press, every: 1m30s}]", "{db: 1, layout: press}", "sources.press.blocks"),
