@@ -104,7 +104,11 @@ def _lines(remote: Remote, path: str) -> Iterator[bytes]:
         click.echo(f"warning: the graph has ended, or is loaded anew; asking again for {_AWAY:g} s", err=True)
         until = time.monotonic() + _AWAY
         while True:
-            asked, why, came = time.monotonic(), "the node has ended", False
+            asked, came, wrong = (
+                time.monotonic(),
+                False,
+                UsageError(f"the node has ended; {remote.url} shows what runs"),
+            )
             try:
                 for line in remote.lines(path):
                     came = True
@@ -112,9 +116,9 @@ def _lines(remote: Remote, path: str) -> Iterator[bytes]:
                 if came or time.monotonic() - asked >= _STOP:
                     break
             except UsageError as error:
-                why = str(error)
+                wrong = error
             if time.monotonic() >= until:
-                raise PartFailed(f"no more frames come: {why}")
+                raise PartFailed(f"no more frames come: {wrong}")
             time.sleep(_PAUSE)
 
 
