@@ -12,7 +12,7 @@ import click
 
 from pipeline.frame import Frame, Kind
 
-__all__ = ["Table", "cell", "printable"]
+__all__ = ["Table", "cell", "ending", "printable"]
 
 _TIME = 12
 """Characters of the time of a row."""
@@ -38,7 +38,7 @@ class Table:
     def render(self, frame: Frame) -> bytes:
         """A row, behind a head where one is due."""
         lines: list[str] = []
-        who = _who(frame)
+        who = ending(_who(frame), max(len("block"), self._terminal() // 2 - _TIME))
         if len(who) > self._who:  # what follows moves to the right, so the head comes again
             self._who, self._rows = len(who), _ROWS
         who = who.ljust(self._who)
@@ -99,6 +99,11 @@ class Table:
 def _who(frame: Frame) -> str:
     origin = frame.origin
     return printable("/".join(filter(None, (origin.tenant_id, origin.plc_id or origin.ip, origin.measurement))))
+
+
+def ending(text: str, width: int) -> str:
+    """A text in so many characters; of one that is longer its end, since there the names of a plant differ."""
+    return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"
 
 
 def cell(value: object) -> str:

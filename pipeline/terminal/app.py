@@ -20,7 +20,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Footer, Header, Input, Static
 
 from pipeline.errors import PipelineError
-from pipeline.table import printable
+from pipeline.table import ending, printable
 from pipeline.terminal.closer import Closer, Rows, Table, fact_rows, fill, unique, value_rows
 from pipeline.terminal.keys import Keys
 from pipeline.terminal.look import Block, Event, Overview, aged, by_trouble
@@ -212,7 +212,14 @@ class TopApp(App[None]):
 
     def _fill(self, name: str, rows: Rows) -> None:
         """Bring a table up to date: cells that changed where the rows are the same, else all of it."""
-        shown = unique([(key, cells) for key, cells in rows if name == "sinks" or self._matches(*cells)])
+        widest = self.size.width // 3  # else a long name leaves no room for state and age
+        shown = unique(
+            [
+                (key, (ending(cells[0], widest), ending(cells[1], widest), *cells[2:]))
+                for key, cells in rows
+                if name == "sinks" or self._matches(*cells)
+            ]
+        )
         fill(self.screen_stack[0].query_one(f"#{name}", Table), shown)
 
     # what the user does

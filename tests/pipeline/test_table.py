@@ -85,3 +85,11 @@ def test_colours_change_no_text_and_mark_what_is_wrong():
     assert "\x1b[31m\x1b[1mbad\x1b[0m  false\n" in rows[1][1]
     assert rows[3][1].startswith("\x1b[31m")
     assert "\x1b[31m" not in rows[0][1] + rows[2][1]
+
+
+def test_a_long_name_leaves_room_for_the_values():
+    """Of the name the end is shown, where names differ."""
+    table = Table(lambda: 80)
+    shown = table.render(data(origin("p" * 60 + "-1"), n=7)).decode().splitlines()[-1]
+    assert "p-1/s7_db1" in shown
+    assert shown.endswith(" 7")

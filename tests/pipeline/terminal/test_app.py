@@ -97,6 +97,22 @@ def test_rows_are_sorted_and_filtered(served):
     play(script, served)
 
 
+def test_long_names_leave_room_for_the_state(served):
+    """Of each the end is shown, where names differ; the whole name is that of the closer look."""
+    long = [origin(f"{'p' * 60}-{n}") for n in (1, 2)]
+    served.view.latest = {each: data(each, NOW - 100, parts=1) for each in long}
+
+    async def script(app, pilot):
+        shown = rows(app, "blocks")
+        assert [row[0][-3:] for row in shown] == ["p-1", "p-2"]
+        assert all(row[0].startswith("…") and len(row[0]) == 40 for row in shown)
+        assert [row[2] for row in shown] == ["stale", "stale"]
+        await pilot.press("enter")
+        await until(pilot, lambda: said(app, "whose") == f"acme/{'p' * 60}-1 DB1")
+
+    play(script, served, size=(120, 40))
+
+
 def test_a_block_and_a_part_are_looked_at_closer(served):
     """Enter shows values with unit and quality, live; of a part its details. Escape goes back."""
     view = served.view
