@@ -9,6 +9,7 @@ import os
 import queue
 import sys
 import threading
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -42,6 +43,8 @@ _AHEAD = 100
 _WAITING = 5000
 """Frames that may wait for a sink's receiver before the graph waits too."""
 _PATIENCE = 0.1
+_HEAD = 64
+"""Bytes by which a file tells what it is."""
 _SOON = 2.0
 
 
@@ -117,7 +120,7 @@ def _player(graph: Graph, path: Path, inputs: list[str], speed: float) -> Play:
     """What plays a file: a recording, or frames as JSON lines, which begin with another key."""
     try:
         with path.open("rb") as file:
-            is_recording = not file.read(8).startswith((b'{"ts"', b'{"ip"'))
+            is_recording = not file.read(_HEAD).removeprefix(BOM_UTF8).lstrip().startswith((b'{"ts"', b'{"ip"'))
     except OSError as error:
         raise UsageError(f"'{path}' can't be read: {error.strerror or error}") from error
     if not is_recording:

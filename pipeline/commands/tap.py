@@ -104,11 +104,8 @@ def _lines(remote: Remote, path: str) -> Iterator[bytes]:
         click.echo(f"warning: the graph has ended, or is loaded anew; asking again for {_AWAY:g} s", err=True)
         until = time.monotonic() + _AWAY
         while True:
-            asked, came, wrong = (
-                time.monotonic(),
-                False,
-                UsageError(f"the node has ended; {remote.url} shows what runs"),
-            )
+            asked, came = time.monotonic(), False
+            wrong = UsageError(f"the node has ended; {remote.url} shows what runs")
             try:
                 for line in remote.lines(path):
                     came = True

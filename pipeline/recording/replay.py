@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -134,9 +135,11 @@ def playable(graph: Graph, recording: Recording) -> tuple[Graph, list[str]]:
     """The graph's recorded sources and its transforms, and what is left out, in words.
 
     Raises:
-        UsageError: the recording is of other sources.
+        UsageError: the recording is of other sources, or damaged from its beginning on.
     """
     recorded = {record.actor.partition("/")[0] for record in recording.records}
+    if recording.damage and not recorded:
+        raise UsageError(f"nothing of the recording can be read: {recording.damage}; take another, or record anew")
     return _playable(graph, recorded & set(recording.header.sources))
 
 
@@ -252,7 +255,9 @@ def _run(loop: TapeLoop, wall: WallClock, graph: Graph, take: Take, *, inputs: I
 def _frames(path: Path, sources: list[str]) -> Mapping[str, list[Frame]]:
     found: dict[str, list[Frame]] = {}
     origins: dict[object, Origin] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().removeprefix(BOM_UTF8).splitlines(), 1):
+        if not line.strip():
+            continue
         try:
             node, frame = decode(line, origins)
         except (ValueError, RecursionError) as error:

@@ -122,6 +122,16 @@ def test_what_is_left_of_a_damaged_recording_is_replayed(quiet, tmp_path):
     assert len(live) - 12 < len(frames) < len(live)
 
 
+def test_a_recording_that_is_damaged_from_its_beginning_on_says_so(quiet, tmp_path):
+    """It is not the graph that is wrong."""
+    _, path = quiet
+    cut = tmp_path / "cut.rec"
+    content = path.read_bytes()
+    cut.write_bytes(content[: content.index(b"\n") + 30])
+    with pytest.raises(UsageError, match="nothing of the recording can be read: it ends inside of a part, 29 bytes"):
+        played(read(cut))
+
+
 def test_time_passes_as_fast_as_told(quiet):
     """The loop waits for real: a recording of 30 s at 300 times the speed takes a tenth of a second or more."""
     live, path = quiet
@@ -140,6 +150,17 @@ def test_frames_are_replayed_through_the_transforms(quiet, tmp_path):
     assert play_frames(graph(), path, seen.extend, inputs=["beat"]) == []
     assert lines([frame for frame in seen if frame.kind is Kind.DATA]) == live
     assert any(frame.kind is Kind.HEARTBEAT for frame in seen)
+
+
+def test_an_editor_may_have_saved_the_frames(quiet, tmp_path):
+    """A mark at the beginning, other line ends, empty lines: the frames are the same."""
+    live, _ = quiet
+    path = tmp_path / "frames.jsonl"
+    text = "\r\n".join(f'{line[:-1]},"node":"press"}}' for line in live)
+    path.write_text(f"\ufeff\n{text}\r\n\n", encoding="utf-8", newline="")
+    seen = []
+    assert play_frames(graph(), path, seen.extend, inputs=["press"]) == []
+    assert lines(seen) == live
 
 
 @pytest.mark.parametrize(("line", "words"), [("{}", "1: not a frame"), ("no", "1: not a frame")])
