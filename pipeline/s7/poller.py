@@ -7,6 +7,7 @@ gives one failure frame per block when it starts to fail or fails otherwise, the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,8 @@ __all__ = ["SOON", "Meters", "Polled", "Poller", "Skipped", "Target"]
 
 SOON = 1.0
 """Seconds: a tick that is farther away than that is not waited for after a connection."""
+_LAST_ANSWERS = 0.25
+"""Seconds that the end waits for answers."""
 _SKIPS = ("late", "paused", "disconnected", "backing_off", "busy")
 """Why a tick is skipped; all are shown from the start, so that the first one is an increase."""
 
@@ -188,7 +191,7 @@ class Poller:
         context.details = self._details
 
     async def run(self, emit: Emit) -> None:
-        """Poll until cancelled; then the connection is closed in order."""
+        """Poll until cancelled; then what is asked for already is waited for, and the connection closed in order."""
         self._emit = emit
         for cpu in self._cpu:
             cpu.emit = emit
@@ -208,7 +211,10 @@ class Poller:
         finally:
             for leave in ticks:
                 leave()
-            self._hang_up()
+            try:
+                await self._last_answers()
+            finally:
+                self._hang_up()
 
     # connections
 
@@ -256,6 +262,14 @@ class Poller:
         for group in self._groups:
             group.connected(session, afresh=target.persistent)
         return session
+
+    async def _last_answers(self) -> None:
+        """Let the readings that are under way become frames; a PLC that is mute is not waited for longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_ANSWERS):
+                while any(group.busy for group in self._groups):
+                    self._wake.clear()
+                    await self._wake.wait()
 
     def _hang_up(self) -> None:
         session, self._session = self._session, None
@@ -365,9 +379,8 @@ class Poller:
             self._backoff.succeed()
         if not self._settled or group in self._cpu:
             self._settle()
-        if self._reading:
-            self._reading.discard(group)
-            self._wake.set()
+        self._reading.discard(group)
+        self._wake.set()
 
     def _settle(self) -> None:
         self._settled = True

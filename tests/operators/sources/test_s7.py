@@ -85,7 +85,7 @@ def play(script, chosen=None, **plc_options):
         await script(line, plc)
         line.subscription.dispose()
         plc.fault, plc.gap = None, 0.0
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         assert loop.connections == []
         line.taken()
         await asyncio.sleep(60)
@@ -320,6 +320,29 @@ def test_a_frozen_plc_is_noticed_at_the_deadline_and_its_late_answer_never_used(
         assert line.value("edge_ticks_skipped_total", reason="disconnected") >= 1
 
     play(script)
+
+
+@pytest.mark.parametrize(
+    ("connection", "delay", "count"), [("persistent", 0.08, 1), ("persistent", 9.0, 0), ("per_read", 0.015, 1)]
+)
+def test_what_is_asked_for_at_the_end_is_waited_for_but_not_long(connection, delay, count):
+    """The answer makes its frame, then the connection closes; a mute PLC keeps nobody."""
+
+    async def script(line, plc):
+        await asyncio.sleep(0.95)
+        line.taken()
+        plc.delay = delay
+        await asyncio.sleep(0.07)
+        assert line.taken() == []
+        (task,) = line.part.tasks
+        line.subscription.dispose()
+        began = line.loop.time()
+        await asyncio.wait([task])
+        assert line.loop.time() - began < 0.3
+        assert [frame.values for frame in line.taken()] == [VALUES] * count
+        assert line.loop.connections == []
+
+    play(script, options(every="1s", connection=connection))
 
 
 @settings(max_examples=30)
