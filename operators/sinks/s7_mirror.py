@@ -143,8 +143,17 @@ class MirrorOptions(Options, kw_only=True):
             )
 
     def ranges(self) -> list[Extent]:
-        """What may be written."""
-        return [_parse(text, self.target.device) for text in self.allow]
+        """What may be written; where one range begins right behind another they are one."""
+        joined: list[Extent] = []
+        ranges = [_parse(text, self.target.device) for text in self.allow]
+        for each in sorted(ranges, key=lambda extent: (extent.db, extent.start)):
+            last = joined[-1] if joined else None
+            if last is not None and last.db == each.db and each.start <= last.start + last.size:
+                size = max(last.size, each.start + each.size - last.start)
+                joined[-1] = msgspec.structs.replace(last, size=size)
+            else:
+                joined.append(each)
+        return joined
 
     def route(self, source: Extent) -> Extent | None:
         """Where a block's bytes go; None when it is not mirrored."""

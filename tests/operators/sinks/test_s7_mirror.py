@@ -499,6 +499,11 @@ THIRD = "target: {address: 10.0.0.3, db: 101}"
             [("m", f"from: one, {THIRD}, allow: [DB101.0..12]")],
             ["allow: one DB1.0..13 would be written to DB101.0..13"],
         ),
+        ([("m", f"from: one, {THIRD}, allow: [DB101.9..13, DB101.0..3, DB101.2..8]")], []),
+        (
+            [("m", f"from: one, {THIRD}, allow: [DB101.0..5, DB101.7..13, DB102.6..6]")],
+            ["would be written to DB101.0..13, which no range of `allow` covers"],
+        ),
         ([("m", f"from: one, {THIRD}, allow: [DB10.0..13]")], ["DB101 is not in `allow`, so nothing would be written"]),
         ([("m", f"from: one, {THIRD}, allow: [DB101]")], ["allow[0]: 'DB101' is not a range; write DB101.0..13"]),
         ([("m", f"from: one, {THIRD}, allow: [DB101.9..3]")], ["the first not above the last"]),
