@@ -6,6 +6,7 @@ Each is what a `Meta` takes: `Meta(description=…, **IDENTIFIER)`. Patterns end
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "check_tag",
     "is_readable",
     "is_stored",
+    "unaccented",
 ]
 
 GRAPH_NAME: Mapping[str, Any] = MappingProxyType(
@@ -76,6 +78,11 @@ _OWN_FIGURES = re.compile(r"prometheus|internal_.*|ingest_.*", re.DOTALL)
 _ODD = re.compile(r"[\x00-\x1f\x7f\\]")
 _LONGEST = 256
 """Bytes of a name, or of a tag's value, that the platform stores."""
+
+
+def unaccented(text: str) -> str:
+    """Letters without their marks, for names that may have none: `São José` is `Sao Jose`."""
+    return "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
 
 
 def is_readable(name: str) -> bool:

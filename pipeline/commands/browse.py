@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from pipeline.cli import graph_file, shipped_file
 from pipeline.clock import Clock
 from pipeline.config import load
 from pipeline.errors import UsageError
+from pipeline.identifiers import unaccented
 from pipeline.process import new_loop
 from pipeline.s7.browse import Found, browse
 from pipeline.s7.browse_blocks import parse_numbers
@@ -171,7 +173,8 @@ def _graph(found: Found, place: Place, output: Path | None) -> str:
 
 def graph_name(file: Path | None, otherwise: str = "new") -> str:
     """A graph's name from its file's, where that can be one."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", file.stem if file else "").lstrip("_.-")[:64] or otherwise
+    stem = unaccented(file.stem) if file else ""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", stem).lstrip("_.-")[:64] or otherwise
 
 
 def schema_line(output: Path | None) -> str:
@@ -187,7 +190,7 @@ def write_new(text: str, output: Path | None, then: str = "") -> None:
     """Write a text as `create` does, and say of a file what to do next: `then`; unless told, check it."""
     create(text, output)
     if output is not None:
-        click.echo(f"{output} is written; next: {then or f'pipeline check {output}'}", err=True)
+        click.echo(f"{output} is written; next: {then or shlex.join(['pipeline', 'check', str(output)])}", err=True)
 
 
 def create(text: str, output: Path | None) -> None:

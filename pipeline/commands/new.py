@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -78,12 +79,13 @@ def operator_command(kind: str, name: str, folder: Path | None) -> None:
     test = next(root / path for path in made if path.name.startswith("test_"))
     if in_project:
         _update_pages(root)
-        click.echo(f"next: python -m pytest {test}", err=True)
+        click.echo(f"next: python -m pytest {shlex.quote(str(test))}", err=True)
         return
     if Path("pyproject.toml") not in made:
         entry = f'"{section}.{name}" = "{name}:{name}"'
         click.echo(f'{project} needs, below [project.entry-points."pipeline.operators"]: {entry}', err=True)
-    click.echo(f"next: pip install -e {root}; python -m pytest {test}", err=True)
+    package, file = shlex.quote(str(root)), shlex.quote(str(test))
+    click.echo(f"next: pip install -e {package}; python -m pytest {file}", err=True)
 
 
 @command.command(name="graph")

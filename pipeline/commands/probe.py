@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import os
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
@@ -186,8 +187,9 @@ class _Probe:
     def next_step(self, output: Path) -> str:
         """What to do with the file that `export` made."""
         if self._layout_only:
-            return f"put it into a graph file, or: pipeline new graph --plc ADDRESS --db {self._db} --layout {output}"
-        return f"pipeline check {output}"
+            layout = shlex.quote(str(output))
+            return f"put it into a graph file, or: pipeline new graph --plc ADDRESS --db {self._db} --layout {layout}"
+        return shlex.join(["pipeline", "check", str(output)])
 
     def _save(self, fields: Sequence[Named]) -> str:
         """Write the fields to a file that is not there yet; its name, or why it can't be written."""

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from pipeline.config.document import resolve
 from pipeline.config.interpolate import escape
 from pipeline.config.layouts import Naming
+from pipeline.identifiers import unaccented
 from pipeline.importing.placement import PlacedBlock, PlacedField, PlacedLayout, Places
 from pipeline.importing.program import Program, Station, Tag, plain
 from pipeline.importing.settling import settle_tags
@@ -162,7 +163,7 @@ def _tag(tag: Tag) -> str:
 
 def _free(name: str, taken: Sequence[str]) -> str:
     """A name for a node, which none has yet."""
-    base = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")[:48] or "plc"
+    base = re.sub(r"[^A-Za-z0-9_-]+", "_", unaccented(name)).strip("_-")[:48] or "plc"
     base = base if base[0].isalpha() else f"plc_{base}"
     return next(each for n in range(1, len(taken) + 2) if (each := base if n == 1 else f"{base}_{n}") not in taken)
 

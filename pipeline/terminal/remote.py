@@ -30,6 +30,8 @@ __all__ = ["Remote", "address_of", "find"]
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 _EXAMPLE = "http://127.0.0.1:9108"
 _URL = re.compile(r"https?://", re.IGNORECASE)
+_BARE = re.compile(r"[\w.-]+:\d+|\[[\da-fA-F:]+\]:\d+|\d+(?:\.\d+){3}", re.ASCII)
+"""An address as people write it in a hurry."""
 _SECTION = re.compile(r"^http[ \t]*:.*(?:\n(?:[ \t#].*)?$)*", re.MULTILINE)
 _TOKEN_USER = "token"  # noqa: S105 - the name that stands for a token's bearer
 _SHOWN = 1000
@@ -137,6 +139,8 @@ def find(where: str, token: str = "") -> Remote:
     given = Secret(file=Path(token[1:])) if token.startswith("@") else Secret(token)
     if _URL.match(where):
         return Remote(_address(where), given, {})
+    if _BARE.fullmatch(where) and not Path(where).exists():
+        raise UsageError(f"'{where}' is no graph file; if it is an address, write http://{where}")
     path = graph_file(where)
     entries = _section(path)
     url = _listening(path, entries.get("listen"))

@@ -73,7 +73,7 @@ def test_the_first_graph_is_right_and_reads_what_was_found(run, plc, tmp_path):
     code, out, err = run(f"127.0.0.1:{plc.port}", "--rate", 1000, "--slot", 2, "-o", file)
     assert code == 0
     assert "6ES7" in out
-    assert f"pipeline check {file}" in err
+    assert f"pipeline check '{file}'" in err
     graph = load(file, {})
     (source,) = graph.of(NodeKind.SOURCE)
     assert [block.db for block in source.options.blocks] == [1, 3]

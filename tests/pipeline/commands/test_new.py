@@ -155,3 +155,14 @@ def test_a_new_graph_is_one_that_check_accepts(arguments, names, tmp_path, run, 
     assert run("new", "graph", "--plc", "10.0.0.1:1102", *arguments)[1] == text.replace(
         "name: press", "name: new"
     ).replace("data/press/", "data/new/")
+
+
+def test_what_comes_next_can_be_pasted_whatever_the_file_is_called(tmp_path, run, monkeypatch):
+    """Names with blanks are quoted; a graph's name has its letters without marks."""
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("new", "graph", "--plc", "10.0.0.1", "--db", "1", "--size", "4", "-o", "prensa nº 1 São.yaml")
+    assert code == 0
+    assert "next: pipeline check 'prensa nº 1 São.yaml'" in err
+    assert "\nname: prensa_no_1_Sao" in (tmp_path / "prensa nº 1 São.yaml").read_text(encoding="utf-8")
+    code, _, err = run("new", "operator", "sink", "my_own_sink", "--dir", "a b")
+    assert (code, "next: pip install -e 'a b'; python -m pytest 'a b/test_my_own_sink.py'" in err) == (0, True)

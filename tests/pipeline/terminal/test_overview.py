@@ -97,6 +97,8 @@ def test_a_token_may_have_any_letters(token, run):
         (["http://edge..plant:9108"], "'http://edge..plant:9108' is no address of a page"),
         (["http://:9108"], "'http://:9108' is no address of a page"),
         (["http://127.0.0.1:1", "--token", "@nowhere"], "the login can't be read from 'nowhere': No such file"),
+        (["127.0.0.1:19381"], "is no graph file; if it is an address, write http://127.0.0.1:19381"),
+        (["edge7.plant:9108"], "write http://edge7.plant:9108"),
         (["lime1.yaml"], "there is no graph file 'lime1.yaml'; did you mean 'line1'?"),
         (["demo", "--every", "1"], "--every: '1' is not a duration"),
         (["demo", "--every", "1ms"], "not more often than every 200ms"),
