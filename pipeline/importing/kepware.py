@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from math import isfinite
+from math import isfinite, prod
 from pathlib import PurePath
 
 from pipeline.importing.program import Program, Tag
@@ -20,7 +20,8 @@ from pipeline.units import Duration
 __all__ = ["is_kepware", "read_kepware"]
 
 _ADDRESS = re.compile(
-    r"(?:(DB\d{1,5})[.,](?:DB)?|(?=[MIQEATCZ]))([A-Z]+?)(\d{1,6})(?:\.(\d{1,5}))?(?:\[(\d{1,5})\])?", re.IGNORECASE
+    r"(?:(DB\d{1,5})[.,](?:DB)?|(?=[MIQEATCZ]))([A-Z]+?)(\d{1,6})(?:\.(\d{1,5}))?((?:\[\d{1,5}\]){0,2})",
+    re.IGNORECASE,
 )
 _TYPES = {
     "boolean": "BOOL",
@@ -135,7 +136,8 @@ def _address(text: str, kind: str) -> str:
     if found == "STRING":
         return _string(block, byte, extra)
     place = _bit(size, byte, extra) if found == "BOOL" else byte
-    length = f"[{count}]" if count else ""
+    # Rows of columns lie one behind the other, as one array does.
+    length = f"[{prod(map(int, re.findall(r'[0-9]+', count)))}]" if count else ""
     return str(parse_address(f"{block}:{place}:{found}{length}" if block else f"{area}{place}:{found}{length}"))
 
 

@@ -257,6 +257,7 @@ def test_blocks_by_openness_are_verified_with_their_offsets(offset: str, remarks
         ('"DB1,DINT8",Long', "DB1.DBD8:DINT"),
         ('"DB1,STRING10.20",String', "DB1:10:STRING[20]"),
         ('"DB1,INT40[5]",Short Array', "DB1.DBW40:INT[5]"),
+        ('"DB1,INT10[3][4]",Short Array', "DB1.DBW10:INT[12]"),
         ('"DB1,W50.9",Boolean', "DB1.DBX50.1:BOOL"),
         ('"DB1,D50.0",Boolean', "DB1.DBX53.0:BOOL"),
         ('"DB1,B3",Byte', "DB1.DBB3:BYTE"),
