@@ -23,7 +23,9 @@ _LISTEN = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>.+)):(?P<port>[0-9]{1,5})"
 class Http(Options):
     """The HTTP interface of a running graph."""
 
-    listen: Annotated[str, Meta(description="host:port; port 0 takes a free one.")] = "127.0.0.1:9108"
+    listen: Annotated[
+        str, Meta(description="host:port; port 0 takes a free one.", extra_json_schema={"type": "string"})
+    ] = "127.0.0.1:9108"
     token: Annotated[
         Secret,
         Meta(description="Opens everything: as a bearer token, or in a browser as the password of user token."),

@@ -40,6 +40,7 @@ sinks:
 WRONG = [
     ("name: line", "name: a b", "name"),
     ("name: line", "nam: line", ""),
+    ("name: line", "name: line\nhttp: {listen: 9108}", "http.listen"),
     ("INT @ 0", "INT 0", "layouts.press.fields.a"),
     ("at: 4,", "at: four,", "layouts.press.fields.c.at"),
     ("at: 4,", "", "layouts.press.fields.c"),
