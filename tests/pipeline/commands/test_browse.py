@@ -100,6 +100,7 @@ def test_tsaps_are_taken_as_they_are(run, plc):
         (["no such"], "neither a graph file nor an address"),
         (["10.0.0.1:99999"], "neither a graph file nor an address"),
         (["10.0.0.1", "press"], "no sources to choose from"),
+        (["10.0.0.1", "--graph", "new.yaml"], "'new.yaml' stands where a source's name does; to write"),
         (["10.0.0.1", "--dbs", "0"], "--dbs"),
         (["10.0.0.1", "--tsap", "0301"], "'0301' is none"),
         (["10.0.0.1", "--tsap", "03.01", "--slot", "2"], "goes without --rack"),
