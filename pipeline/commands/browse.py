@@ -116,7 +116,7 @@ def place_of(target: str, source: str | None, plc: str | None, access: dict[str,
             raise UsageError(f"{', '.join(told)}: the graph file has these for its PLCs; change them there")
         return place_of_graph(load(graph_file(target), os.environ), source, plc)
     if source is not None and is_graph(source):
-        raise UsageError(f"'{source}' stands where a source's name does; to write a graph there: -o, with probe: --export")
+        raise UsageError(f"'{source}' stands where a source's name does; to write a graph there: -o, or --export")
     if source is not None or plc is not None:
         raise UsageError(
             f"'{target}' is an address and no graph file, so it has no sources to choose from; leave them out"
