@@ -88,8 +88,8 @@ NOTES: dict[str, str] = {
         "Both sides read the same PLCs and publish to the same Mosquitto with QoS 1, without TLS, one JSON message for "
         "each PLC and reading. We also journal what is not acknowledged in time, number each frame, serve page and "
         "metrics, and publish at once. Telegraf gathers for 100 ms and keeps what is unsent in memory only. Each "
-        "speaks the MQTT that it speaks by default: Telegraf 3.1.1, we 5. Rounds differ: four more, at `faac4fe991` while "
-        "the machine did other work too, gave 2.8x (2.16 to 3.15)."
+        "speaks the MQTT that it speaks by default: Telegraf 3.1.1, we 5. Rounds differ: four more, at `faac4fe991` "
+        "while the machine did other work too, gave 2.8x (2.16 to 3.15)."
     ),
     "wide": "The block of 800 bytes is two requests for us; `s7comm` asks for each of the 200 values, 20 in a request.",
     "latency": (
