@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.parts.native_plc import NativePlc
@@ -34,6 +35,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             probe, how = PARTS[part]
             if why := probe():
                 missing(why, how)
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """What a command that runs in this process sets for its log is over with its test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
